@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all.
+
+A file is written under a temporary name in its own folder and then renamed, so that a reader, a
+killed job, or a full disk never leaves half a file under the name that others look for.
+"""
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from escnet.errors import OutputError
+
+_LONGEST_STEM = 180  # bytes of the name kept in the temporary one; file systems allow 255 in all
+_PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a file atomically; one of the same name is replaced.
+
+    Raises:
+        OutputError: If the folder or the file cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    part = path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+    except (OSError, ValueError) as error:
+        raise OutputError(_cannot_write(path, error)) from error
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Create a folder with its parents and make sure that files can be created in it.
+
+    Raises:
+        OutputError: If it cannot be created or written to.
+    """
+    folder = Path(folder)
+    probe = folder / f".escnet.{secrets.token_hex(4)}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        raise OutputError(_cannot_write(folder, error)) from error
+    return folder
+
+
+def remove_leftovers(folder: str | Path, names: Collection[str]) -> None:
+    """Delete the temporary files that a killed process left for files of these names."""
+    shortened = {_shortened(name) for name in names}
+    with suppress(OSError):  # leftovers are untidy, not wrong: no reason to stop a job
+        for entry in Path(folder).iterdir():
+            part = _PART.fullmatch(entry.name)
+            if part is not None and part["name"] in shortened:
+                entry.unlink()
+
+
+def _shortened(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_LONGEST_STEM])
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):  # such as a null character in the name
+        return f"{path!s} cannot be written ({error}): choose another name"
+    cure = {
+        errno.ENOSPC: "free some space or choose another folder with --out",
+        errno.EDQUOT: "free some space or choose another folder with --out",
+        errno.ENAMETOOLONG: "shorten the name of the picture or of the folder",
+        errno.ENOTDIR: "a part of this path is a file: choose another folder with --out",
+        errno.EEXIST: "a file of this name is in the way: choose another folder with --out",
+        errno.EISDIR: "a folder of this name is in the way: move it or choose another with --out",
+    }.get(error.errno or 0, "choose a folder that you may write to with --out")
+    reason = (error.strerror or str(error)).lower()
+    return f"{path} cannot be written ({reason}): {cure}"

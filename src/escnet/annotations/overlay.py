@@ -1,0 +1,240 @@
+"""A picture washed with the colours of its classes, outlined, with a legend at its side.
+
+The legend stands below a wide picture and to the right of any other, never on it. It is written
+in Pillow's built-in font; a name that this font lacks letters for is written in a font of the
+system that has them, else without its accents, and as a last resort with boxes.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from escnet.annotations.palette import class_colours
+from escnet.annotations.summary import label_counts
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_MOST_ENTRIES = 24
+_LONGEST_NAME = 36  # characters; a longer one ends in an ellipsis
+_WIDE = 1.15  # width over height from which the legend stands below
+_LONGEST_JPEG_SIDE = 65_000  # JPEG ends at 65,535; the legend needs a little
+_PANEL = (255, 255, 255)
+_INK = (32, 33, 36)
+_FAINT_INK = (110, 113, 119)
+_VOID_SWATCH = (178, 180, 184)
+_OUTLINE = 0.85  # how much of a region's rim is white
+_SYSTEM_FONTS = (  # by what they cover; each is looked for where the system keeps its fonts
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+    "msyh.ttc",
+    "PingFang.ttc",
+)
+
+
+class _Entry(NamedTuple):
+    text: str
+    percent: str
+    colour: tuple[int, int, int] | None  # None: a line without a swatch
+
+
+def draw_overlay(
+    picture: UInt8[np.ndarray, "H W 3"],
+    label_map: UInt[np.ndarray, "H W"],
+    names: Sequence[str],
+    *,
+    opacity: float = 0.55,
+    legend: bool = True,
+) -> UInt8[np.ndarray, "H_out W_out 3"]:
+    """The picture in its own resolution with its classes in colour, and the legend beside it.
+
+    Args:
+        picture: The picture that was segmented.
+        label_map: Indices into `names`; any other value is void and shows the picture in grey.
+        names: Class names in index order.
+        opacity: Share of the colour in the wash, from 0 (picture alone) to 1 (colour alone).
+        legend: Whether to add the legend; without it the size stays that of the picture.
+    """
+    colours = class_colours(len(names))
+    is_void = label_map >= len(names)
+    wash = np.append(colours, [[0, 0, 0]], axis=0).astype(np.uint8)[  # (H, W, 3)
+        np.where(is_void, len(names), label_map)
+    ]
+    photo = Image.fromarray(picture)
+    canvas = Image.blend(photo, Image.fromarray(wash), opacity)
+    if is_void.any():
+        canvas.paste(photo.convert("L").convert("RGB"), mask=Image.fromarray(is_void))
+    rim = Image.fromarray(_rims(label_map, thickness=_rim_thickness(label_map.shape)))
+    canvas.paste((255, 255, 255), mask=rim.convert("L").point(lambda value: int(value * _OUTLINE)))
+    if legend:
+        canvas = _beside(canvas, _entries(label_map, names, colours))
+    return np.asarray(canvas)
+
+
+def encode_overlay(overlay: UInt8[np.ndarray, "H W 3"], *, quality: int = 90) -> bytes:
+    """The content of an overlay's JPEG file; a side beyond JPEG's limit is scaled down to it."""
+    image = Image.fromarray(overlay)
+    if max(image.size) > _LONGEST_JPEG_SIDE:
+        image.thumbnail((_LONGEST_JPEG_SIDE, _LONGEST_JPEG_SIDE), Image.Resampling.BOX)
+    buffer = BytesIO()
+    image.save(buffer, format="JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _rim_thickness(size_hw: tuple[int, ...]) -> int:
+    return max(1, round(min(size_hw) / 700))
+
+
+def _rims(label_map: UInt[np.ndarray, "H W"], *, thickness: int) -> Bool[np.ndarray, "H W"]:
+    rim = np.zeros(label_map.shape, dtype=bool)
+    for offset in range(1, thickness + 1):
+        rim[:, offset:] |= label_map[:, offset:] != label_map[:, :-offset]
+        rim[offset:] |= label_map[offset:] != label_map[:-offset]
+    return rim
+
+
+def _entries(
+    label_map: UInt[np.ndarray, "H W"],
+    names: Sequence[str],
+    colours: UInt8[np.ndarray, "N 3"],
+) -> list[_Entry]:
+    counts = label_counts(label_map, len(names))
+    shares = counts / max(label_map.size, 1)
+    by_share = np.argsort(-counts[:-1], kind="stable")
+    present = [int(index) for index in by_share if counts[index]]
+    entries = [
+        _Entry(_clipped(names[index]), _percent(shares[index]), _rgb(colours[index]))
+        for index in present[:_MOST_ENTRIES]
+    ]
+    if len(present) > _MOST_ENTRIES:
+        rest = shares[present[_MOST_ENTRIES:]].sum()
+        entries.append(_Entry(f"+ {len(present) - _MOST_ENTRIES} more", _percent(rest), None))
+    if counts[-1]:
+        entries.append(_Entry("unlabelled", _percent(shares[-1]), _VOID_SWATCH))
+    return entries
+
+
+def _rgb(colour: UInt8[np.ndarray, " 3"]) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in colour)
+    return red, green, blue
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1].rstrip() + "…"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.0005 else "<0.1%"
+
+
+def _beside(canvas: Image.Image, entries: list[_Entry]) -> Image.Image:
+    """The canvas on a larger one that has room for the legend."""
+    below = canvas.width >= _WIDE * canvas.height
+    size = max(12, min(round((canvas.width * canvas.height) ** 0.5 / 34), 400))  # of the font
+    lines = [_Line.of(entry, size) for entry in entries]
+    cell = max(line.width for line in lines) + round(2.2 * size)  # with the gap to the next column
+    pad, height = round(0.9 * size), round(1.65 * size)
+    if below:
+        columns = max(1, min((canvas.width - 2 * pad + round(1.2 * size)) // cell, len(lines)))
+    else:
+        per_column = max(1, (canvas.height - 2 * pad) // height)
+        columns = -(-len(lines) // min(max(per_column, 8), len(lines)))
+    rows = -(-len(lines) // columns)
+    legend_wh = (columns * cell - round(1.2 * size) + 2 * pad, rows * height + 2 * pad)
+    if below:
+        full_wh = (max(canvas.width, legend_wh[0]), canvas.height + legend_wh[1])
+        left, top = 0, canvas.height
+    else:
+        full_wh = (canvas.width + legend_wh[0], max(canvas.height, legend_wh[1]))
+        left, top = canvas.width, 0
+    full = Image.new("RGB", full_wh, _PANEL)
+    full.paste(canvas, (0, 0))
+    draw = ImageDraw.Draw(full)
+    for position, line in enumerate(lines):
+        column, row = divmod(position, rows)
+        line.draw(draw, left + pad + column * cell, top + pad + row * height, size)
+    return full
+
+
+class _Line(NamedTuple):
+    """One entry of the legend, ready to draw."""
+
+    entry: _Entry
+    text: str
+    font: Font
+    percent_font: Font
+    width: int
+
+    @classmethod
+    def of(cls, entry: _Entry, size: int) -> "_Line":
+        text, font = _writable(entry.text, size)
+        percent_font = _built_in_font(size)
+        width = round(1.55 * size + font.getlength(text) + 0.6 * size)
+        return cls(
+            entry, text, font, percent_font, width + round(percent_font.getlength(entry.percent))
+        )
+
+    def draw(self, draw: ImageDraw.ImageDraw, left: int, top: int, size: int) -> None:
+        middle = top + round(0.825 * size)
+        if self.entry.colour is not None:
+            box = (left, middle - size // 2, left + round(1.1 * size), middle + size // 2)
+            draw.rounded_rectangle(box, radius=max(1, size // 5), fill=self.entry.colour)
+        start = left + round(1.55 * size)
+        baseline = middle + round(0.36 * size)
+        draw.text((start, baseline), self.text, fill=_INK, font=self.font, anchor="ls")
+        after = start + round(self.font.getlength(self.text) + 0.6 * size)
+        draw.text(
+            (after, baseline),
+            self.entry.percent,
+            fill=_FAINT_INK,
+            font=self.percent_font,
+            anchor="ls",
+        )
+
+
+def _writable(text: str, size: int) -> tuple[str, Font]:
+    """The text, changed as little as possible, and a font that has its letters."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no glyph anywhere
+    fonts = [_built_in_font(size)]
+    if _lacks_letters(fonts[0], text):
+        fonts += _system_fonts(size)
+    for font in fonts:
+        if not _lacks_letters(font, text):
+            return text, font
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return plain, min(fonts, key=lambda font: _lacks_letters(font, plain))
+
+
+@cache
+def _built_in_font(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+@cache
+def _system_fonts(size: int) -> list[Font]:
+    fonts: list[Font] = []
+    for name in _SYSTEM_FONTS:
+        try:
+            fonts.append(ImageFont.truetype(name, size))
+        except OSError:  # not on this system
+            continue
+    return fonts
+
+
+def _lacks_letters(font: Font, text: str) -> int:
+    return sum(_lacks_letter(font, letter) for letter in set(text) if not letter.isspace())
+
+
+@cache
+def _lacks_letter(font: Font, letter: str) -> bool:
+    """Whether the font draws its box for unknown letters, as for a code that no font has."""
+    return bytes(font.getmask(letter)) == bytes(font.getmask("\U0010fffd"))

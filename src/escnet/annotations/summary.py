@@ -1,0 +1,74 @@
+"""What a label map holds, in numbers: the content of STEM.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt
+
+import escnet
+
+
+def label_counts(
+    label_map: UInt[np.ndarray, "H W"], num_names: int
+) -> Int[np.ndarray, " num_names+1"]:
+    """Pixels of each class; the last entry counts the pixels without one."""
+    counts = np.bincount(label_map.ravel(), minlength=num_names)
+    return np.append(counts[:num_names], counts[num_names:].sum())
+
+
+def mean_confidences(
+    label_map: UInt[np.ndarray, "H W"], confidence: Float[np.ndarray, "H W"], num_names: int
+) -> Float[np.ndarray, " num_names"]:
+    """Mean confidence over each class's own pixels; NaN for a class that has none."""
+    labels = label_map.ravel()
+    total = np.bincount(labels, weights=confidence.ravel(), minlength=num_names)[:num_names]
+    count = np.bincount(labels, minlength=num_names)[:num_names]
+    return np.divide(total, count, out=np.full(num_names, np.nan), where=count > 0)
+
+
+def summarise(
+    label_map: UInt[np.ndarray, "H W"],
+    confidence: Float[np.ndarray, "H W"],
+    names: Sequence[str],
+    *,
+    void_label: int,
+    model: str,
+    weights_hash: str,
+    settings: Mapping[str, object],
+) -> dict[str, Any]:
+    """Plain values for JSON: size, each name's share and mean confidence, and what made them.
+
+    Args:
+        label_map: Indices into `names`, or `void_label`.
+        confidence: Confidence of each pixel's own class.
+        names: Class names in index order.
+        void_label: Value of the pixels without a class.
+        model: Name of the model.
+        weights_hash: Digest of the model's weights.
+        settings: Everything else that moves a pixel.
+
+    Returns:
+        Shares are fractions of all pixels; a name without a pixel has the mean confidence None.
+    """
+    counts = label_counts(label_map, len(names))
+    shares = counts / max(label_map.size, 1)
+    means = mean_confidences(label_map, confidence, len(names))
+    return {
+        "escnet": escnet.__version__,
+        "model": model,
+        "weights_hash": weights_hash,
+        "settings": dict(settings),
+        "height": label_map.shape[0],
+        "width": label_map.shape[1],
+        "void": {"label": void_label, "share": round(float(shares[-1]), 6)},
+        "names": [
+            {
+                "index": index,
+                "name": name,
+                "share": round(float(shares[index]), 6),
+                "mean_confidence": round(float(means[index]), 4) if counts[index] else None,
+            }
+            for index, name in enumerate(names)
+        ],
+    }

@@ -1,0 +1,395 @@
+"""Pictures at the door: any readable file, Pillow image or array becomes uint8 RGB, as displayed.
+
+JPEG, PNG, WebP, BMP, TIFF and GIF are read, of several frames the first. The size in the header is
+checked before anything is decoded, and the EXIF orientation is applied. What becomes of each kind:
+
+* 8-bit RGB stays as it is, 8-bit grey gets three equal channels, 1-bit becomes black and white.
+* Whatever has an alpha channel, a transparent palette entry or a transparent colour is laid on
+  white.
+* 16-bit grey is divided by 257 and rounded, so that its full range becomes 0..255. 16-bit colour
+  keeps the upper byte, as Pillow's decoders do.
+* 32-bit integer and float grey have no range of their own: the smallest value becomes 0 and the
+  largest 255, linearly. NaN and minus infinity become 0, infinity 255, and a flat picture 0.
+* CMYK and YCbCr are converted by their plain formulas. ICC profiles are ignored throughout.
+
+Sizes: H x W pixels.
+"""
+
+import os
+import re
+import stat
+import struct
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from escnet.errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MAX_PIXELS = 100_000_000
+
+_ORIENTATION = 0x0112  # EXIF and TIFF tag
+
+# Pillow's decoders let out whatever their parsing trips over; no narrower net holds, as random
+# damage to files of every format shows. It is only ever put around calls into Pillow.
+_DECODER_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(
+    source: str | Path | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as it is displayed, by the rules of this module.
+
+    Args:
+        source: A file, a Pillow image (turned by its EXIF orientation too), or a uint8 array of
+            shape (H, W), (H, W, 3) or (H, W, 4), the last with alpha. An RGB array is not copied.
+        max_pixels: The largest H x W that is read.
+
+    Raises:
+        ImageError: If there is no such picture, it cannot be decoded, or it is too large.
+    """
+    if isinstance(source, np.ndarray):
+        return _of_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        with _without_warnings():
+            return _decoded(source, "picture", max_pixels)
+    with open_image(source, max_pixels=max_pixels) as image:
+        return _decoded(image, f"picture {shown_path(source)}", max_pixels)
+
+
+def image_size_hw(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width of the picture as `read_image` would return it.
+
+    They are read off the header; only a PNG that has no orientation there is decoded, because it
+    may come after the pixels.
+
+    Raises:
+        ImageError: If there is no such picture, its header is damaged, or it is too large.
+    """
+    with open_image(path, max_pixels=max_pixels) as image:
+        width, height = image.size
+        # Pillow gives a TIFF's size as displayed, all others' as stored.
+        is_turned = image.format != "TIFF" and _orientation(image) >= 5
+        return (width, height) if is_turned else (height, width)
+
+
+@contextmanager
+def open_image(
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    noun: str = "picture",
+) -> Iterator[Image.Image]:
+    """Give the file as a Pillow image of checked size, of which only the header is decoded.
+
+    Args:
+        path: A regular file, of any name.
+        max_pixels: The largest H x W that is opened.
+        formats: Pillow's names of the formats to try.
+        noun: What errors call the file.
+
+    Raises:
+        ImageError: If the file cannot be read, is none of these formats, or is too large.
+    """
+    shown = f"{noun} {shown_path(path)}"
+    with _stream_of(Path(path), shown) as stream, _without_warnings():
+        try:
+            with _largest_for_pillow(max_pixels):
+                image = Image.open(stream, formats=formats)
+        except Image.DecompressionBombError as error:
+            found = re.search(r"\d+", str(error))
+            raise _too_large(shown, int(found[0]) if found else None, max_pixels) from None
+        except MemoryError:
+            raise _no_memory(shown) from None
+        except _DECODER_ERRORS:
+            raise ImageError(
+                f"{shown} is of a format that is not read, or its header is damaged: "
+                f"save it as {' or '.join(formats)}"
+            ) from None
+        with image:
+            _check_size(image.height, image.width, shown, max_pixels)
+            yield image
+
+
+@contextmanager
+def decoding(shown: str) -> Iterator[None]:
+    """Turn whatever Pillow raises inside, where it decodes the picture `shown`, into an ImageError.
+
+    Raises:
+        ImageError: If anything went wrong inside.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise _no_memory(shown) from None
+    except _DECODER_ERRORS as error:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ImageError(
+            f"{shown} is cut off, damaged or of a rare kind ({reason}): fetch or export it again"
+        ) from None
+
+
+def find_images(
+    sources: str | Path | Sequence[str | Path], *, recursive: bool = False
+) -> list[Path]:
+    """The picture files that the sources name, in the order of the sources, each once.
+
+    Args:
+        sources: Files, taken whatever they are called; folders, of which the files with a suffix
+            of `IMAGE_SUFFIXES` are taken in natural order (2.png before 10.png); patterns such as
+            "holiday/*.jpg", whose matches are taken likewise. Hidden files are left out. What
+            exists under its name is no pattern, even with wildcards in it.
+        recursive: Also take the folders within folders, and let ** in a pattern span folders.
+
+    Raises:
+        ImageError: If a source matches nothing.
+    """
+    if isinstance(sources, str | Path):
+        sources = [sources]
+    found: dict[str, Path] = {}
+    for source in sources:
+        for path in _files_of(source, recursive):
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 -- must keep links apart
+    return list(found.values())
+
+
+def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
+    """A sorting key by which numbers in names count as numbers, folder by folder."""
+    parts = (re.split(r"(\d+)", part.casefold()) for part in path.parts)
+    # every second piece is a number, so that only like is compared with like
+    pieces = (tuple(int(p) if i % 2 else p for i, p in enumerate(part)) for part in parts)
+    return tuple(pieces), str(path)
+
+
+def shown_path(path: str | Path) -> str:
+    """The path for a message: on one line, and printable on any terminal."""
+    text = str(path)
+    return text if text.isprintable() and text else ascii(text)
+
+
+def _of_array(array: np.ndarray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+    channels = array.shape[2:]
+    if array.dtype != np.uint8 or array.ndim not in {2, 3} or channels not in {(), (3,), (4,)}:
+        raise ImageError(
+            f"picture array has dtype {array.dtype} and shape {array.shape}: "
+            "give uint8 of shape (H, W, 3), (H, W) or (H, W, 4)"
+        )
+    height, width = array.shape[:2]
+    _check_size(height, width, "picture array", max_pixels)
+    if channels == (3,):
+        return np.ascontiguousarray(array)
+    return _rgb(Image.fromarray(array))
+
+
+def _decoded(image: Image.Image, shown: str, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+    _check_size(image.height, image.width, shown, max_pixels)
+    with decoding(shown):
+        image.load()
+        rgb = _rgb(image)
+        # Only now: a PNG's orientation may follow its pixels, and a TIFF's is applied by load().
+        orientation = _orientation(image)
+    return np.ascontiguousarray(_turned(rgb, orientation))
+
+
+def _rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # to the nearest
+        return _of_grey(grey.astype(np.uint8))
+    if image.mode in {"I", "F"}:
+        return _of_grey(_stretched(np.asarray(image)))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _of_grey(grey: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return np.repeat(grey[:, :, None], 3, axis=2)  # (H, W, 3)
+
+
+def _stretched(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    values = values.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=low, posinf=np.inf, neginf=low)
+    share = (np.minimum(values, high) - low) / (high - low or 1.0)
+    share[np.isposinf(values)] = 1.0
+    return np.rint(255 * share).astype(np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where it is missing or unreadable."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODER_ERRORS:
+        return 1  # a picture with damaged metadata is still a picture
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(rgb: UInt8[np.ndarray, "H0 W0 3"], orientation: int) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as displayed, from the picture as stored."""
+    if orientation >= 5:
+        rgb = rgb.swapaxes(0, 1)  # (W0, H0, 3)
+    if orientation in {3, 4, 7, 8}:
+        rgb = rgb[::-1]
+    if orientation in {2, 3, 6, 7}:
+        rgb = rgb[:, ::-1]
+    return rgb
+
+
+@contextmanager
+def _stream_of(path: Path, shown: str) -> Iterator[BinaryIO]:
+    """The file open for reading, if it is a regular one with something in it."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{shown} is a folder: name the files in it")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ImageError(f"{shown} is not a regular file: save its content to one")
+        if status.st_size == 0:
+            raise ImageError(f"{shown} is empty (0 bytes): fetch or export it again")
+        stream = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(f"{shown} does not exist: check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(
+            f"{shown} cannot be read ({reason}): check the path and its permissions"
+        ) from None
+    with stream:
+        yield stream
+
+
+def _check_size(height: int, width: int, shown: str, max_pixels: int) -> None:
+    if height < 1 or width < 1:
+        raise ImageError(f"{shown} is {width} x {height} pixels: it needs at least one")
+    if height * width > max_pixels:
+        raise _too_large(shown, height * width, max_pixels)
+
+
+def _too_large(shown: str, num_pixels: int | None, max_pixels: int) -> ImageError:
+    size = "too many" if num_pixels is None else _megapixels(num_pixels)
+    return ImageError(
+        f"{shown} has {size} megapixels, above the limit of {_megapixels(max_pixels)}: "
+        "pass --max-pixels or tile it"
+    )
+
+
+def _megapixels(num_pixels: int) -> str:
+    return f"{num_pixels / 1e6:,.0f}" if num_pixels >= 10_000_000 else f"{num_pixels / 1e6:.3g}"
+
+
+def _no_memory(shown: str) -> ImageError:
+    return ImageError(f"{shown} does not fit into memory: tile it")
+
+
+def _files_of(source: str | Path, recursive: bool) -> list[Path]:
+    text, path = str(source), Path(source)
+    if not text.strip():
+        raise ImageError(f"source {text!r} names nothing: give a file, a folder or a pattern")
+    if os.path.isdir(path):  # noqa: PTH112 -- unlike Path.is_dir it never raises
+        kind, candidates = "folder", list(_walk(path, recursive))
+    elif os.path.lexists(path):
+        return [path]
+    elif has_magic(text):
+        # glob leaves hidden files out, which Path.glob does not
+        kind, candidates = "pattern", [Path(p) for p in glob(text, recursive=recursive)]  # noqa: PTH207
+    else:
+        raise ImageError(f"picture {shown_path(path)} does not exist: check the path")
+    pictures = [
+        path
+        for path in candidates
+        if path.suffix.lower() in IMAGE_SUFFIXES and not os.path.isdir(path)  # noqa: PTH112
+    ]
+    if not pictures:
+        cure = "check the path" if recursive else "pass --recursive to search folders in folders"
+        raise ImageError(
+            f"{kind} {shown_path(path)} holds no picture ({', '.join(IMAGE_SUFFIXES)}): {cure}"
+        )
+    return sorted(pictures, key=natural_key)
+
+
+def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise ImageError(
+            f"folder {shown_path(error.filename)} cannot be read ({error.strerror}): "
+            "check its permissions"
+        )
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
+        folders[:] = [f for f in folders if recursive and not f.startswith(".")]
+
+
+_pillow_lock = threading.Lock()
+
+
+@contextmanager
+def _largest_for_pillow(max_pixels: int) -> Iterator[None]:
+    """Let Pillow open pictures of `max_pixels`, and stop those of more than twice as many.
+
+    Its limit is one for the whole process. It is only ever raised, so that other threads never
+    meet a tighter one, and only while a header is read.
+    """
+    with _pillow_lock:
+        before = Image.MAX_IMAGE_PIXELS
+        if before is not None:
+            Image.MAX_IMAGE_PIXELS = max(before, max_pixels)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+class _without_warnings:  # noqa: N801 -- used as a function
+    """Silence Pillow's warnings, about damaged metadata for example, while a picture is read.
+
+    Python's filters are one list for the whole process, and restoring it out of order would leave
+    Pillow silent for ever: so of several threads the first to enter changes it and the last to
+    leave restores it.
+    """
+
+    _lock = threading.Lock()
+    _num_inside = 0
+    _caught: "warnings.catch_warnings[None] | None" = None
+
+    def __enter__(self) -> None:
+        cls = type(self)
+        with cls._lock:
+            if cls._num_inside == 0:
+                cls._caught = warnings.catch_warnings()
+                cls._caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            cls._num_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        cls = type(self)
+        with cls._lock:
+            cls._num_inside -= 1
+            if cls._num_inside == 0 and cls._caught is not None:
+                cls._caught.__exit__(None, None, None)
+                cls._caught = None

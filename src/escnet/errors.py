@@ -1,0 +1,33 @@
+"""Errors that are the caller's to fix; everything else is a bug of ours.
+
+Every message says what was wrong, with the value, and what to do about it. The CLI
+prints the message and exits with 2, the web demo answers 422; neither shows a traceback.
+"""
+
+
+class EscnetError(Exception):
+    """Base of all errors that a caller can cause and fix."""
+
+
+class ConfigError(EscnetError):
+    """A setting is out of range, unknown, or contradicts another."""
+
+
+class VocabularyError(EscnetError):
+    """The class names are empty, repeated, or too long for CLIP's text encoder."""
+
+
+class ImageError(EscnetError):
+    """A picture is unreadable, of an unknown kind, or beyond a limit."""
+
+
+class WeightsError(EscnetError):
+    """A checkpoint is missing, damaged, or made for another model."""
+
+
+class DatasetError(EscnetError):
+    """A dataset folder lacks a file, or a label map holds an unknown label."""
+
+
+class OutputError(EscnetError):
+    """A result cannot be written: no such folder, no right, no space."""

@@ -1,0 +1,1 @@
+"""The friendly layer: pictures and names in, label maps out."""

@@ -1,0 +1,106 @@
+"""Settings to modules: the one place that knows both."""
+
+from torch import nn
+
+from escnet.model.config import EscNetConfig
+from escnet.model.decoder import Decoder
+from escnet.model.esc_block import EscBlock
+from escnet.model.fusion import Fusion
+from escnet.model.prompt_encoder import PromptEncoder
+from escnet.model.pseudo_prompt import PseudoPromptGenerator
+from escnet.model.sam_block import SamBlock
+from escnet.model.text import ClipText, SentenceText, SiglipText
+from escnet.model.two_way import TwoWayTransformer
+from escnet.model.vision import ClipVision, Dinov2Vision, PairedVision, SiglipVision
+
+_SAM_HEADS = 8
+
+VisionTower = ClipVision | SiglipVision | Dinov2Vision | PairedVision
+TextTower = ClipText | SiglipText | SentenceText
+
+
+def build_vision(config: EscNetConfig) -> VisionTower:
+    """The vision tower that the settings name."""
+    options = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in config.vision_options.items()
+    }
+    if config.vision == "clip":
+        return ClipVision(config.vision_config, **options)
+    if config.vision == "siglip":
+        return SiglipVision(config.vision_config, **options)
+    if config.vision == "dinov2":
+        return Dinov2Vision(config.vision_config, joint_dim=config.joint_dim, **options)
+    return PairedVision(
+        config.vision_config,
+        joint_dim=config.joint_dim,
+        patch_size=config.patch_size,
+        **options,
+    )
+
+
+def build_text(config: EscNetConfig) -> TextTower:
+    """The text tower that the settings name."""
+    if config.text == "clip":
+        return ClipText(config.text_config)
+    if config.text == "siglip":
+        return SiglipText(config.text_config)
+    return SentenceText(config.text_config, joint_dim=config.joint_dim)
+
+
+def build_prompt_encoder(config: EscNetConfig) -> PromptEncoder | None:
+    """SAM's prompt encoder, which all ESC-Blocks share; None without SAM blocks."""
+    return None if config.sam == "none" else PromptEncoder(config.sam_dim)
+
+
+def build_blocks(config: EscNetConfig) -> nn.ModuleList:
+    """The ESC-Blocks; none shares weights with another."""
+    return nn.ModuleList(_build_block(config, index) for index in range(config.num_blocks))
+
+
+def _build_block(config: EscNetConfig, index: int) -> EscBlock:
+    generator = PseudoPromptGenerator(
+        num_regions=config.regions_per_class,
+        softmax=config.softmax,
+        sharpness=config.sharpness,
+        threshold=config.threshold,
+        kmeans_steps=config.kmeans_steps,
+        empty_region=config.empty_region,
+        mask_prompt=config.mask_prompt,
+        mask_scale=config.mask_scale,
+    )
+    sam = None
+    if config.sam != "none":
+        two_way = TwoWayTransformer(
+            width=config.sam_dim,
+            num_heads=_SAM_HEADS,
+            mlp_width=config.sam_mlp_dim,
+            layers=config.sam_layers_of(index),
+        )
+        sam = SamBlock(
+            two_way,
+            width=config.sam_dim,
+            prompts=config.prompts,
+            merge=config.merge,
+            text_dim=config.joint_dim if config.text_token else None,
+        )
+    fusion = Fusion(
+        hidden_dim=config.hidden_dim,
+        appearance_dim=config.sam_dim,
+        text_dim=config.joint_dim,
+        num_heads=config.num_heads,
+        window=config.window,
+        ffn_ratio=config.ffn_ratio,
+        language_attention=config.language_attention,
+    )
+    return EscBlock(generator, sam, fusion)
+
+
+def build_decoder(config: EscNetConfig, skip_channels: tuple[int, int]) -> Decoder:
+    """The mask decoder for a tower with these skips."""
+    return Decoder(
+        hidden_dim=config.hidden_dim,
+        skip_channels=skip_channels,
+        skip_dims=config.skip_dims,
+        dims=config.decoder_dims,
+    )

@@ -1,0 +1,310 @@
+"""Settings of the network, and the presets that name the paper's models.
+
+A setting is found in one hop: preset -> `EscNetConfig` argument -> the module's argument of the same name.
+Every choice that the paper leaves open is a setting here; the numbers in brackets are those of
+docs/paper-notes.md, where each has its reason and, where there is one, its measurement.
+"""
+
+from typing import Any, get_args
+
+from transformers import PretrainedConfig
+
+from escnet.errors import ConfigError
+from escnet.model.fusion import LanguageMode
+from escnet.model.pseudo_prompt import EmptyRegion, MaskPrompt, Softmax
+from escnet.model.sam_block import Merge, PromptKind
+
+VISION_KINDS = ("clip", "siglip", "dinov2", "paired")
+TEXT_KINDS = ("clip", "siglip", "sentence")
+SAM_KINDS = ("pretrained", "random", "none")
+APPEARANCES = ("chain", "restart")
+STATES = ("hidden", "scalar")
+SAM_LAYERS = ("both", "alternate")
+
+_SAM_HEADS = 8
+
+
+class EscNetConfig(PretrainedConfig):
+    """What must be equal for a checkpoint to load.
+
+    Args:
+        vision: Kind of the vision tower: clip, siglip, dinov2, or paired (the built-in model's).
+        vision_config: The tower's own configuration, as transformers names its fields.
+        vision_options: Further arguments of the tower's class in `model/vision.py`: its taps [17],
+            or the layers that are read.
+        text: Kind of the text tower: clip, siglip or sentence.
+        text_config: The tower's own configuration.
+        image_size: Side of the square picture that the tower sees, in pixels [22].
+        patch_size: Side of one patch of that picture, in pixels.
+        joint_dim: Width D of the joint space.
+        template: The text that a class name is put into.
+        num_blocks: ESC-Blocks, N in the paper.
+        regions_per_class: K, the paper's N_o.
+        softmax: Axis of the generator's softmax, "position" or "class" [1].
+        sharpness: Its gain [1].
+        threshold: The paper's alpha, as a share of a class's best patch [1].
+        kmeans_steps: Rounds of k-means [2].
+        empty_region: "drop" or "repeat" the prompt of a region without a patch [3].
+        mask_prompt: "map", "union" or "separate" [4].
+        mask_scale: Mask logits run from minus this to plus this [5].
+        prompts: Kinds of prompts that SAM gets (Table 3).
+        sam: "pretrained" SAM blocks, "random" ones, or "none" (Table 2).
+        sam_layers: "both" of SAM's two-way layers in every block, or one each, "alternate"ly [7].
+        sam_dim: S, SAM's width.
+        sam_mlp_dim: Inner width of SAM's feed-forward network.
+        text_token: Whether the text embedding joins SAM's tokens [8].
+        merge: How classes are weighted in the appearance, "mean" or "evidence" [10].
+        appearance: "chain": a block sees the appearance of the one before; "restart": each sees the
+            image embedding [11].
+        state: "hidden": the class state goes from block to block; "scalar": it is embedded anew
+            from one map for each block [12].
+        correlation_residual: Whether the correlation, scaled, is added to the logits [25].
+        hidden_dim: C [14].
+        num_heads: Heads of both attentions of the fusion [14].
+        window: Side of the vision attention's windows, in patches [14].
+        ffn_ratio: Inner width of the fusion's feed-forward networks, in multiples of C [14].
+        embed_kernel: Side of the convolution that turns a map into a class state [12].
+        language_attention: "text" or "classes" [16].
+        skip_dims: Channels of the decoder's skips [17].
+        decoder_dims: Channels of the decoder's stages [17].
+        max_classes: At inference, names beyond this number are dropped for a picture, those
+            with the lowest correlation first [21]; 0 for never.
+        trained_on: Class names that the weights have seen labelled.
+        origins: Where each part of the weights came from.
+
+    Raises:
+        ConfigError: If a setting is out of range or contradicts another.
+    """
+
+    model_type = "escnet"
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        vision: str = "clip",
+        vision_config: dict[str, Any] | None = None,
+        vision_options: dict[str, Any] | None = None,
+        text: str = "clip",
+        text_config: dict[str, Any] | None = None,
+        image_size: int = 384,
+        patch_size: int = 16,
+        joint_dim: int = 512,
+        template: str = "A photo of a {} in the scene",
+        num_blocks: int = 4,
+        regions_per_class: int = 5,
+        softmax: Softmax = "position",
+        sharpness: float = 4.0,
+        threshold: float = 0.3,
+        kmeans_steps: int = 10,
+        empty_region: EmptyRegion = "drop",
+        mask_prompt: MaskPrompt = "map",
+        mask_scale: float = 1.0,
+        prompts: tuple[PromptKind, ...] = ("point", "mask"),
+        sam: str = "pretrained",
+        sam_layers: str = "both",
+        sam_dim: int = 256,
+        sam_mlp_dim: int = 2048,
+        text_token: bool = False,
+        merge: Merge = "mean",
+        appearance: str = "chain",
+        state: str = "hidden",
+        correlation_residual: bool = False,
+        hidden_dim: int = 128,
+        num_heads: int = 4,
+        window: int = 12,
+        ffn_ratio: int = 4,
+        embed_kernel: int = 7,
+        language_attention: LanguageMode = "text",
+        skip_dims: tuple[int, int] = (32, 16),
+        decoder_dims: tuple[int, int] = (64, 32),
+        max_classes: int = 256,
+        trained_on: tuple[str, ...] = (),
+        origins: tuple[dict[str, Any], ...] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.vision = vision
+        self.vision_config = vision_config or {}
+        self.vision_options = vision_options or {}
+        self.text = text
+        self.text_config = text_config or {}
+        self.image_size = image_size
+        self.patch_size = patch_size
+        self.joint_dim = joint_dim
+        self.template = template
+        self.num_blocks = num_blocks
+        self.regions_per_class = regions_per_class
+        self.softmax = softmax
+        self.sharpness = sharpness
+        self.threshold = threshold
+        self.kmeans_steps = kmeans_steps
+        self.empty_region = empty_region
+        self.mask_prompt = mask_prompt
+        self.mask_scale = mask_scale
+        self.prompts = tuple(prompts)
+        self.sam = sam
+        self.sam_layers = sam_layers
+        self.sam_dim = sam_dim
+        self.sam_mlp_dim = sam_mlp_dim
+        self.text_token = text_token
+        self.merge = merge
+        self.appearance = appearance
+        self.state = state
+        self.correlation_residual = correlation_residual
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.window = window
+        self.ffn_ratio = ffn_ratio
+        self.embed_kernel = embed_kernel
+        self.language_attention = language_attention
+        self.skip_dims = tuple(skip_dims)
+        self.decoder_dims = tuple(decoder_dims)
+        self.max_classes = max_classes
+        self.trained_on = tuple(trained_on)
+        self.origins = tuple(origins)
+        self._check_choices()
+        self._check_sizes()
+        super().__init__(**kwargs)
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side: h = w."""
+        return self.image_size // self.patch_size
+
+    def sam_layers_of(self, block: int) -> tuple[int, ...]:
+        """Which of SAM's two layers the ESC-Block of that index holds."""
+        return (0, 1) if self.sam_layers == "both" else (block % 2,)
+
+    def _check_choices(self) -> None:
+        choices: dict[str, tuple[str, ...]] = {
+            "vision": VISION_KINDS,
+            "text": TEXT_KINDS,
+            "sam": SAM_KINDS,
+            "sam_layers": SAM_LAYERS,
+            "appearance": APPEARANCES,
+            "state": STATES,
+            "softmax": get_args(Softmax),
+            "mask_prompt": get_args(MaskPrompt),
+            "empty_region": get_args(EmptyRegion),
+            "merge": get_args(Merge),
+            "language_attention": get_args(LanguageMode),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{name} {getattr(self, name)!r} is unknown: choose from {', '.join(allowed)}"
+                )
+        known = get_args(PromptKind)
+        if not self.prompts or set(self.prompts) - set(known):
+            raise ConfigError(
+                f"prompts {list(self.prompts)} are not some of {', '.join(known)}: name one or more"
+            )
+
+    def _check_sizes(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}: "
+                f"try {max(1, self.image_size // self.patch_size) * self.patch_size}"
+            )
+        for name, heads in (("hidden_dim", self.num_heads), ("sam_dim", 2 * _SAM_HEADS)):
+            if getattr(self, name) % heads:
+                raise ConfigError(
+                    f"{name} {getattr(self, name)} is not a multiple of {heads}: choose one that is"
+                )
+        positive = ("num_blocks", "regions_per_class", "kmeans_steps", "window", "sharpness")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} {getattr(self, name)} is not positive: choose 1 or more")
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(
+                f"threshold {self.threshold} is outside (0, 1]: it is a share of the best patch"
+            )
+        if self.template.count("{}") != 1:
+            raise ConfigError(
+                f"template {self.template!r} has {self.template.count('{}')} places for the name: "
+                "write {} exactly once"
+            )
+
+
+def _vit_b_16() -> EscNetConfig:
+    return EscNetConfig(
+        vision_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+                       "num_attention_heads": 12, "image_size": 224, "patch_size": 16,
+                       "projection_dim": 512},
+        vision_options={"taps": [3, 7]},
+        text_config={"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
+                     "num_attention_heads": 8, "projection_dim": 512},
+    )  # fmt: skip
+
+
+def _vit_l_14() -> EscNetConfig:
+    return EscNetConfig(
+        vision_config={"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+                       "num_attention_heads": 16, "image_size": 336, "patch_size": 14,
+                       "projection_dim": 768},
+        vision_options={"taps": [7, 15]},
+        text_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+                     "num_attention_heads": 12, "projection_dim": 768},
+        image_size=336,
+        patch_size=14,
+        joint_dim=768,
+    )  # fmt: skip
+
+
+def _mini() -> EscNetConfig:
+    return EscNetConfig(
+        vision="paired",
+        vision_config={"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
+                       "image_size": 518, "patch_size": 14},
+        vision_options={"layers": [6, 9, 12], "head_dim": 384},
+        text="sentence",
+        text_config={"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+                     "intermediate_size": 1536, "vocab_size": 30522},
+        template="a {}",
+        num_blocks=2,
+        hidden_dim=64,
+        ffn_ratio=2,
+        decoder_dims=(32, 16),
+        skip_dims=(16, 16),
+        correlation_residual=True,
+    )  # fmt: skip
+
+
+def _tiny() -> EscNetConfig:
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+             "num_attention_heads": 2, "projection_dim": 16}  # fmt: skip
+    return EscNetConfig(
+        vision_config={**tower, "image_size": 32, "patch_size": 8},
+        vision_options={"taps": [0, 1]},
+        text_config={**tower, "vocab_size": 300, "max_position_embeddings": 77,
+                     "bos_token_id": 298, "eos_token_id": 299},
+        image_size=32,
+        patch_size=8,
+        joint_dim=16,
+        num_blocks=2,
+        regions_per_class=2,
+        kmeans_steps=3,
+        sam="random",
+        sam_dim=32,
+        sam_mlp_dim=64,
+        hidden_dim=16,
+        num_heads=2,
+        window=2,
+        embed_kernel=3,
+        skip_dims=(4, 4),
+        decoder_dims=(8, 8),
+        max_classes=0,
+    )  # fmt: skip
+
+
+PRESETS = {"vit-b-16": _vit_b_16, "vit-l-14": _vit_l_14, "mini": _mini, "tiny": _tiny}
+
+
+def preset(name: str) -> EscNetConfig:
+    """The settings of that name: vit-b-16, vit-l-14, mini, or tiny (for tests).
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}: choose one of {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]()

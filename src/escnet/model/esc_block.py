@@ -1,0 +1,60 @@
+"""ESC-Block: pseudo prompts, SAM block, fusion (Sec. 3.1, Fig. 2).
+
+Sizes: B pictures, N class names, C hidden width, S SAM's width, D joint space, h x w patches.
+"""
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from escnet.model.fusion import Fusion
+from escnet.model.prompt_encoder import PromptEncoder
+from escnet.model.pseudo_prompt import PseudoPromptGenerator
+from escnet.model.sam_block import SamBlock
+
+
+class EscBlock(nn.Module):
+    """One round: the maps prompt SAM, its appearance guides the class states.
+
+    Args:
+        generator: Reads the prompts off the maps.
+        sam: None leaves the appearance as it is and needs no prompts (Table 2a).
+        fusion: Vision and language attention.
+    """
+
+    def __init__(
+        self, generator: PseudoPromptGenerator, sam: SamBlock | None, fusion: Fusion
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.sam = sam
+        self.fusion = fusion
+
+    def forward(
+        self,
+        state: Float[Tensor, "B N h w C"],
+        appearance: Float[Tensor, "B h w S"],
+        evidence: Float[Tensor, "B N h w"],
+        text_embedding: Float[Tensor, "N D"],
+        prompt_encoder: PromptEncoder | None,
+        class_chunk: int | None = None,
+    ) -> tuple[Float[Tensor, "B N h w C"], Float[Tensor, "B h w S"]]:
+        """The refined class states and the refined appearance.
+
+        Args:
+            evidence: One map for each class, which the prompts are read off.
+            prompt_encoder: SAM's, the same for all blocks; None where there is no SAM block.
+            class_chunk: Classes worked on at a time; None for all.
+        """
+        if self.sam is not None and prompt_encoder is not None:
+            prompt = self.generator(evidence)
+            refined = self.sam(
+                rearrange(appearance, "B h w S -> B (h w) S"),
+                prompt,
+                prompt_encoder,
+                text_embedding,
+                evidence.detach().amax(dim=(2, 3)),
+                class_chunk,
+            )
+            appearance = refined.unflatten(1, appearance.shape[1:3])
+        return self.fusion(state, appearance, text_embedding, class_chunk), appearance

@@ -1,0 +1,152 @@
+"""ESC-Net: Figure 2, top to bottom (Lee et al., CVPR 2025, arXiv:2411.14723).
+
+Sizes: B pictures, N class names, D joint space, S SAM's width, C hidden width, H x W pixels,
+h x w patches.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from escnet.model.build import (
+    build_blocks,
+    build_decoder,
+    build_prompt_encoder,
+    build_text,
+    build_vision,
+)
+from escnet.model.chunks import class_chunks
+from escnet.model.config import EscNetConfig
+from escnet.model.correlation import correlation_map
+from escnet.model.prompt_encoder import ChannelNorm
+from escnet.model.vision import Patches
+
+_FIRST_SCALE, _FIRST_SHIFT = 10.0, -2.0  # so that a cosine of 0.2 starts at even odds
+
+
+class Prediction(NamedTuple):
+    """What one pass yields.
+
+    Attributes:
+        logits: Of every class name.
+        evidence: The map of every class that each ESC-Block read its prompts off, as logits: the
+            scaled correlation first.
+        appearance: The appearance after each ESC-Block.
+    """
+
+    logits: Float[Tensor, "B N 4*h 4*w"]
+    evidence: list[Float[Tensor, "B N h w"]]
+    appearance: list[Float[Tensor, "B h w S"]]
+
+
+class EscNet(PreTrainedModel):
+    """Image and text embeddings in, a logit for every class name and place out."""
+
+    config_class = EscNetConfig
+    base_model_prefix = "escnet"
+    main_input_name = "image"
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: EscNetConfig) -> None:
+        super().__init__(config)
+        self.vision = build_vision(config)
+        self.text = build_text(config)
+        self.logit_scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
+        self.logit_shift = nn.Parameter(torch.tensor(_FIRST_SHIFT))
+        self.to_sam_width = nn.Conv2d(config.joint_dim, config.sam_dim, 1)
+        self.sam_norm = ChannelNorm(config.sam_dim)
+        kernel = config.embed_kernel
+        self.embed = nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
+        self.prompt_encoder = build_prompt_encoder(config)
+        self.blocks = build_blocks(config)
+        self.read_out = nn.ModuleList(
+            nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)
+        )
+        self.decoder = build_decoder(config, self.vision.skip_channels)
+        for layer in self.read_out:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing: every module starts itself, and checkpoints are complete."""
+
+    def forward(
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        text_embedding: Float[Tensor, "N D"],
+        class_chunk: int | None = None,
+    ) -> Float[Tensor, "B N _ _"]:
+        """Logits of every class name on a grid four times as fine as the patches (Fig. 2).
+
+        Args:
+            image: Pixels in [0, 1]; the tower's normalisation happens inside.
+            text_embedding: One embedding for each class name, of any length.
+            class_chunk: Class names worked on at a time, which bounds the memory and does not
+                change the result; None for all.
+        """
+        return self.segment(self.vision(image), text_embedding, class_chunk).logits
+
+    def encode_text(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
+    ) -> Float[Tensor, "N D"]:
+        """Text embeddings of tokenised class names.
+
+        Args:
+            token: Padded token indices.
+            is_token: 1 for tokens, 0 for padding.
+        """
+        return self.text(token, is_token)
+
+    def segment(
+        self,
+        patches: Patches,
+        text_embedding: Float[Tensor, "N D"],
+        class_chunk: int | None = None,
+    ) -> Prediction:
+        """The network after its towers: logits, and what the blocks saw on the way.
+
+        Args:
+            patches: What the vision tower gave, now or earlier.
+            text_embedding: One embedding for each class name, of any length.
+            class_chunk: As in `forward`.
+        """
+        correlation = self.logit_scale * correlation_map(patches.joint, text_embedding)
+        correlation = correlation + self.logit_shift  # (B, N, h, w)
+        first = rearrange(self.sam_norm(self.to_sam_width(patches.joint)), "B S h w -> B h w S")
+        state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
+        evidence, appearance = [correlation], [first]
+        for block, read_out in zip(self.blocks, self.read_out, strict=True):
+            seen = appearance[-1] if self.config.appearance == "chain" else first
+            if self.config.state == "scalar" and len(evidence) > 1:
+                state = self._embed(evidence[-1], class_chunk)
+            arguments = (state, seen, evidence[-1], text_embedding, self.prompt_encoder, class_chunk)
+            if self.gradient_checkpointing and self.training:
+                state, refined = checkpoint(block, *arguments, use_reentrant=False)
+            else:
+                state, refined = block(*arguments)
+            appearance.append(refined)
+            evidence.append(correlation + read_out(state)[..., 0])
+        logits = self.decoder(state, patches.skips, class_chunk)
+        if self.config.correlation_residual:
+            logits = logits + nn.functional.interpolate(
+                correlation, scale_factor=4, mode="bilinear", align_corners=False
+            )
+        return Prediction(logits, evidence, appearance[1:])
+
+    def _embed(
+        self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None
+    ) -> Float[Tensor, "B N h w C"]:
+        """A class state from one map for each class."""
+        B, N = evidence.shape[:2]
+        parts = []
+        for chunk in class_chunks(N, class_chunk):
+            maps = rearrange(evidence[:, chunk], "B n h w -> (B n) 1 h w")
+            parts.append(rearrange(self.embed(maps), "(B n) C h w -> B n h w C", B=B))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

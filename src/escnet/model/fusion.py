@@ -1,0 +1,336 @@
+"""Vision-language fusion: the appearance and the text clean the class states (Sec. 3.5, Fig. 4).
+
+Vision attention (Fig. 4a) mixes the patches of one class within windows, guided by the appearance;
+language attention (Fig. 4b) lets each patch of each class ask the text embeddings. Both work on
+each class by itself, so classes can be chunked.
+
+The class state keeps its channels last, (B, N, h, w, C), because all maps over it are linear.
+
+Sizes: B pictures, N class names, C hidden width, S SAM's width, D joint space, h x w patches,
+G heads, d width of a head, L patches of a window.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from escnet.model.chunks import class_chunks
+
+LanguageMode = Literal["text", "classes"]
+
+_NORM_EPS = 1e-5
+_ATTENTION_EPS = 1e-6  # keeps the linear attention's division finite
+
+
+class Fusion(nn.Module):
+    """Vision attention, then language attention.
+
+    Args:
+        hidden_dim: C.
+        appearance_dim: S.
+        text_dim: D.
+        num_heads: G.
+        window: Side of a window in patches.
+        ffn_ratio: Inner width of the feed-forward networks, in multiples of C.
+        language_attention: "text" as Fig. 4b draws it, or "classes", CAT-Seg's class aggregation
+            (docs/paper-notes.md, note 16).
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_dim: int,
+        appearance_dim: int,
+        text_dim: int,
+        num_heads: int,
+        window: int,
+        ffn_ratio: int,
+        language_attention: LanguageMode,
+    ) -> None:
+        super().__init__()
+        self.to_guidance = nn.Linear(appearance_dim, hidden_dim)
+        self.vision = nn.ModuleList(
+            WindowAttention(hidden_dim, num_heads, window, shift, ffn_ratio)
+            for shift in (0, window // 2)
+        )
+        attend = TextAttention if language_attention == "text" else ClassAttention
+        self.language = attend(hidden_dim, text_dim, num_heads, ffn_ratio)
+
+    def forward(
+        self,
+        state: Float[Tensor, "B N h w C"],
+        appearance: Float[Tensor, "B h w S"],
+        text_embedding: Float[Tensor, "N D"],
+        class_chunk: int | None = None,
+    ) -> Float[Tensor, "B N h w C"]:
+        """The refined class states."""
+        N = state.shape[1]
+        guidance = self.to_guidance(appearance)
+        shared = [half.share(guidance) for half in self.vision]
+        seen = []
+        for chunk in class_chunks(N, class_chunk):
+            part = state[:, chunk]
+            for half, projected in zip(self.vision, shared, strict=True):
+                part = half(part, projected)
+            seen.append(part)
+        summary = self.language.summarise(seen, text_embedding, class_chunk)
+        told = [
+            self.language(part, text_embedding[chunk], summary)
+            for part, chunk in zip(seen, class_chunks(N, class_chunk), strict=True)
+        ]
+        return told[0] if len(told) == 1 else torch.cat(told, dim=1)
+
+
+class SharedGuidance(NamedTuple):
+    """The guidance's part in the norm and in the projections, computed once for all classes."""
+
+    projected: Float[Tensor, "B 1 h w 3*C"]
+    total: Float[Tensor, "B 1 h w 1"]
+    total_of_squares: Float[Tensor, "B 1 h w 1"]
+
+
+class WindowAttention(nn.Module):
+    """Half of a Swin pair on each class: attention in windows, guided, then a feed-forward network.
+
+    Queries, keys and values are read from Norm([state; guidance]) (Fig. 4a). The norm is over both
+    halves, but its mean and deviation are two numbers a patch, so the guidance is projected
+    once for all classes and rescaled for each.
+    """
+
+    def __init__(
+        self, hidden_dim: int, num_heads: int, window: int, shift: int, ffn_ratio: int
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.shift = shift
+        self.norm1 = nn.LayerNorm(2 * hidden_dim, eps=_NORM_EPS)
+        self.qkv = nn.Linear(2 * hidden_dim, 3 * hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim, eps=_NORM_EPS)
+        self.ffn = FeedForward(hidden_dim, ffn_ratio)
+
+    def share(self, guidance: Float[Tensor, "B h w C"]) -> SharedGuidance:
+        """The guidance's part, the same for every class."""
+        C = guidance.shape[-1]
+        weight = self.qkv.weight * self.norm1.weight
+        guidance = guidance[:, None]
+        return SharedGuidance(
+            projected=F.linear(guidance, weight[:, C:]),
+            total=guidance.float().sum(dim=-1, keepdim=True),
+            total_of_squares=guidance.float().square().sum(dim=-1, keepdim=True),
+        )
+
+    def forward(
+        self, state: Float[Tensor, "B n h w C"], shared: SharedGuidance
+    ) -> Float[Tensor, "B n h w C"]:
+        qkv = self._project(state, shared)
+        state = state + self.out(self._attend(qkv))
+        return state + self.ffn(self.norm2(state))
+
+    def _project(
+        self, state: Float[Tensor, "B n h w C"], shared: SharedGuidance
+    ) -> Float[Tensor, "B n h w 3*C"]:
+        """qkv(norm1([state; guidance])) without building the concatenation."""
+        C = state.shape[-1]
+        exact = state.float()
+        mean = (exact.sum(dim=-1, keepdim=True) + shared.total) / (2 * C)
+        square = exact.square().sum(dim=-1, keepdim=True) + shared.total_of_squares
+        variance = (square / (2 * C) - mean.square()).clamp(min=0)
+        scale = torch.rsqrt(variance + _NORM_EPS)
+        weight = self.qkv.weight * self.norm1.weight
+        projected = F.linear(state, weight[:, :C]) + shared.projected
+        bias = self.qkv.bias + self.qkv.weight @ self.norm1.bias
+        return scale.to(state) * (projected - mean.to(state) * weight.sum(dim=1)) + bias
+
+    def _attend(self, qkv: Float[Tensor, "B n h w 3*C"]) -> Float[Tensor, "B n h w C"]:
+        B, n, h, w, _ = qkv.shape
+        window = min(self.window, max(h, w))
+        shift = self.shift if window == self.window else 0
+        below, right = -h % window, -w % window
+        if below or right:
+            qkv = F.pad(qkv, (0, 0, 0, right, 0, below))
+        if shift:
+            qkv = qkv.roll((-shift, -shift), dims=(2, 3))
+        rows, columns = (h + below) // window, (w + right) // window
+        query, key, value = rearrange(
+            qkv,
+            "B n (r i) (c j) (x G d) -> x (B n) (r c G) (i j) d",
+            r=rows,
+            c=columns,
+            x=3,
+            G=self.num_heads,
+        )
+        mask = None
+        if shift or below or right:
+            mask = _same_area(h, w, window, shift, qkv.device)  # (windows, L, L)
+            mask = mask.repeat_interleave(self.num_heads, dim=0)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        found = rearrange(
+            found,
+            "(B n) (r c G) (i j) d -> B n (r i) (c j) (G d)",
+            B=B,
+            r=rows,
+            c=columns,
+            i=window,
+            G=self.num_heads,
+        )
+        if shift:
+            found = found.roll((shift, shift), dims=(2, 3))
+        return found[:, :, :h, :w]
+
+
+def _same_area(
+    height: int, width: int, window: int, shift: int, device: torch.device
+) -> Bool[Tensor, "windows L L"]:
+    """Which patches of a window may see each other: neighbours in the picture, not the padding.
+
+    Rolling brings opposite edges into one window, and padding brings patches that do not exist;
+    a patch sees only those of its own area. Padding sees itself, so that no row is empty.
+    """
+    areas = []
+    for size in (height, width):
+        padded = size + -size % window
+        place = torch.arange(padded, device=device)
+        area = (place >= padded - window).int() + (place >= padded - shift).int()
+        area = area if shift else torch.zeros_like(area)
+        outside = torch.arange(padded, device=device).roll(-shift) >= size
+        areas.append(torch.where(outside, 3, area))
+    area = areas[0][:, None] * 4 + areas[1]
+    outside = (areas[0][:, None] == 3) | (areas[1] == 3)
+    area = torch.where(outside, -1, area)
+    area = rearrange(area, "(r i) (c j) -> (r c) (i j)", i=window, j=window)
+    return area[:, :, None] == area[:, None, :]
+
+
+class TextAttention(nn.Module):
+    """Each patch of each class asks all text embeddings (Fig. 4b): linear, without order."""
+
+    def __init__(self, hidden_dim: int, text_dim: int, num_heads: int, ffn_ratio: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(hidden_dim, eps=_NORM_EPS)
+        self.query = nn.Linear(hidden_dim, hidden_dim)
+        self.from_text = nn.Linear(text_dim, hidden_dim)
+        self.key = nn.Linear(hidden_dim, hidden_dim)
+        self.value = nn.Linear(hidden_dim, hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim, eps=_NORM_EPS)
+        self.ffn = FeedForward(hidden_dim, ffn_ratio)
+
+    def summarise(
+        self,
+        states: list[Float[Tensor, "B _ h w C"]],  # noqa: ARG002  (ClassAttention needs them)
+        text_embedding: Float[Tensor, "N D"],
+        class_chunk: int | None,  # noqa: ARG002
+    ) -> "Summary":
+        """Keys and values of all names in one small matrix a head."""
+        text = F.relu(self.from_text(text_embedding))
+        key = _positive(self.key(text)).unflatten(1, (self.num_heads, -1))  # (N, G, d)
+        value = self.value(text).unflatten(1, (self.num_heads, -1))
+        N = len(text_embedding)
+        return Summary(
+            torch.einsum("ngd,nge->gde", key, value) / N, (key.sum(dim=0) / N)
+        )
+
+    def forward(
+        self,
+        state: Float[Tensor, "B n h w C"],
+        text_embedding: Float[Tensor, "n D"],  # noqa: ARG002  (ClassAttention needs it)
+        summary: "Summary",
+    ) -> Float[Tensor, "B n h w C"]:
+        query = _positive(self.query(self.norm1(state))).unflatten(-1, (self.num_heads, -1))
+        found = torch.einsum("bnhwgd,gde->bnhwge", query, summary.product)
+        norm = torch.einsum("bnhwgd,gd->bnhwg", query, summary.key_total)
+        found = (found / (norm + _ATTENTION_EPS)[..., None]).flatten(-2)
+        state = state + self.out(found)
+        return state + self.ffn(self.norm2(state))
+
+
+class Summary(NamedTuple):
+    """All a linear attention keeps of its keys and values; the leading axes differ by mode."""
+
+    product: Float[Tensor, "*lead G d e"]
+    key_total: Float[Tensor, "*lead G d"]
+
+
+class ClassAttention(nn.Module):
+    """At each patch, the classes attend to each other (CAT-Seg's class aggregation)."""
+
+    def __init__(self, hidden_dim: int, text_dim: int, num_heads: int, ffn_ratio: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(hidden_dim, eps=_NORM_EPS)
+        self.from_text = nn.Linear(text_dim, hidden_dim)
+        self.query = nn.Linear(2 * hidden_dim, hidden_dim)
+        self.key = nn.Linear(2 * hidden_dim, hidden_dim)
+        self.value = nn.Linear(hidden_dim, hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim, eps=_NORM_EPS)
+        self.ffn = FeedForward(hidden_dim, ffn_ratio)
+
+    def summarise(
+        self,
+        states: list[Float[Tensor, "B _ h w C"]],
+        text_embedding: Float[Tensor, "N D"],
+        class_chunk: int | None,
+    ) -> Summary:
+        """Keys and values of all classes in one small matrix a head and patch."""
+        N = len(text_embedding)
+        product: Tensor | float = 0.0
+        total: Tensor | float = 0.0
+        for state, chunk in zip(states, class_chunks(N, class_chunk), strict=True):
+            x = self.norm1(state)
+            key = self._key(x, text_embedding[chunk])
+            value = self.value(x).unflatten(-1, (self.num_heads, -1))
+            product = product + torch.einsum("bnhwgd,bnhwge->bhwgde", key, value) / N
+            total = total + key.sum(dim=1) / N
+        return Summary(torch.as_tensor(product), torch.as_tensor(total))
+
+    def forward(
+        self,
+        state: Float[Tensor, "B n h w C"],
+        text_embedding: Float[Tensor, "n D"],
+        summary: Summary,
+    ) -> Float[Tensor, "B n h w C"]:
+        joined = self._join(self.norm1(state), text_embedding)
+        query = _positive(self.query(joined)).unflatten(-1, (self.num_heads, -1))
+        found = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
+        norm = torch.einsum("bnhwgd,bhwgd->bnhwg", query, summary.key_total)
+        state = state + self.out((found / (norm + _ATTENTION_EPS)[..., None]).flatten(-2))
+        return state + self.ffn(self.norm2(state))
+
+    def _key(
+        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "n D"]
+    ) -> Float[Tensor, "B n h w G d"]:
+        return _positive(self.key(self._join(x, text_embedding))).unflatten(
+            -1, (self.num_heads, -1)
+        )
+
+    def _join(
+        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "n D"]
+    ) -> Float[Tensor, "B n h w 2*C"]:
+        """The class's own text beside each of its patches."""
+        text = F.relu(self.from_text(text_embedding))[:, None, None].expand_as(x)
+        return torch.cat([x, text], dim=-1)
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a GELU between."""
+
+    def __init__(self, width: int, ratio: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, ratio * width)
+        self.lin2 = nn.Linear(ratio * width, width)
+
+    def forward(self, x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
+        return self.lin2(F.gelu(self.lin1(x)))
+
+
+def _positive(x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
+    """The feature map of the linear transformer (Katharopoulos et al., ICML 2020)."""
+    return F.elu(x) + 1

@@ -1,0 +1,65 @@
+"""Text towers: tokens of class names to embeddings in the joint space.
+
+Sizes: N class names, T tokens, D joint space.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    SiglipTextConfig,
+    SiglipTextModel,
+)
+
+
+class ClipText(nn.Module):
+    """CLIP's text tower: the projected embedding of the end token."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.tower = CLIPTextModelWithProjection(CLIPTextConfig(**config))
+
+    def forward(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
+    ) -> Float[Tensor, "N D"]:
+        return self.tower(input_ids=token, attention_mask=is_token).text_embeds
+
+
+class SiglipText(nn.Module):
+    """SigLIP's text tower, which was trained on padded texts and so sees the padding."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.tower = SiglipTextModel(SiglipTextConfig(**config))
+
+    def forward(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]  # noqa: ARG002
+    ) -> Float[Tensor, "N D"]:
+        return self.tower(input_ids=token).pooler_output
+
+
+class SentenceText(nn.Module):
+    """A sentence encoder (MiniLM): mean of the token vectors, then one linear map.
+
+    The map carries a sentence space into the joint space; that of the built-in model was fitted to
+    CLIP's text embeddings, of which it is an emulation.
+    """
+
+    def __init__(self, config: dict[str, Any], *, joint_dim: int) -> None:
+        super().__init__()
+        self.tower = BertModel(BertConfig(**config), add_pooling_layer=False)
+        self.to_joint = nn.Linear(self.tower.config.hidden_size, joint_dim)
+
+    def forward(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
+    ) -> Float[Tensor, "N D"]:
+        hidden = self.tower(input_ids=token, attention_mask=is_token).last_hidden_state
+        weight = is_token[:, :, None].to(hidden)
+        mean = (hidden * weight).sum(dim=1) / weight.sum(dim=1)  # (N, V)
+        return self.to_joint(F.normalize(mean, dim=1))

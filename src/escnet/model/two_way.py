@@ -1,0 +1,262 @@
+"""SAM's two-way transformer for all classes at once (Kirillov et al., ICCV 2023; Sec. 3.4).
+
+Prompt tokens and patches attend to each other. Every class has its own tokens, but before the
+first layer all classes of a picture see the same patches, apart from the mask prompt, which is
+16 numbers a patch behind one linear map. So the first layer's image-side projections are computed
+once for all classes, and the second layer projects the few tokens instead of the many patches:
+q (W k) = (q W) k. The numbers are those of the original (tests/parity holds it to 1e-5); the work
+is a third. Parameter names are those of Meta's files, without the final attention, which changes
+no patch.
+
+Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M mask code channels,
+G heads, d width of a head.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_NORM_EPS = 1e-5
+
+
+class SharedPatches(NamedTuple):
+    """Patches before the first layer: what all classes share, plus each class's mask prompt.
+
+    A class's patches are `base + code @ basis.T`; without a mask prompt `code` is None.
+    """
+
+    base: Float[Tensor, "B P S"]
+    code: Float[Tensor, "B N P M"] | None
+    basis: Float[Tensor, "S M"] | None
+
+
+class SharedProjections(NamedTuple):
+    """Image-side projections of the first layer, computed once for all classes."""
+
+    key: Float[Tensor, "B G P d"]
+    value: Float[Tensor, "B G P d"]
+    query: Float[Tensor, "B G P d"]
+
+
+class TwoWayTransformer(nn.Module):
+    """One or both of SAM's two-way layers.
+
+    Args:
+        width: S.
+        num_heads: G.
+        mlp_width: Inner width of the tokens' feed-forward network.
+        layers: Which of SAM's layers, of 0 and 1. Layer 0 starts the tokens' self-attention
+            afresh (no position, no residual), as SAM does.
+    """
+
+    def __init__(
+        self, *, width: int, num_heads: int, mlp_width: int, layers: tuple[int, ...] = (0, 1)
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(
+            {
+                str(index): TwoWayLayer(width, num_heads, mlp_width, starts_afresh=index == 0)
+                for index in layers
+            }
+        )
+
+    def share(
+        self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
+    ) -> SharedProjections:
+        """The first layer's image-side projections, the same for every class."""
+        first = next(iter(self.layers.values()))
+        return first.share(base, position)
+
+    def forward(
+        self,
+        patches: SharedPatches,
+        shared: SharedProjections,
+        position: Float[Tensor, "P S"],
+        token: Float[Tensor, "B N T S"],
+    ) -> Float[Tensor, "B N P S"]:
+        """Every class's patches after all layers.
+
+        Args:
+            shared: What `share` gave for the same base and position.
+            position: Positional encoding of the patches.
+            token: Tokens of every class, which also serve as the tokens' own position.
+        """
+        first, *rest = self.layers.values()
+        updated, image = first.from_shared(patches, shared, token)
+        for layer in rest:
+            updated, image = layer(image, position, updated, token)
+        return image
+
+
+class TwoWayLayer(nn.Module):
+    """Tokens attend to themselves, to the patches, and the patches back to the tokens."""
+
+    def __init__(
+        self, width: int, num_heads: int, mlp_width: int, *, starts_afresh: bool
+    ) -> None:
+        super().__init__()
+        self.starts_afresh = starts_afresh
+        self.self_attn = Projections(width, width, num_heads)
+        self.norm1 = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.cross_attn_token_to_image = Projections(width, width // 2, num_heads)
+        self.norm2 = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.mlp = TokenMlp(width, mlp_width)
+        self.norm3 = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.norm4 = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.cross_attn_image_to_token = Projections(width, width // 2, num_heads)
+
+    def share(
+        self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
+    ) -> SharedProjections:
+        """Image-side projections of patches that all classes share."""
+        read, write = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        placed = base + position
+        return SharedProjections(
+            key=read.heads(read.k_proj(placed)),
+            value=read.heads(read.v_proj(base)),
+            query=write.heads(write.q_proj(placed)),
+        )
+
+    def from_shared(
+        self,
+        patches: SharedPatches,
+        shared: SharedProjections,
+        token: Float[Tensor, "B N T S"],
+    ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
+        """Tokens and every class's patches, from patches that the classes share."""
+        code, basis = patches.code, patches.basis
+        updated = self._self_attention(token, token)
+
+        read = self.cross_attn_token_to_image
+        query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
+        score = torch.einsum("bngtd,bgpd->bngtp", query, shared.key)
+        if code is not None:
+            to_code = query @ _per_head(read.k_proj.weight @ basis, read.num_heads)
+            score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
+        weight = score.softmax(dim=-1)
+        found = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
+        if code is not None:
+            gathered = (weight.flatten(2, 3) @ code).unflatten(2, weight.shape[2:4])
+            found = found + gathered @ _per_head(read.v_proj.weight @ basis, read.num_heads).mT
+        updated = self._finish_tokens(updated, read.out_proj(read.merge(found)))
+
+        write = self.cross_attn_image_to_token
+        key = write.heads(write.k_proj(updated + token)) * write.scale
+        score = torch.einsum("bngtd,bgpd->bngtp", key, shared.query)
+        if code is not None:
+            to_code = key @ _per_head(write.q_proj.weight @ basis, write.num_heads)
+            score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
+        change = self._write(score, updated)
+        base = patches.base[:, None] + write.out_proj.bias
+        if code is None:
+            return updated, self.norm4(base + change)
+        return updated, self.norm4(base + code @ basis.T + change)
+
+    def forward(
+        self,
+        image: Float[Tensor, "B N P S"],
+        position: Float[Tensor, "P S"],
+        updated: Float[Tensor, "B N T S"],
+        token: Float[Tensor, "B N T S"],
+    ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
+        """Tokens and patches, from patches that every class has its own of."""
+        updated = self._self_attention(updated, token)
+
+        read = self.cross_attn_token_to_image
+        query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
+        score = self._score(query, read.k_proj, image, position)
+        gathered = score.softmax(dim=-1).flatten(2, 3) @ image  # (B, N, G*T, S)
+        gathered = gathered.unflatten(2, score.shape[2:4])
+        found = gathered @ _per_head(read.v_proj.weight, read.num_heads).mT
+        found = read.merge(found) + read.v_proj.bias
+        updated = self._finish_tokens(updated, read.out_proj(found))
+
+        write = self.cross_attn_image_to_token
+        key = write.heads(write.k_proj(updated + token)) * write.scale
+        score = self._score(key, write.q_proj, image, position)
+        change = self._write(score, updated) + write.out_proj.bias
+        return updated, self.norm4(image + change)
+
+    def _self_attention(
+        self, updated: Float[Tensor, "B N T S"], token: Float[Tensor, "B N T S"]
+    ) -> Float[Tensor, "B N T S"]:
+        attention = self.self_attn
+        placed = updated if self.starts_afresh else updated + token
+        found = F.scaled_dot_product_attention(
+            attention.heads(attention.q_proj(placed)).flatten(0, 1),
+            attention.heads(attention.k_proj(placed)).flatten(0, 1),
+            attention.heads(attention.v_proj(updated)).flatten(0, 1),
+        )
+        change = attention.out_proj(attention.merge(found)).unflatten(0, updated.shape[:2])
+        return self.norm1(change if self.starts_afresh else updated + change)
+
+    def _finish_tokens(
+        self, updated: Float[Tensor, "B N T S"], change: Float[Tensor, "B N T S"]
+    ) -> Float[Tensor, "B N T S"]:
+        updated = self.norm2(updated + change)
+        return self.norm3(updated + self.mlp(updated))
+
+    def _score(
+        self,
+        vector: Float[Tensor, "B N G T d"],
+        projection: nn.Linear,
+        image: Float[Tensor, "B N P S"],
+        position: Float[Tensor, "P S"],
+    ) -> Float[Tensor, "B N G T P"]:
+        """`vector` times the projection of every placed patch, without projecting the patches."""
+        num_heads = vector.shape[2]
+        probe = vector @ _per_head(projection.weight, num_heads)  # (B, N, G, T, S)
+        place = projection(position).unflatten(-1, (num_heads, -1))  # (P, G, d)
+        score = (probe.flatten(2, 3) @ image.mT).unflatten(2, vector.shape[2:4])
+        return score + torch.einsum("bngtd,pgd->bngtp", vector, place)
+
+    def _write(
+        self, score: Float[Tensor, "B N G T P"], updated: Float[Tensor, "B N T S"]
+    ) -> Float[Tensor, "B N P S"]:
+        """What the patches take over from the tokens, before the bias of the output projection."""
+        write = self.cross_attn_image_to_token
+        value = write.heads(write.v_proj(updated))  # (B, N, G, T, d)
+        out = write.out_proj.weight.unflatten(1, (write.num_heads, -1)).permute(1, 2, 0)
+        written = (value @ out).flatten(2, 3)  # (B, N, G*T, S)
+        return score.softmax(dim=3).flatten(2, 3).mT @ written
+
+
+class Projections(nn.Module):
+    """The four linear maps of an attention, of an inner width that the heads share."""
+
+    def __init__(self, width: int, inner_width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = (inner_width // num_heads) ** -0.5
+        self.q_proj = nn.Linear(width, inner_width)
+        self.k_proj = nn.Linear(width, inner_width)
+        self.v_proj = nn.Linear(width, inner_width)
+        self.out_proj = nn.Linear(inner_width, width)
+
+    def heads(self, x: Float[Tensor, "*lead T I"]) -> Float[Tensor, "*lead G T d"]:
+        """The inner width cut into heads."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
+
+    def merge(self, x: Float[Tensor, "*lead G T d"]) -> Float[Tensor, "*lead T I"]:
+        """The heads side by side again."""
+        return x.transpose(-3, -2).flatten(-2)
+
+
+class TokenMlp(nn.Module):
+    """The tokens' feed-forward network."""
+
+    def __init__(self, width: int, inner_width: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, inner_width)
+        self.lin2 = nn.Linear(inner_width, width)
+
+    def forward(self, x: Float[Tensor, "*lead S"]) -> Float[Tensor, "*lead S"]:
+        return self.lin2(F.relu(self.lin1(x)))
+
+
+def _per_head(weight: Float[Tensor, "I X"], num_heads: int) -> Float[Tensor, "G d X"]:
+    """The rows of a projection, grouped by head."""
+    return weight.unflatten(0, (num_heads, -1))

@@ -1,0 +1,286 @@
+"""Vision towers: a picture to patch embeddings in the joint space, and two skips for the decoder.
+
+All towers are transformers' own networks, but for EfficientNet-Lite; what is written here is how
+dense embeddings are read out of them, and each tower's normalisation of pixels.
+
+Sizes: B pictures, H x W pixels, h x w patches, D joint space, V the tower's inner width.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    Dinov2Config,
+    Dinov2Model,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from escnet.model.efficientnet_lite import (
+    DEEP_CHANNELS,
+    EIGHTH_CHANNELS,
+    HEAD_CHANNELS,
+    NUM_LABELS,
+    QUARTER_CHANNELS,
+    SIXTEENTH_CHANNELS,
+    EfficientNetLite,
+)
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+_HALF = (0.5, 0.5, 0.5)
+_LITE_MEAN = (127 / 255,) * 3
+_LITE_DEVIATION = (128 / 255,) * 3
+
+
+class Patches(NamedTuple):
+    """What a vision tower yields.
+
+    Attributes:
+        joint: Patch embeddings in the joint space.
+        skips: Two maps for the decoder, that of its coarser stage first, of any resolution.
+    """
+
+    joint: Float[Tensor, "B D h w"]
+    skips: tuple[Float[Tensor, "B _ _ _"], Float[Tensor, "B _ _ _"]]
+
+
+class ClipVision(nn.Module):
+    """CLIP's image tower with CAT-Seg's dense read-out.
+
+    In the last block no patch looks at another: each takes its own value, projected, and the class
+    token as residual (docs/paper-notes.md, note 24).
+
+    Args:
+        config: Of transformers' `CLIPVisionModelWithProjection`.
+        taps: Two block indices, counted from 0, whose outputs are the skips: that of the decoder's
+            coarser stage first.
+    """
+
+    def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
+        super().__init__()
+        self.tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+        self.taps = taps
+        width = self.tower.config.hidden_size
+        self.skip_channels = (width, width)
+        self.patch_size: int = self.tower.config.patch_size
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
+        grid_hw = _grid(image, self.patch_size)
+        inner = self.tower.vision_model
+        hidden = inner(
+            pixel_values=_normalise(image, _CLIP_MEAN, _CLIP_DEVIATION),
+            interpolate_pos_encoding=True,
+            output_hidden_states=True,
+        ).hidden_states
+        last = inner.encoder.layers[-1]
+        x = hidden[-2]  # what enters the last block; (B, 1 + h*w, V)
+        value = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(x)))
+        x = x[:, :1] + value
+        x = x + last.mlp(last.layer_norm2(x))
+        joint = self.tower.visual_projection(inner.post_layernorm(x))
+        first, second = (_to_map(hidden[tap + 1], 1, grid_hw) for tap in self.taps)
+        return Patches(_to_map(joint, 1, grid_hw), (first, second))
+
+
+class SiglipVision(nn.Module):
+    """SigLIP's image tower; every patch goes through the pooling head alone.
+
+    The head's attention over a single token is its value path, so this is the embedding that the
+    head would give if the picture were that patch.
+    """
+
+    def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
+        super().__init__()
+        self.tower = SiglipVisionModel(SiglipVisionConfig(**config))
+        self.taps = taps
+        width = self.tower.config.hidden_size
+        self.skip_channels = (width, width)
+        self.patch_size: int = self.tower.config.patch_size
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
+        grid_hw = _grid(image, self.patch_size)
+        output = self.tower(
+            pixel_values=_normalise(image, _HALF, _HALF),
+            interpolate_pos_encoding=True,
+            output_hidden_states=True,
+        )
+        head = getattr(self.tower, "vision_model", self.tower).head
+        attention = head.attention
+        width = attention.embed_dim
+        value = F.linear(
+            output.last_hidden_state,
+            attention.in_proj_weight[2 * width :],
+            attention.in_proj_bias[2 * width :],
+        )
+        x = attention.out_proj(value)
+        x = x + head.mlp(head.layernorm(x))
+        first, second = (_to_map(output.hidden_states[tap + 1], 0, grid_hw) for tap in self.taps)
+        return Patches(_to_map(x, 0, grid_hw), (first, second))
+
+
+class Dinov2Vision(nn.Module):
+    """DINOv2 with one linear map from some of its layers to the joint space of a text tower.
+
+    Args:
+        config: Of transformers' `Dinov2Model`.
+        layers: Blocks whose outputs are read, counted from 1.
+        joint_dim: D.
+        taps: Blocks whose outputs are the skips, counted from 0.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        layers: tuple[int, ...],
+        joint_dim: int,
+        taps: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.tower = Dinov2Model(Dinov2Config(**config))
+        self.layers = layers
+        self.taps = taps
+        width = self.tower.config.hidden_size
+        self.to_joint = nn.Conv2d(len(layers) * width, joint_dim, 1)
+        self.skip_channels = (width, width)
+        self.patch_size: int = self.tower.config.patch_size
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
+        hidden = _dinov2_maps(self.tower, image, (*self.layers, *(tap + 1 for tap in self.taps)))
+        read, (first, second) = hidden[: len(self.layers)], hidden[len(self.layers) :]
+        return Patches(self.to_joint(torch.cat(read, dim=1)), (first, second))
+
+
+class PairedVision(nn.Module):
+    """The eye of the built-in model: a DINOv2-like ViT and EfficientNet-Lite2 side by side.
+
+    The ViT knows parts and objects, the convolutional net knows ImageNet's thousand things: its
+    classifier is applied at every place, and the mean of the names' text embeddings, weighted by
+    their probability, is added to the patch embedding, so that a name close to one of the
+    thousand is found without having been trained.
+
+    Args:
+        config: Of transformers' `Dinov2Model`.
+        layers: Its blocks that are read, counted from 1.
+        joint_dim: D.
+        head_dim: Inner width of the map to the joint space.
+        patch_size: Pixels of the picture for one patch; the ViT sees the picture shrunk so that
+            its own patches cover the same places.
+    """
+
+    skip_channels = (EIGHTH_CHANNELS, QUARTER_CHANNELS)
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        layers: tuple[int, ...],
+        joint_dim: int,
+        head_dim: int,
+        patch_size: int,
+    ) -> None:
+        super().__init__()
+        self.vit = Dinov2Model(Dinov2Config(**config))
+        self.net = EfficientNetLite()
+        self.layers = layers
+        self.patch_size = patch_size
+        self.head = JointHead(len(layers) * self.vit.config.hidden_size, joint_dim, head_dim)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
+        h, w = _grid(image, self.patch_size)
+        own = self.vit.config.patch_size
+        shrunk = F.interpolate(image, size=(h * own, w * own), mode="bilinear", align_corners=False)
+        vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
+        maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
+        label = self.net.label_logits(maps.head).softmax(dim=1)
+        joint = self.head(vit, maps.sixteenth, maps.deep, maps.head, label)
+        return Patches(joint, (maps.eighth, maps.quarter))
+
+
+class JointHead(nn.Module):
+    """Feature maps of both nets to patch embeddings: a linear map and one convolution."""
+
+    label_embedding: Tensor
+
+    def __init__(self, vit_channels: int, joint_dim: int, head_dim: int) -> None:
+        super().__init__()
+        channels = (vit_channels, SIXTEENTH_CHANNELS, DEEP_CHANNELS, HEAD_CHANNELS)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in channels)
+        self.inputs = nn.ModuleList(
+            nn.Conv2d(width, head_dim, 1) for width in (*channels, joint_dim)
+        )
+        self.mix = nn.Conv2d(head_dim, head_dim, 3, padding=1)
+        self.nonlinear = nn.Conv2d(head_dim, joint_dim, 1)
+        self.linear = nn.Conv2d(head_dim, joint_dim, 1)
+        self.label_gain = nn.Parameter(torch.tensor(1.0))
+        self.register_buffer("label_embedding", torch.randn(NUM_LABELS, joint_dim))
+
+    def forward(
+        self,
+        vit: Float[Tensor, "B V h w"],
+        sixteenth: Float[Tensor, "B 120 h w"],
+        deep: Float[Tensor, "B 352 _ _"],
+        head: Float[Tensor, "B 1280 _ _"],
+        label: Float[Tensor, "B 1000 _ _"],
+    ) -> Float[Tensor, "B D h w"]:
+        """Patch embeddings.
+
+        Args:
+            label: Probability of each of ImageNet's labels.
+        """
+        size = vit.shape[-2:]
+        named = torch.einsum("bkhw,kd->bdhw", label, self.label_embedding)
+        maps = [norm(x) for norm, x in zip(self.norms, (vit, sixteenth, deep, head), strict=True)]
+        total = torch.zeros((), device=vit.device, dtype=vit.dtype)
+        for project, x in zip(self.inputs, (*maps, named), strict=True):
+            total = total + _resize(project(x), size)
+        hidden = F.gelu(total)
+        joint = self.nonlinear(F.gelu(self.mix(hidden))) + self.linear(hidden)
+        return joint + self.label_gain * _resize(named, size)
+
+
+def _resize(x: Float[Tensor, "B C _ _"], size: torch.Size) -> Float[Tensor, "B C h w"]:
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _dinov2_maps(
+    tower: Dinov2Model, image: Float[Tensor, "B 3 H W"], layers: tuple[int, ...]
+) -> list[Float[Tensor, "B V h w"]]:
+    """Outputs of some blocks, each through the tower's final norm."""
+    grid_hw = _grid(image, tower.config.patch_size)
+    hidden = tower(
+        _normalise(image, _IMAGENET_MEAN, _IMAGENET_DEVIATION), output_hidden_states=True
+    ).hidden_states
+    return [_to_map(tower.layernorm(hidden[layer]), 1, grid_hw) for layer in layers]
+
+
+def _normalise(
+    image: Float[Tensor, "B 3 H W"],
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
+) -> Float[Tensor, "B 3 H W"]:
+    """Pixels in [0, 1] as the tower was trained to see them."""
+    shift = torch.tensor(mean, device=image.device, dtype=image.dtype)[:, None, None]
+    scale = torch.tensor(deviation, device=image.device, dtype=image.dtype)[:, None, None]
+    return (image - shift) / scale
+
+
+def _grid(image: Float[Tensor, "B 3 H W"], patch_size: int) -> tuple[int, int]:
+    return image.shape[2] // patch_size, image.shape[3] // patch_size
+
+
+def _to_map(
+    token: Float[Tensor, "B T X"], num_leading: int, grid_hw: tuple[int, int]
+) -> Float[Tensor, "B X h w"]:
+    """Patch tokens as a map; leading tokens (the class token) are dropped."""
+    return token[:, num_leading:].transpose(1, 2).unflatten(2, grid_hw)

