@@ -214,6 +214,17 @@ def _clean(name: object, where: str) -> str:
             f"but at most {MAX_NAME_CHARACTERS:,} are read: shorten it"
         )
     name = unicodedata.normalize("NFC", name)
+    if not name or not name.isprintable():
+        _refuse_invisible(name, where)
+    if (num_words := len(name.split())) > MAX_NAME_WORDS:
+        raise VocabularyError(
+            f"{where}, {_shown(name)}, has {num_words} words, "
+            f"but at most {MAX_NAME_WORDS} are read: shorten it"
+        )
+    return name
+
+
+def _refuse_invisible(name: str, where: str) -> None:
     categories = [unicodedata.category(character) for character in name]
     for character, category in zip(name, categories, strict=True):
         if category in _UNPRINTABLE:
@@ -223,12 +234,6 @@ def _clean(name: object, where: str) -> str:
             )
     if all(category in _INVISIBLE for category in categories):
         raise VocabularyError(f"{where} is empty: write a name or take the separator out")
-    if (num_words := len(name.split())) > MAX_NAME_WORDS:
-        raise VocabularyError(
-            f"{where}, {_shown(name)}, has {num_words} words, "
-            f"but at most {MAX_NAME_WORDS} are read: shorten it"
-        )
-    return name
 
 
 def _key(name: str) -> str:
@@ -238,6 +243,7 @@ def _key(name: str) -> str:
 
 def _shown(text: str, *, quoted: bool = True) -> str:
     """The text for a message: short, on one line, and printable on any terminal."""
+    text = text.strip()
     if len(text) > _SHOWN_CHARACTERS and quoted:
         text = text[: _SHOWN_CHARACTERS - 1].rstrip() + "…"
     return repr(text) if quoted or not text.isprintable() else text

@@ -2,7 +2,7 @@
 
 The legend stands below a wide picture and to the right of any other, never on it. It is written
 in Pillow's built-in font; a name that this font lacks letters for is written in a font of the
-system that has them, else without its accents, and as a last resort with boxes.
+system that has them, else without its accents, and as a last resort with boxes and its index.
 """
 
 import unicodedata
@@ -45,6 +45,7 @@ class _Entry(NamedTuple):
     text: str
     percent: str
     colour: tuple[int, int, int] | None  # None: a line without a swatch
+    label: int | None = None
 
 
 def draw_overlay(
@@ -66,11 +67,8 @@ def draw_overlay(
     """
     colours = class_colours(len(names))
     is_void = label_map >= len(names)
-    wash = np.append(colours, [[0, 0, 0]], axis=0).astype(np.uint8)[  # (H, W, 3)
-        np.where(is_void, len(names), label_map)
-    ]
     photo = Image.fromarray(picture)
-    canvas = Image.blend(photo, Image.fromarray(wash), opacity)
+    canvas = Image.blend(photo, _wash(label_map, colours), opacity)
     if is_void.any():
         canvas.paste(photo.convert("L").convert("RGB"), mask=Image.fromarray(is_void))
     rim = Image.fromarray(_rims(label_map, thickness=_rim_thickness(label_map.shape)))
@@ -88,6 +86,15 @@ def encode_overlay(overlay: UInt8[np.ndarray, "H W 3"], *, quality: int = 90) ->
     buffer = BytesIO()
     image.save(buffer, format="JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
+
+
+def _wash(label_map: UInt[np.ndarray, "H W"], colours: UInt8[np.ndarray, "N 3"]) -> Image.Image:
+    if label_map.dtype == np.uint8:  # Pillow's palettes are several times faster
+        wash = Image.fromarray(label_map)
+        wash.putpalette(colours.tobytes().ljust(768, b"\0"))
+        return wash.convert("RGB")
+    # void is painted over, so any colour will do
+    return Image.fromarray(colours[np.minimum(label_map, len(colours) - 1)])  # (H, W, 3)
 
 
 def _rim_thickness(size_hw: tuple[int, ...]) -> int:
@@ -112,7 +119,7 @@ def _entries(
     by_share = np.argsort(-counts[:-1], kind="stable")
     present = [int(index) for index in by_share if counts[index]]
     entries = [
-        _Entry(_clipped(names[index]), _percent(shares[index]), _rgb(colours[index]))
+        _Entry(_clipped(names[index]), _percent(shares[index]), _rgb(colours[index]), index)
         for index in present[:_MOST_ENTRIES]
     ]
     if len(present) > _MOST_ENTRIES:
@@ -177,6 +184,8 @@ class _Line(NamedTuple):
     @classmethod
     def of(cls, entry: _Entry, size: int) -> "_Line":
         text, font = _writable(entry.text, size)
+        if entry.label is not None and _lacks_letters(font, text):
+            text = f"{text} (class {entry.label})"
         percent_font = _built_in_font(size)
         width = round(1.55 * size + font.getlength(text) + 0.6 * size)
         return cls(

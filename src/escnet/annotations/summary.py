@@ -1,30 +1,36 @@
 """What a label map holds, in numbers: the content of STEM.json."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
-import escnet
+_BLOCK = 1 << 20  # pixels counted at once: NumPy widens them to 8 bytes each
 
 
-def label_counts(
-    label_map: UInt[np.ndarray, "H W"], num_names: int
-) -> Int[np.ndarray, " num_names+1"]:
+def label_counts(label_map: UInt[np.ndarray, "H W"], num_names: int) -> Int[np.ndarray, " counts"]:
     """Pixels of each class; the last entry counts the pixels without one."""
-    counts = np.bincount(label_map.ravel(), minlength=num_names)
+    labels = label_map.ravel()
+    counts = np.zeros(np.iinfo(label_map.dtype).max + 1, dtype=np.int64)
+    for start in range(0, labels.size, _BLOCK):
+        counts += np.bincount(labels[start : start + _BLOCK], minlength=counts.size)
     return np.append(counts[:num_names], counts[num_names:].sum())
 
 
 def mean_confidences(
     label_map: UInt[np.ndarray, "H W"], confidence: Float[np.ndarray, "H W"], num_names: int
-) -> Float[np.ndarray, " num_names"]:
+) -> Float[np.ndarray, " N"]:
     """Mean confidence over each class's own pixels; NaN for a class that has none."""
-    labels = label_map.ravel()
-    total = np.bincount(labels, weights=confidence.ravel(), minlength=num_names)[:num_names]
-    count = np.bincount(labels, minlength=num_names)[:num_names]
-    return np.divide(total, count, out=np.full(num_names, np.nan), where=count > 0)
+    labels, weights = label_map.ravel(), confidence.ravel()
+    total = np.zeros(np.iinfo(label_map.dtype).max + 1)
+    for start in range(0, labels.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        total += np.bincount(labels[block], weights=weights[block], minlength=total.size)
+    count = label_counts(label_map, num_names)[:num_names]
+    return np.divide(total[:num_names], count, out=np.full(num_names, np.nan), where=count > 0)
 
 
 def summarise(
@@ -55,7 +61,7 @@ def summarise(
     shares = counts / max(label_map.size, 1)
     means = mean_confidences(label_map, confidence, len(names))
     return {
-        "escnet": escnet.__version__,
+        "escnet": _version(),
         "model": model,
         "weights_hash": weights_hash,
         "settings": dict(settings),
@@ -72,3 +78,8 @@ def summarise(
             for index, name in enumerate(names)
         ],
     }
+
+
+@cache
+def _version() -> str:
+    return version("escnet")  # looked up among the installed packages: some 10 ms

@@ -29,7 +29,7 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from escnet.errors import ImageError
 
@@ -37,6 +37,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_PIXELS = 100_000_000
 
+_SIGNATURES = {  # how files of a format begin, whatever comes after
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n",),
+    "WEBP": (b"RIFF",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\0", b"MM\0*"),
+    "GIF": (b"GIF8",),
+}
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
 
 # Pillow's decoders let out whatever their parsing trips over; no narrower net holds, as random
@@ -117,19 +125,8 @@ def open_image(
     """
     shown = f"{noun} {shown_path(path)}"
     with _stream_of(Path(path), shown) as stream, _without_warnings():
-        try:
-            with _largest_for_pillow(max_pixels):
-                image = Image.open(stream, formats=formats)
-        except Image.DecompressionBombError as error:
-            found = re.search(r"\d+", str(error))
-            raise _too_large(shown, int(found[0]) if found else None, max_pixels) from None
-        except MemoryError:
-            raise _no_memory(shown) from None
-        except _DECODER_ERRORS:
-            raise ImageError(
-                f"{shown} is of a format that is not read, or its header is damaged: "
-                f"save it as {' or '.join(formats)}"
-            ) from None
+        with decoding(shown), _largest_for_pillow(max_pixels):
+            image = _identified(stream, shown, max_pixels, formats)
         with image:
             _check_size(image.height, image.width, shown, max_pixels)
             yield image
@@ -148,6 +145,8 @@ def decoding(shown: str) -> Iterator[None]:
         raise _no_memory(shown) from None
     except _DECODER_ERRORS as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "its header cannot be read"
         raise ImageError(
             f"{shown} is cut off, damaged or of a rare kind ({reason}): fetch or export it again"
         ) from None
@@ -224,7 +223,9 @@ def _rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    if image.mode != "RGB":  # or it would be copied once more
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 def _of_grey(grey: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -232,12 +233,12 @@ def _of_grey(grey: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _stretched(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    values = values.astype(np.float64)
-    finite = values[np.isfinite(values)]
+    with np.errstate(invalid="ignore"):  # a signalling NaN in the file is a NaN like any other
+        values = values.astype(np.float64)
+    is_finite = np.isfinite(values)
+    finite = values[is_finite]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    values = np.nan_to_num(values, nan=low, posinf=np.inf, neginf=low)
-    share = (np.minimum(values, high) - low) / (high - low or 1.0)
-    share[np.isposinf(values)] = 1.0
+    share = np.where(is_finite, (values - low) / (high - low or 1.0), values == np.inf)
     return np.rint(255 * share).astype(np.uint8)
 
 
@@ -259,6 +260,24 @@ def _turned(rgb: UInt8[np.ndarray, "H0 W0 3"], orientation: int) -> UInt8[np.nda
     if orientation in {2, 3, 6, 7}:
         rgb = rgb[:, ::-1]
     return rgb
+
+
+def _identified(
+    stream: BinaryIO, shown: str, max_pixels: int, formats: tuple[str, ...]
+) -> Image.Image:
+    try:
+        return Image.open(stream, formats=formats)
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\d+", str(error))
+        raise _too_large(shown, int(found[0]) if found else None, max_pixels) from None
+    except UnidentifiedImageError:
+        stream.seek(0)
+        beginning = stream.read(8)
+        if any(beginning.startswith(_SIGNATURES[name]) for name in formats):
+            raise  # one of ours, and damaged; or close to one, and of a rare kind
+        raise ImageError(
+            f"{shown} is of another format than those read ({', '.join(formats)}): convert it"
+        ) from None
 
 
 @contextmanager
@@ -300,7 +319,7 @@ def _too_large(shown: str, num_pixels: int | None, max_pixels: int) -> ImageErro
 
 
 def _megapixels(num_pixels: int) -> str:
-    return f"{num_pixels / 1e6:,.0f}" if num_pixels >= 10_000_000 else f"{num_pixels / 1e6:.3g}"
+    return f"{num_pixels / 1e6:,.6f}".rstrip("0").rstrip(".")
 
 
 def _no_memory(shown: str) -> ImageError:

@@ -1,5 +1,7 @@
 """Settings to modules: the one place that knows both."""
 
+from typing import Any
+
 from torch import nn
 
 from escnet.model.config import EscNetConfig
@@ -21,7 +23,7 @@ TextTower = ClipText | SiglipText | SentenceText
 
 def build_vision(config: EscNetConfig) -> VisionTower:
     """The vision tower that the settings name."""
-    options = {
+    options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in config.vision_options.items()
     }
@@ -101,6 +103,6 @@ def build_decoder(config: EscNetConfig, skip_channels: tuple[int, int]) -> Decod
     return Decoder(
         hidden_dim=config.hidden_dim,
         skip_channels=skip_channels,
-        skip_dims=config.skip_dims,
-        dims=config.decoder_dims,
+        skip_dims=(config.skip_dims[0], config.skip_dims[1]),
+        dims=(config.decoder_dims[0], config.decoder_dims[1]),
     )

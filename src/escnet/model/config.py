@@ -255,7 +255,7 @@ def _mini() -> EscNetConfig:
         vision="paired",
         vision_config={"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
                        "image_size": 518, "patch_size": 14},
-        vision_options={"layers": [6, 9, 12], "head_dim": 384},
+        vision_options={"layers": [6, 9, 12], "head_dim": 256},
         text="sentence",
         text_config={"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
                      "intermediate_size": 1536, "vocab_size": 30522},

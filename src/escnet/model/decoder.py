@@ -7,6 +7,8 @@ computed once for all classes. See docs/paper-notes.md, note 17.
 Sizes: B pictures, N class names, C hidden width, h x w patches.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -54,11 +56,13 @@ class Decoder(nn.Module):
         """Logits of every class.
 
         Args:
+            state: Class states after the last block.
             skips: The tower's maps, the coarser stage's first, of any resolution.
+            class_chunk: Classes worked on at a time; None for all.
         """
         B, N, h, w, _ = state.shape
         shared = [
-            stage.share(skip, (h * factor, w * factor))
+            cast("UpStage", stage).share(skip, (h * factor, w * factor))
             for stage, skip, factor in zip(self.stages, skips, (2, 4), strict=True)
         ]
         logits = []

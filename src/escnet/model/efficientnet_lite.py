@@ -9,7 +9,6 @@ Sizes: B pictures, H x W pixels; the maps have strides 4, 8, 16 and 32.
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -90,9 +89,7 @@ class EfficientNetLite(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project; added to its input where the shape stays."""
 
-    def __init__(
-        self, width: int, channels: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, width: int, channels: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         inner = width * expansion
         self.changes_width = width != channels
@@ -123,7 +120,7 @@ class SameConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(width, channels, kernel, stride=stride, groups=groups, bias=False)
 
-    def forward(self, x: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B _ _ _"]:  # noqa: D102
+    def forward(self, x: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B _ _ _"]:
         kernel, stride = self.kernel_size[0], self.stride[0]
         pad_h, pad_w = (
             max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[-2:]

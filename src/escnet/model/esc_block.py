@@ -42,7 +42,10 @@ class EscBlock(nn.Module):
         """The refined class states and the refined appearance.
 
         Args:
+            state: Class states, as the block before left them.
+            appearance: What the block before made of the image embedding, or that itself.
             evidence: One map for each class, which the prompts are read off.
+            text_embedding: One for each class name.
             prompt_encoder: SAM's, the same for all blocks; None where there is no SAM block.
             class_chunk: Classes worked on at a time; None for all.
         """

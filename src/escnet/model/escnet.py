@@ -64,11 +64,10 @@ class EscNet(PreTrainedModel):
         self.embed = nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
         self.prompt_encoder = build_prompt_encoder(config)
         self.blocks = build_blocks(config)
-        self.read_out = nn.ModuleList(
-            nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)
-        )
+        read_out = [nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)]
+        self.read_out = nn.ModuleList(read_out)
         self.decoder = build_decoder(config, self.vision.skip_channels)
-        for layer in self.read_out:
+        for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.gradient_checkpointing = False
@@ -117,8 +116,7 @@ class EscNet(PreTrainedModel):
             text_embedding: One embedding for each class name, of any length.
             class_chunk: As in `forward`.
         """
-        correlation = self.logit_scale * correlation_map(patches.joint, text_embedding)
-        correlation = correlation + self.logit_shift  # (B, N, h, w)
+        correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
         first = rearrange(self.sam_norm(self.to_sam_width(patches.joint)), "B S h w -> B h w S")
         state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
         evidence, appearance = [correlation], [first]
@@ -126,7 +124,14 @@ class EscNet(PreTrainedModel):
             seen = appearance[-1] if self.config.appearance == "chain" else first
             if self.config.state == "scalar" and len(evidence) > 1:
                 state = self._embed(evidence[-1], class_chunk)
-            arguments = (state, seen, evidence[-1], text_embedding, self.prompt_encoder, class_chunk)
+            arguments = (
+                state,
+                seen,
+                evidence[-1],
+                text_embedding,
+                self.prompt_encoder,
+                class_chunk,
+            )
             if self.gradient_checkpointing and self.training:
                 state, refined = checkpoint(block, *arguments, use_reentrant=False)
             else:
@@ -139,6 +144,15 @@ class EscNet(PreTrainedModel):
                 correlation, scale_factor=4, mode="bilinear", align_corners=False
             )
         return Prediction(logits, evidence, appearance[1:])
+
+    def correlate(
+        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "B N h w"]:
+        """The image-text correlation (Eq. 1) as logits: scaled and shifted by two learned numbers.
+
+        The prompt generator does not see the difference, as it rescales every map.
+        """
+        return self.logit_scale * correlation_map(patches.joint, text_embedding) + self.logit_shift
 
     def _embed(
         self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None

@@ -10,7 +10,7 @@ Sizes: B pictures, N class names, C hidden width, S SAM's width, D joint space, 
 G heads, d width of a head, L patches of a window.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,7 @@ class Fusion(nn.Module):
         """The refined class states."""
         N = state.shape[1]
         guidance = self.to_guidance(appearance)
-        shared = [half.share(guidance) for half in self.vision]
+        shared = [cast("WindowAttention", half).share(guidance) for half in self.vision]
         seen = []
         for chunk in class_chunks(N, class_chunk):
             part = state[:, chunk]
@@ -148,7 +148,7 @@ class WindowAttention(nn.Module):
         return scale.to(state) * (projected - mean.to(state) * weight.sum(dim=1)) + bias
 
     def _attend(self, qkv: Float[Tensor, "B n h w 3*C"]) -> Float[Tensor, "B n h w C"]:
-        B, n, h, w, _ = qkv.shape
+        B, _, h, w, _ = qkv.shape
         window = min(self.window, max(h, w))
         shift = self.shift if window == self.window else 0
         below, right = -h % window, -w % window
@@ -233,9 +233,11 @@ class TextAttention(nn.Module):
         key = _positive(self.key(text)).unflatten(1, (self.num_heads, -1))  # (N, G, d)
         value = self.value(text).unflatten(1, (self.num_heads, -1))
         N = len(text_embedding)
-        return Summary(
-            torch.einsum("ngd,nge->gde", key, value) / N, (key.sum(dim=0) / N)
-        )
+        # In single precision even under autocast: a sum over thousands of names leaves float16.
+        with torch.autocast(key.device.type, enabled=False):
+            product = torch.einsum("ngd,nge->gde", key.float(), value.float()) / N
+            total = key.float().sum(dim=0) / N
+        return Summary(product.to(key), total.to(key))
 
     def forward(
         self,
@@ -287,9 +289,11 @@ class ClassAttention(nn.Module):
             x = self.norm1(state)
             key = self._key(x, text_embedding[chunk])
             value = self.value(x).unflatten(-1, (self.num_heads, -1))
-            product = product + torch.einsum("bnhwgd,bnhwge->bhwgde", key, value) / N
-            total = total + key.sum(dim=1) / N
-        return Summary(torch.as_tensor(product), torch.as_tensor(total))
+            with torch.autocast(key.device.type, enabled=False):  # as in `TextAttention`
+                pairs = torch.einsum("bnhwgd,bnhwge->bhwgde", key.float(), value.float())
+                product = product + pairs / N
+                total = total + key.float().sum(dim=1) / N
+        return Summary(torch.as_tensor(product).to(states[0]), torch.as_tensor(total).to(states[0]))
 
     def forward(
         self,

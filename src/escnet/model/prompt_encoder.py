@@ -11,7 +11,7 @@ Sizes: S SAM's width, T prompts, M mask code channels, h x w patches.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +57,9 @@ class PromptEncoder(nn.Module):
 
         Args:
             point_xy: Fractions of the picture: patch i of w is (i + 0.5) / w.
+            is_valid: False where there is no point.
         """
-        code = self.pe_layer(point_xy) + self.point_embeddings[_POSITIVE].weight[0]
+        code = self.pe_layer(point_xy) + self._kind(_POSITIVE)[0]
         return torch.where(is_valid[..., None], code, self.not_a_point_embed.weight[0].to(code))
 
     def encode_boxes(
@@ -66,9 +67,7 @@ class PromptEncoder(nn.Module):
     ) -> Float[Tensor, "*lead 2*T S"]:
         """Boxes as two corner tokens each."""
         corner = box_xyxy.unflatten(-1, (2, 2))  # (*lead, T, 2, 2)
-        kind = torch.cat(
-            [self.point_embeddings[_CORNER].weight, self.point_embeddings[_OPPOSITE_CORNER].weight]
-        )  # (2, S)
+        kind = torch.cat([self._kind(_CORNER), self._kind(_OPPOSITE_CORNER)])  # (2, S)
         code = self.pe_layer(corner) + kind  # (*lead, T, 2, S)
         code = torch.where(
             is_valid[..., None, None], code, self.not_a_point_embed.weight[0].to(code)
@@ -82,10 +81,16 @@ class PromptEncoder(nn.Module):
     def encode_masks(self, mask: Float[Tensor, "J 4*h 4*w"]) -> MaskEmbedding:
         """Mask logits as dense prompt embeddings."""
         code = mask[:, None]  # (J, 1, 4h, 4w)
-        for layer in self.mask_downscaling[:-1]:
+        for layer in list(self.mask_downscaling)[:-1]:
             code = layer(code)  # (J, M, h, w) at the end
-        last = self.mask_downscaling[-1]
-        return MaskEmbedding(code.flatten(2).transpose(1, 2), last.weight[:, :, 0, 0], last.bias)
+        last = cast("nn.Conv2d", self.mask_downscaling[-1])
+        return MaskEmbedding(
+            code.flatten(2).transpose(1, 2), last.weight[:, :, 0, 0], self.mask_offset()
+        )
+
+    def mask_offset(self) -> Float[Tensor, " S"]:
+        """What every mask adds to every patch: the bias of the mask path's last layer."""
+        return cast("Tensor", self.mask_downscaling[-1].bias)
 
     def no_mask(self) -> Float[Tensor, " S"]:
         """The dense prompt embedding of every patch where no mask is given."""
@@ -98,6 +103,10 @@ class PromptEncoder(nn.Module):
         x = (torch.arange(width, device=device) + 0.5) / width
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (h, w, 2)
         return self.pe_layer(grid).flatten(0, 1)
+
+    def _kind(self, row: int) -> Float[Tensor, "1 S"]:
+        """The embedding of a kind of point."""
+        return cast("nn.Embedding", self.point_embeddings[row]).weight
 
 
 class FourierPosition(nn.Module):

@@ -49,7 +49,7 @@ class PseudoPromptGenerator:
             the class's best patch.
         kmeans_steps: Rounds of Lloyd's algorithm.
         empty_region: What becomes of the prompt of a region without a patch: dropped, or the
-            class's best point once more (note 3).
+            class's best point, and its region's box, once more (note 3).
         mask_prompt: What SAM's mask encoder gets (note 4): the whole map, the foreground of all
             regions at once, or each region by itself.
         mask_scale: The mask logits run from minus this to plus this (note 5).
@@ -79,8 +79,13 @@ class PseudoPromptGenerator:
     @torch.no_grad()
     def __call__(self, correlation: Float[Tensor, "B N h w"]) -> PseudoPrompt:
         """The prompts of every class; the maps may have any scale."""
+        # In single precision even under autocast: rounded centres would move patches to other
+        # regions, and points with them.
+        with torch.autocast(correlation.device.type, enabled=False):
+            return self._read_off(correlation.float())
+
+    def _read_off(self, correlation: Float[Tensor, "B N h w"]) -> PseudoPrompt:
         B, N, h, w = correlation.shape
-        correlation = correlation.float()
         probability = self.probability(correlation)
         foreground = probability >= self.threshold
         folded = rearrange(probability, "B N h w -> (B N) h w")
@@ -94,9 +99,12 @@ class PseudoPromptGenerator:
         inside = torch.where(member, folded[:, None], -1.0).flatten(2)  # (B N, K, P)
         best = inside.argmax(dim=2)  # (B N, K)
         is_valid = member.flatten(2).any(dim=2)
+        box = tightest_boxes(member)  # (B N, K, 4)
         if self.empty_region == "repeat":
             overall = folded.flatten(1).argmax(dim=1, keepdim=True)  # (B N, 1)
             best = torch.where(is_valid, best, overall)
+            home = region.flatten(1).gather(1, overall)  # (B N, 1)
+            box = torch.where(is_valid[..., None], box, box.take_along_dim(home[..., None], dim=1))
             is_valid = torch.ones_like(is_valid)
         point_xy = torch.stack(
             [(best % w + 0.5) / w, (torch.div(best, w, rounding_mode="floor") + 0.5) / h], dim=-1
@@ -104,7 +112,7 @@ class PseudoPromptGenerator:
         masks = rearrange(member, "(B N) K h w -> B N K h w", B=B)
         return PseudoPrompt(
             point_xy=point_xy.unflatten(0, (B, N)),
-            box_xyxy=tightest_boxes(member).unflatten(0, (B, N)),
+            box_xyxy=box.unflatten(0, (B, N)),
             is_valid=is_valid.unflatten(0, (B, N)),
             mask=self._mask_logits(correlation, probability, masks),
             probability=probability,
@@ -115,8 +123,9 @@ class PseudoPromptGenerator:
         """Object probability: each class's map rescaled so that it peaks at 1 (Fig. 3b)."""
         if self.softmax == "position":
             return object_probability(correlation, self.sharpness)
-        share = torch.softmax(correlation * self.sharpness, dim=1)
-        return share / share.amax(dim=(2, 3), keepdim=True)
+        # In logarithms: the share of a class that is nowhere likely may be too small for a float.
+        share = torch.log_softmax(correlation * self.sharpness, dim=1)
+        return torch.exp(share - share.amax(dim=(2, 3), keepdim=True))
 
     def _mask_logits(
         self,
@@ -140,5 +149,5 @@ class PseudoPromptGenerator:
             mode="bilinear",
             align_corners=False,
         )
-        B, N = correlation.shape[:2]
+        B = correlation.shape[0]
         return rearrange((2 * enlarged - 1) * self.mask_scale, "(B N) J H W -> B N J H W", B=B, J=J)

@@ -53,7 +53,9 @@ def _places(height: int, width: int, device: torch.device) -> Float[Tensor, "P 2
     return torch.stack(torch.meshgrid(row, column, indexing="ij"), dim=-1).flatten(0, 1)
 
 
-def _distance(centre: Float[Tensor, "M K 2"], place: Float[Tensor, "P 2"]) -> Float[Tensor, "M K P"]:
+def _distance(
+    centre: Float[Tensor, "M K 2"], place: Float[Tensor, "P 2"]
+) -> Float[Tensor, "M K P"]:
     """Squared distance of every place from every centre, less the place's own square.
 
     The part left out is the same for all centres of a map, so comparisons stay right.
@@ -114,5 +116,3 @@ def _extent(
     last = size - 1 - cell.flip(2).argmax(dim=2)
     some = occupied.any(dim=2)
     return torch.where(some, first / size, 0.0), torch.where(some, (last + 1) / size, 0.0)
-
-

@@ -4,7 +4,8 @@ The prompts of each class go through SAM's two-way transformer together with the
 classes' refined patches are merged into one appearance, the same for all. The merge is a sum over
 classes, so classes can be worked off in chunks without changing the result.
 
-Sizes: B pictures, N class names, K regions, T tokens, S SAM's width, D the joint space, h x w patches, P = h * w.
+Sizes: B pictures, N class names, K regions, T tokens, S SAM's width, D the joint space,
+h x w patches, P = h * w.
 """
 
 from typing import Literal
@@ -72,13 +73,17 @@ class SamBlock(nn.Module):
         """The refined appearance.
 
         Args:
+            appearance: The patches, in reading order.
+            prompt: What the generator read off the classes' maps.
+            prompt_encoder: SAM's.
+            text_embedding: One for each class name.
             evidence: Each class's highest correlation; used by the merge "evidence".
             class_chunk: Classes worked on at a time; None for all.
         """
-        B, N, h, w = prompt.probability.shape
+        _, N, h, w = prompt.probability.shape
         position = prompt_encoder.image_position(h, w)  # (P, S)
         has_mask = "mask" in self.prompts
-        offset = prompt_encoder.mask_downscaling[-1].bias if has_mask else prompt_encoder.no_mask()
+        offset = prompt_encoder.mask_offset() if has_mask else prompt_encoder.no_mask()
         base = appearance + offset
         shared = self.two_way.share(base, position)
         if self.merge == "mean":

@@ -39,7 +39,9 @@ class SiglipText(nn.Module):
         self.tower = SiglipTextModel(SiglipTextConfig(**config))
 
     def forward(
-        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]  # noqa: ARG002
+        self,
+        token: Int[Tensor, "N T"],
+        is_token: Int[Tensor, "N T"],  # noqa: ARG002
     ) -> Float[Tensor, "N D"]:
         return self.tower(input_ids=token).pooler_output
 
@@ -59,7 +61,13 @@ class SentenceText(nn.Module):
     def forward(
         self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
     ) -> Float[Tensor, "N D"]:
+        return self.to_joint(self.sentence(token, is_token))
+
+    def sentence(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
+    ) -> Float[Tensor, "N V"]:
+        """The sentence vectors, of length 1, before the map to the joint space."""
         hidden = self.tower(input_ids=token, attention_mask=is_token).last_hidden_state
         weight = is_token[:, :, None].to(hidden)
         mean = (hidden * weight).sum(dim=1) / weight.sum(dim=1)  # (N, V)
-        return self.to_joint(F.normalize(mean, dim=1))
+        return F.normalize(mean, dim=1)

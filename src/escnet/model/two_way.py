@@ -12,7 +12,8 @@ Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M mask cod
 G heads, d width of a head.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,7 @@ class TwoWayTransformer(nn.Module):
         self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
     ) -> SharedProjections:
         """The first layer's image-side projections, the same for every class."""
-        first = next(iter(self.layers.values()))
+        first = cast("TwoWayLayer", next(iter(self.layers.values())))
         return first.share(base, position)
 
     def forward(
@@ -80,11 +81,12 @@ class TwoWayTransformer(nn.Module):
         """Every class's patches after all layers.
 
         Args:
+            patches: Before the first layer.
             shared: What `share` gave for the same base and position.
             position: Positional encoding of the patches.
             token: Tokens of every class, which also serve as the tokens' own position.
         """
-        first, *rest = self.layers.values()
+        first, *rest = cast("Iterable[TwoWayLayer]", self.layers.values())
         updated, image = first.from_shared(patches, shared, token)
         for layer in rest:
             updated, image = layer(image, position, updated, token)
@@ -94,9 +96,7 @@ class TwoWayTransformer(nn.Module):
 class TwoWayLayer(nn.Module):
     """Tokens attend to themselves, to the patches, and the patches back to the tokens."""
 
-    def __init__(
-        self, width: int, num_heads: int, mlp_width: int, *, starts_afresh: bool
-    ) -> None:
+    def __init__(self, width: int, num_heads: int, mlp_width: int, *, starts_afresh: bool) -> None:
         super().__init__()
         self.starts_afresh = starts_afresh
         self.self_attn = Projections(width, width, num_heads)
@@ -133,12 +133,12 @@ class TwoWayLayer(nn.Module):
         read = self.cross_attn_token_to_image
         query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
         score = torch.einsum("bngtd,bgpd->bngtp", query, shared.key)
-        if code is not None:
+        if code is not None and basis is not None:
             to_code = query @ _per_head(read.k_proj.weight @ basis, read.num_heads)
             score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
         weight = score.softmax(dim=-1)
         found = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
-        if code is not None:
+        if code is not None and basis is not None:
             gathered = (weight.flatten(2, 3) @ code).unflatten(2, weight.shape[2:4])
             found = found + gathered @ _per_head(read.v_proj.weight @ basis, read.num_heads).mT
         updated = self._finish_tokens(updated, read.out_proj(read.merge(found)))
@@ -146,14 +146,14 @@ class TwoWayLayer(nn.Module):
         write = self.cross_attn_image_to_token
         key = write.heads(write.k_proj(updated + token)) * write.scale
         score = torch.einsum("bngtd,bgpd->bngtp", key, shared.query)
-        if code is not None:
+        if code is not None and basis is not None:
             to_code = key @ _per_head(write.q_proj.weight @ basis, write.num_heads)
             score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
         change = self._write(score, updated)
         base = patches.base[:, None] + write.out_proj.bias
-        if code is None:
-            return updated, self.norm4(base + change)
-        return updated, self.norm4(base + code @ basis.T + change)
+        if code is not None and basis is not None:
+            base = base + code @ basis.T
+        return updated, self.norm4(base + change)
 
     def forward(
         self,

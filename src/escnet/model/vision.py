@@ -38,6 +38,7 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 _LITE_MEAN = (127 / 255,) * 3
 _LITE_DEVIATION = (128 / 255,) * 3
+_FIRST_LABEL_GAIN = 3.0  # at the start the classifier's word counts
 
 
 class Patches(NamedTuple):
@@ -159,6 +160,17 @@ class Dinov2Vision(nn.Module):
         return Patches(self.to_joint(torch.cat(read, dim=1)), (first, second))
 
 
+class PairedMaps(NamedTuple):
+    """Feature maps of the built-in model's two nets."""
+
+    vit: Float[Tensor, "B V h w"]
+    sixteenth: Float[Tensor, "B 120 h w"]
+    deep: Float[Tensor, "B 352 _ _"]
+    head: Float[Tensor, "B 1280 _ _"]
+    eighth: Float[Tensor, "B 48 _ _"]
+    quarter: Float[Tensor, "B 24 _ _"]
+
+
 class PairedVision(nn.Module):
     """The eye of the built-in model: a DINOv2-like ViT and EfficientNet-Lite2 side by side.
 
@@ -195,13 +207,21 @@ class PairedVision(nn.Module):
         self.head = JointHead(len(layers) * self.vit.config.hidden_size, joint_dim, head_dim)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
+        return self.project(self.read(image))
+
+    def read(self, image: Float[Tensor, "B 3 H W"]) -> PairedMaps:
+        """What the two nets see: the part that training leaves as it is."""
         h, w = _grid(image, self.patch_size)
         own = self.vit.config.patch_size
         shrunk = F.interpolate(image, size=(h * own, w * own), mode="bilinear", align_corners=False)
         vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
         maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
+        return PairedMaps(vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter)
+
+    def project(self, maps: PairedMaps) -> Patches:
+        """What `read` gave, carried into the joint space."""
         label = self.net.label_logits(maps.head).softmax(dim=1)
-        joint = self.head(vit, maps.sixteenth, maps.deep, maps.head, label)
+        joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
         return Patches(joint, (maps.eighth, maps.quarter))
 
 
@@ -220,7 +240,8 @@ class JointHead(nn.Module):
         self.mix = nn.Conv2d(head_dim, head_dim, 3, padding=1)
         self.nonlinear = nn.Conv2d(head_dim, joint_dim, 1)
         self.linear = nn.Conv2d(head_dim, joint_dim, 1)
-        self.label_gain = nn.Parameter(torch.tensor(1.0))
+        self.dropout = nn.Dropout2d(0.0)  # training sets its rate
+        self.label_gain = nn.Parameter(torch.tensor(_FIRST_LABEL_GAIN))
         self.register_buffer("label_embedding", torch.randn(NUM_LABELS, joint_dim))
 
     def forward(
@@ -234,6 +255,10 @@ class JointHead(nn.Module):
         """Patch embeddings.
 
         Args:
+            vit: The ViT's layers, one upon the other.
+            sixteenth: Of the convolutional net, as are the next two.
+            deep: Its last block.
+            head: Its head convolution.
             label: Probability of each of ImageNet's labels.
         """
         size = vit.shape[-2:]
@@ -241,9 +266,9 @@ class JointHead(nn.Module):
         maps = [norm(x) for norm, x in zip(self.norms, (vit, sixteenth, deep, head), strict=True)]
         total = torch.zeros((), device=vit.device, dtype=vit.dtype)
         for project, x in zip(self.inputs, (*maps, named), strict=True):
-            total = total + _resize(project(x), size)
+            total = total + _resize(project(self.dropout(x)), size)
         hidden = F.gelu(total)
-        joint = self.nonlinear(F.gelu(self.mix(hidden))) + self.linear(hidden)
+        joint = self.nonlinear(F.gelu(self.mix(self.dropout(hidden)))) + self.linear(hidden)
         return joint + self.label_gain * _resize(named, size)
 
 

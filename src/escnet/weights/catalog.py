@@ -4,12 +4,13 @@
 stands here only where it is known for certain; the hub's files may be stored anew by their owners.
 """
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined]
     EntryNotFoundError,
     HFValidationError,
@@ -24,6 +25,7 @@ BUILT_IN_NAME = "mini"
 
 _TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
 _UNKNOWN_HUB_FILES = ("config.json",)
+_PATIENCE = 10.0  # seconds for the hub to say what a repository holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,49 +236,49 @@ def _built_in_folder() -> Path:
 
 def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
     """The snapshot folder of a repository in the hub's cache, complete."""
-    wanted: list[tuple[str, ...]] = [*((file,) for file in files), _TENSOR_FILES]
-    missing, cause, folder = [], "", None
-    for alternatives in wanted:
-        path, problem = _hub_file(repository, alternatives)
-        if path is None:
-            missing.append(" or ".join(alternatives))
-            cause = problem
-        else:
-            folder = path.parent
-    if missing or folder is None:
-        raise WeightsError(
-            f"{repository} is not on this machine and cannot be fetched ({cause}): put "
-            f"{', '.join(missing)} of it into a folder and give the folder instead of the name "
-            "(`--model FOLDER`)"
-        )
+    wanted = [*((file,) for file in files), _TENSOR_FILES]
+    try:
+        cached = [_cached(repository, alternatives) for alternatives in wanted]
+        if all(cached):
+            return Path(cached[0]).parent
+        # Asked first, since it answers at once where a download would try for half a minute.
+        siblings = HfApi().model_info(repository, timeout=_PATIENCE).siblings or []
+        published = {sibling.rfilename for sibling in siblings}
+        folder = Path()
+        for alternatives in wanted:
+            names = [name for name in alternatives if name in published]
+            if not names:
+                raise _unavailable(repository, wanted, f"it has no {' or '.join(alternatives)}")
+            folder = Path(hf_hub_download(repository, names[0])).parent
+    except (EntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
+        raise _unavailable(repository, wanted, _reason(error)) from error
     return folder
 
 
-def _hub_file(repository: str, alternatives: tuple[str, ...]) -> tuple[Path | None, str]:
-    """The first of some files that is in the cache or on the hub; else why there is none."""
-    problem = ""
-    try:
-        for name in alternatives:
-            if isinstance(cached := try_to_load_from_cache(repository, name), str):
-                return Path(cached), ""
-        for name in alternatives:
-            try:
-                return Path(hf_hub_download(repository, name)), ""
-            except (EntryNotFoundError, OSError, HTTPError) as error:
-                problem = _reason(error)
-    except HFValidationError:
-        return None, "no valid hub identifier"
-    return None, problem
+def _cached(repository: str, alternatives: tuple[str, ...]) -> str:
+    """The path of the first of some files that is in the hub's cache, or nothing."""
+    for name in alternatives:
+        if isinstance(path := try_to_load_from_cache(repository, name), str):
+            return path
+    return ""
+
+
+def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) -> WeightsError:
+    files = ", ".join(" or ".join(alternatives) for alternatives in wanted)
+    return WeightsError(
+        f"{repository} is not on this machine and cannot be fetched ({reason}): put {files} "
+        "of it into a folder, and give the folder instead of the name (--model FOLDER)"
+    )
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be fetched, in a few words; the hub's own messages fill paragraphs."""
-    kind = type(error).__name__
-    return {
-        "LocalEntryNotFoundError": "no model hub reachable",
+    """Why the hub gave nothing, in a few words; its own messages fill paragraphs."""
+    reasons = {
         "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set",
-        "RemoteEntryNotFoundError": "the hub has no such file",
-        "EntryNotFoundError": "the hub has no such file",
         "RepositoryNotFoundError": "the hub has no such repository, or it is private",
         "GatedRepoError": "the repository asks for its terms to be accepted first",
-    }.get(kind, kind)
+        "HFValidationError": "that is no valid hub identifier",
+    }
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
+    return reasons.get(type(error).__name__, "no model hub reachable")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -25,12 +26,23 @@ from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.weights.origin import Origin, file_sha256, origins_of
 from escnet.weights.storage import STORAGES, Storage, pack, unpack, unpacked_shapes
-from escnet.weights.tensor_file import read_header, read_tensors, refuse
+from escnet.weights.tensor_file import first_line, read_header, read_tensors, refuse
 
 CONFIG_FILE = "config.json"
 _PLAIN_FILE = "model.safetensors"
 _INT8_FILE = "model_int8.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
+
+# What our modules and those of transformers raise for settings that no network has.
+_UNUSABLE_CONFIG = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 # Whichever of them a tokenizer has.
 _TOKENIZER_FILES = (
@@ -116,10 +128,16 @@ def load_checkpoint(folder: str | Path) -> EscNet:
         ConfigError: If its config.json contradicts itself.
     """
     folder = Path(folder)
-    config = _network_config(folder)
+    record = _read_config(folder)
     path, _ = _tensor_file(folder)
     tensors = unpack(read_tensors(path))
-    model, info = _from_state_dict(config, tensors)
+    try:
+        model, info = _from_state_dict(EscNetConfig.from_dict(record), tensors)
+    except _UNUSABLE_CONFIG as error:
+        raise WeightsError(
+            f"{folder / CONFIG_FILE} does not describe a network of this version "
+            f"({first_line(error)}): copy it again, or use the version that wrote it"
+        ) from error
     refuse(
         f"checkpoint {path}",
         missing=info["missing_keys"],
@@ -180,12 +198,13 @@ def _write_tensors(path: Path, model: EscNet, storage: Storage, halve: Sequence[
     """Write the network's configuration, and its tensors as they are to be stored."""
     # transformers gives some tensors of its towers other names in files than in modules, and
     # only its own writer knows them all.
-    with _quiet_transformers():
+    with quiet_transformers():
         model.save_pretrained(path.parent)
     tensors = unpack(read_tensors(path.parent / _PLAIN_FILE))
     (path.parent / _PLAIN_FILE).unlink()
     packed = pack(tensors, storage, halve=halve)
     save_file(packed, path, metadata={"format": "pt", _STORAGE_KEY: storage})
+    shutil.copymode(path.parent / CONFIG_FILE, path)  # safetensors makes files private
 
 
 def _copy_tokenizer(source: str | Path | None, folder: Path) -> list[Path]:
@@ -218,16 +237,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _network_config(folder: Path) -> EscNetConfig:
-    try:
-        return EscNetConfig.from_dict(_read_config(folder))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(
-            f"{folder / CONFIG_FILE} does not describe a network of this version ({error}): "
-            "copy it again, or use the version that wrote it"
-        ) from error
-
-
 def _tensor_file(folder: Path) -> tuple[Path, Storage]:
     """The one file of tensors in a folder, and how it stores them."""
     found = [name for name in (_PLAIN_FILE, _INT8_FILE) if (folder / name).is_file()]
@@ -252,7 +261,7 @@ def _from_state_dict(
     config: EscNetConfig, tensors: dict[str, Tensor]
 ) -> tuple[EscNet, dict[str, Any]]:
     """The network with these tensors, and what did not fit."""
-    with _quiet_transformers():
+    with quiet_transformers():
         model, info = EscNet.from_pretrained(
             None,
             config=config,
@@ -265,8 +274,8 @@ def _from_state_dict(
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without its progress bar and its table of what did not fit: our one error says it."""
+def quiet_transformers() -> Iterator[None]:
+    """Run a block without transformers' progress bars and tables: our one error says it all."""
     verbosity = transformers_logging.get_verbosity()
     has_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

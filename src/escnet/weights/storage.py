@@ -31,13 +31,13 @@ _LARGEST_INT8 = 127
 
 
 def pack(
-    tensors: Mapping[str, Tensor], storage: Storage, *, halve: Sequence[str] = ()
+    tensors: Mapping[str, Tensor], storage: str, *, halve: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """The tensors as they are stored; integers and booleans stay as they are.
 
     Args:
         tensors: By name.
-        storage: How large matrices are stored.
+        storage: How large matrices are stored, one of `STORAGES`.
         halve: Patterns of names that int8 storage keeps in half precision, for layers whose error
             the later ones amplify.
 
@@ -70,7 +70,7 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if _is_scale(name, packed):
             continue
         if tensor.dtype == torch.int8:
-            tensors[name] = tensor.float() * _scale_of(name, packed)
+            tensors[name] = tensor.float().mul_(_scale_of(name, packed))
         elif tensor.is_floating_point():
             tensors[name] = tensor.to(torch.float32, copy=True)  # no longer tied to the file
         else:

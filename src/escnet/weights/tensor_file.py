@@ -135,6 +135,12 @@ def refuse(
         raise WeightsError(f"{source} {', '.join(problems)}: {cure}")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, shortened to be quoted in one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:120].rstrip(" .:") if lines else type(error).__name__
+
+
 def _some(items: Collection[str]) -> str:
     shown = ", ".join(sorted(items)[:_NUM_SHOWN])
     rest = len(items) - _NUM_SHOWN
@@ -172,7 +178,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except _UNREADABLE_PICKLE as error:
         raise WeightsError(
             f"{path} is damaged, or asks to run code, which is refused "
-            f"({_first_line(error)}): download it again, or convert it to .safetensors"
+            f"({first_line(error)}): download it again, or convert it to .safetensors"
         ) from error
     except OSError as error:
         raise _damaged(path, str(error)) from error
@@ -196,8 +202,3 @@ def _damaged(path: Path, reason: str) -> WeightsError:
     return WeightsError(
         f"{path} is no complete .safetensors file ({reason}): download or copy it again"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120].rstrip(" .:") if lines else type(error).__name__

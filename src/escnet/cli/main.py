@@ -1,0 +1,105 @@
+"""`escnet`: the verbs, and what becomes of their errors.
+
+A verb's module imports what it needs inside its handlers, so that `escnet --help` is instant.
+Exit codes: 0 for success, 1 if some of many pictures failed (or for a bug of ours, with a
+traceback), 2 for an error of the caller's, told in one line, and 130 after Ctrl-C.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import escnet
+from escnet.cli import segment, train, weights
+from escnet.errors import EscnetError
+
+app = typer.Typer(
+    name="escnet",
+    help="Segment pictures by the names of things, any names.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, because importing rich would double its time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="segment")(segment.segment)
+app.command(name="train")(train.train)
+app.add_typer(weights.app, name="weights")
+
+# Typer brings Click along under a private name that has moved, and this base with it.
+_USAGE_ERRORS = tuple(
+    base
+    for base in typer.BadParameter.__mro__
+    if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
+
+_INTERRUPTED = 130
+
+
+def _show_version(is_asked: bool) -> bool:
+    if is_asked:
+        print(f"escnet {escnet.__version__}")
+        raise typer.Exit
+    return is_asked
+
+
+@app.callback()
+def _escnet(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line on the process's arguments and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; errors of the caller's go to stderr as one line.
+
+    Args:
+        arguments: What follows `escnet` on the command line.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="escnet", standalone_mode=False)
+        sys.stdout.flush()
+    except EscnetError as error:
+        return _complain(str(error))
+    except _USAGE_ERRORS as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # as private as the base
+            print(_message(error), file=sys.stderr)
+            return 2
+        return _complain(f"{_message(error)} See escnet --help.")
+    except BrokenPipeError:  # `escnet ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _complain("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: BaseException) -> str:
+    message = getattr(error, "format_message", lambda: str(error))()
+    return str(message) if str(message).endswith((".", "?")) else f"{message}."
+
+
+def _complain(message: str) -> int:
+    print("escnet:", " ".join(message.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,90 @@
+"""How far a job of many pictures is: a bar on a terminal, plain lines elsewhere, both on stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from escnet.inference.batch import PictureReport
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Pace:
+    """Rate and remaining time, from the pictures that took work; skipped ones take none."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self._worked = 0
+        self._start = time.monotonic()
+
+    def add(self, report: "PictureReport") -> None:
+        """Count one more picture."""
+        self.done += 1
+        self._worked += report.status != "skipped"
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._start
+        if not self._worked or not seconds:
+            return "..."
+        rate = self._worked / seconds
+        left = (self.total - self.done) / rate
+        speed = f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"
+        return f"{speed}, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def shown_progress(total: int) -> Iterator[Callable[["PictureReport"], None]]:
+    """Give a function that is called with each picture's report and shows how far the job is.
+
+    Args:
+        total: Pictures in the job; of a single one nothing is shown.
+    """
+    pace = Pace(total)
+    if total < 2:
+        yield pace.add
+    elif sys.stderr.isatty():
+        with _bar(pace) as show:
+            yield show
+    else:
+        yield _lines(pace)
+
+
+def _lines(pace: Pace) -> Callable[["PictureReport"], None]:
+    last = time.monotonic()
+
+    def show(report: "PictureReport") -> None:
+        nonlocal last
+        pace.add(report)
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"{pace.done} of {pace.total} pictures, {pace}", file=sys.stderr, flush=True)
+
+    return show
+
+
+@contextmanager
+def _bar(pace: Pace) -> Iterator[Callable[["PictureReport"], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=pace.total, pace="...")
+
+        def show(report: "PictureReport") -> None:
+            pace.add(report)
+            progress.update(task, advance=1, pace=str(pace))
+
+        yield show

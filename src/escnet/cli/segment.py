@@ -1,0 +1,207 @@
+"""`escnet segment`: pictures and names in, label maps out."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from escnet.inference.batch import JobReport, PictureReport
+    from escnet.vocabulary import Vocabulary
+
+
+def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
+    sources: Annotated[
+        list[str], typer.Argument(help='Pictures, folders, patterns such as "holiday/*.jpg".')
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option(help='Class names, such as "road, car=car|truck|van, sky".'),
+    ] = None,
+    classes_file: Annotated[
+        Path | None,
+        typer.Option(help="Class names in a file: .txt, one a line, or .json, a list or object."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results; sub-folders of the sources are mirrored.")
+    ] = Path(),
+    formats: Annotated[
+        str, typer.Option("--format", help="What to write, for each picture.")
+    ] = "labels,overlay,json",
+    void_below: Annotated[
+        float, typer.Option(help="Leave pixels below this confidence unlabelled.", metavar="P")
+    ] = 0.0,
+    background: Annotated[
+        bool, typer.Option("--background", help="Add a class that wins where no name does.")
+    ] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Search folders within folders too.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip pictures that an equal run has finished.")
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(help="Pictures that go through the network together.")
+    ] = 4,
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest picture that is read, in pixels.")
+    ] = 100_000_000,
+    model: Annotated[
+        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
+    ] = "mini",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Segment pictures by the names of things.
+
+    For each picture STEM.jpg this writes STEM.labels.png (pixel value = index of the name, 255 or
+    65535 = no name), STEM.overlay.jpg (colours and legend), and STEM.json (names, shares,
+    confidence). Files that cannot be read do not stop the others; they are listed at the end and
+    in failures.json, and the exit code is 1.
+    """
+    from escnet.annotations.files import make_folder
+    from escnet.cli.progress import shown_progress
+    from escnet.data.image import find_images
+    from escnet.inference.batch import check_job, segment_files
+
+    # everything cheap comes before the model, which takes seconds to load
+    vocabulary = _vocabulary(classes, classes_file)
+    if background:
+        vocabulary = vocabulary.with_background()
+    kinds = check_job(
+        formats=[kind.strip() for kind in formats.split(",") if kind.strip()],
+        resume=resume,
+        void_below=void_below,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+    )
+    pictures = _without_results(find_images(sources, recursive=recursive), sources)
+    make_folder(out)
+
+    from escnet.inference.segmenter import Segmenter
+
+    segmenter = Segmenter.load(model, device=device, dtype=dtype)
+    with shown_progress(len(pictures)) as on_progress:
+        report = segment_files(
+            segmenter,
+            pictures,
+            vocabulary,
+            out=out,
+            formats=kinds,
+            resume=resume,
+            void_below=void_below,
+            background=background,
+            max_pixels=max_pixels,
+            batch_size=batch_size,
+            on_progress=on_progress,
+        )
+    _raise_if_lone_failure(report)
+    if as_json:
+        _print_json(report, segmenter.model, segmenter.weights_hash)
+    else:
+        _print_summary(report, out)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabulary":
+    from escnet.errors import ConfigError
+    from escnet.vocabulary import Vocabulary
+
+    if classes is not None and classes_file is not None:
+        raise ConfigError("class names come from --classes and --classes-file: give one of them")
+    if classes is not None:
+        return Vocabulary.parse(classes)
+    if classes_file is not None:
+        return Vocabulary.read(classes_file)
+    raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
+
+
+def _without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
+    """The pictures without overlays and label maps of an earlier run, unless named one by one."""
+    from escnet.errors import ImageError
+    from escnet.segmentation import FORMATS
+
+    named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
+    results = tuple(suffix for suffix in FORMATS.values() if suffix != FORMATS["json"])
+    kept = [
+        path
+        for path in pictures
+        if os.path.abspath(path) in named or not path.name.endswith(results)  # noqa: PTH100
+    ]
+    if not kept:
+        raise ImageError(
+            f"the sources hold only results of earlier runs, such as {pictures[0].name}: "
+            "name the pictures themselves"
+        )
+    return kept
+
+
+def _raise_if_lone_failure(report: "JobReport") -> None:
+    """One picture alone is the whole command, so its error is the command's."""
+    from escnet.errors import ImageError
+
+    if len(report.pictures) == 1 and report.failures:
+        raise ImageError(report.failures[0].error)
+
+
+def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:
+    from escnet.segmentation import to_json
+
+    document = {
+        "model": model,
+        "weights_hash": weights_hash,
+        "pictures": [_entry(picture) for picture in report.pictures if picture.status != "failed"],
+        "failures": [{"picture": str(f.picture), "error": f.error} for f in report.failures],
+    }
+    sys.stdout.write(to_json(document).decode("utf-8"))
+
+
+def _entry(picture: "PictureReport") -> dict[str, Any]:
+    return {
+        "picture": str(picture.picture),
+        "status": picture.status,
+        "outputs": {kind: str(path) for kind, path in picture.outputs.items()},
+        **picture.summary,
+    }
+
+
+def _print_summary(report: "JobReport", out: Path) -> None:
+    from escnet.data.image import shown_path
+
+    if len(report.pictures) == 1:
+        _print_table(report.pictures[0])
+        return
+    counts = dict.fromkeys(("written", "skipped", "failed"), 0)
+    for picture in report.pictures:
+        counts[picture.status] += 1
+    line = f"{counts['written']} of {len(report.pictures)} pictures segmented"
+    line += f", {counts['skipped']} already finished" if counts["skipped"] else ""
+    line += f", {counts['failed']} failed" if counts["failed"] else ""
+    print(f"{line}; results in {shown_path(out)}")
+    for failure in report.failures:
+        print(f"  {failure.error}")
+
+
+def _print_table(picture: "PictureReport") -> None:
+    from escnet.data.image import shown_path
+
+    names = picture.summary["names"]
+    width = max((len(entry["name"]) for entry in names), default=0)
+    print(
+        f"{shown_path(picture.picture)}: {picture.summary['width']} x {picture.summary['height']}"
+        f" pixels{', already finished' if picture.status == 'skipped' else ''}"
+    )
+    for entry in names:
+        confidence = f"confidence {entry['mean_confidence']:.2f}"
+        print(f"  {entry['name']:{width}}  {entry['share']:6.1%}  {confidence}")
+    if picture.summary["void"]["share"]:
+        print(f"  {'(unlabelled)':{width}}  {picture.summary['void']['share']:6.1%}")
+    for path in picture.outputs.values():
+        print(shown_path(path))

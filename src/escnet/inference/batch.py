@@ -1,0 +1,483 @@
+"""Many pictures to files: reading ahead and writing beside the computing, one failure at a time.
+
+Where results go: the pictures' folders are mirrored below the output folder, counted from the
+folder that all pictures have in common; so the pictures of one folder land in the output folder
+itself. Pictures in one folder that share a stem (a.jpg and a.png) get their whole file names
+instead (a.jpg.labels.png and a.png.labels.png), so that none overwrites another.
+
+A picture that cannot be read or segmented is a failure and stops nothing; failures are listed in
+failures.json in the output folder. The file is removed when a later job there has none; a job of
+one picture has no list and leaves it alone. A result that cannot be written stops the job, as the
+next ones could not be written either.
+"""
+
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from escnet.annotations.files import make_folder, remove_leftovers, write_file
+from escnet.data.image import MAX_PIXELS, read_image
+from escnet.errors import ConfigError, EscnetError
+from escnet.segmentation import FORMATS, Segmentation, check_formats, to_json
+from escnet.vocabulary import Vocabulary
+
+FAILURES_FILE = "failures.json"
+
+_NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
+_NUM_WRITERS = 2
+_NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
+_MOST_BATCH_PIXELS = 16_000_000  # a batch of larger pictures is cut short, or memory would run out
+_MOST_WAITING_PIXELS = 48_000_000  # results not yet written, at about 8 bytes a pixel
+
+
+@runtime_checkable
+class PictureSegmenter(Protocol):
+    """What a folder job asks of a segmenter; `Segmenter` is one."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def weights_hash(self) -> str:
+        """Digest of the model's weights."""
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """Everything else that moves a pixel, as plain values."""
+
+    def segment_batch(
+        self,
+        pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        names: Vocabulary,
+        /,
+        *,
+        void_below: float,
+        background: bool,
+    ) -> list[Segmentation]:
+        """One result for each picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureReport:
+    """What became of one picture.
+
+    Attributes:
+        picture: The file it was read from.
+        status: "written", "skipped" (finished by an earlier job), or "failed".
+        outputs: The file of each format; empty for a failure.
+        summary: Size, void, and the names that have pixels, as STEM.json has them; empty for a
+            failure.
+        error: Why it failed; empty otherwise.
+    """
+
+    picture: Path
+    status: Literal["written", "skipped", "failed"]
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What became of all pictures of a job, in the order in which they were given."""
+
+    pictures: tuple[PictureReport, ...]
+
+    @property
+    def failures(self) -> tuple[PictureReport, ...]:
+        """The pictures without a result."""
+        return tuple(report for report in self.pictures if report.status == "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """Where the results of one picture go."""
+
+    picture: Path
+    folder: Path
+    stem: str
+
+    def files(self, formats: Sequence[str]) -> dict[str, Path]:
+        """The path of each format's file."""
+        return {kind: self.folder / f"{self.stem}{FORMATS[kind]}" for kind in formats}
+
+
+def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one argument each
+    segmenter: PictureSegmenter,
+    paths: Sequence[str | Path],
+    vocabulary: Vocabulary,
+    *,
+    out: str | Path,
+    formats: Sequence[str] = tuple(FORMATS),
+    resume: bool = False,
+    void_below: float = 0.0,
+    background: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    batch_size: int = 4,
+    on_progress: Callable[[PictureReport], None] | None = None,
+) -> JobReport:
+    """Segment picture files and write the results.
+
+    Memory does not grow with the number of pictures: about one batch is read ahead, and computing
+    waits when results come faster than they can be written. Interrupted, the job leaves what is
+    finished, and no half file.
+
+    Args:
+        segmenter: Makes the results.
+        paths: Picture files.
+        vocabulary: The class names.
+        out: The output folder; created if it does not exist.
+        formats: Some of "labels", "overlay", "json".
+        resume: Skip the pictures whose files of all formats are complete and come from the same
+            picture, model, weights, names, and settings. STEM.json tells, so "json" must be among
+            the formats.
+        void_below: Leave pixels whose confidence is below this unlabelled, from 0 to 1.
+        background: Add a class that wins where no name does.
+        max_pixels: The largest picture that is read.
+        batch_size: Pictures that go through the network together.
+        on_progress: Called in this thread once for each picture as soon as its fate is known.
+
+    Raises:
+        ConfigError: If a setting is out of range, or a format is unknown.
+        OutputError: If a result cannot be written.
+    """
+    formats = check_job(
+        formats=formats,
+        resume=resume,
+        void_below=void_below,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+    )
+    if background and not vocabulary.has_background:
+        vocabulary = vocabulary.with_background()
+    job = _Job(
+        segmenter=segmenter,
+        vocabulary=vocabulary,
+        formats=formats,
+        resume=resume,
+        void_below=void_below,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+    out = make_folder(out)
+    reports = job.run(plan_outputs(paths, out))
+    if len(reports) > 1:
+        _write_failures(out / FAILURES_FILE, [r for r in reports if r.status == "failed"])
+    return JobReport(pictures=tuple(reports))
+
+
+def check_job(
+    *,
+    formats: Sequence[str],
+    resume: bool,
+    void_below: float,
+    max_pixels: int,
+    batch_size: int,
+) -> tuple[str, ...]:
+    """Check the settings of `segment_files` alone, before a model is loaded for it.
+
+    Returns:
+        The formats, each once, in the order in which they are written.
+
+    Raises:
+        ConfigError: If a setting is out of range, or a format is unknown.
+    """
+    formats = check_formats(formats)
+    if resume and "json" not in formats:
+        raise ConfigError(
+            "to resume, STEM.json must tell what is finished, but json is not among the formats "
+            f"{', '.join(formats)}: add it"
+        )
+    if not 0 <= void_below <= 1:
+        raise ConfigError(f"void_below {void_below} is not a confidence: choose one from 0 to 1")
+    if max_pixels < 1:
+        raise ConfigError(f"max_pixels {max_pixels} leaves no picture: choose at least 1")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size {batch_size} leaves no picture: choose at least 1")
+    return formats
+
+
+def plan_outputs(paths: Sequence[str | Path], out: str | Path) -> list[PlannedOutput]:
+    """Where each picture's results go, by the rules of this module; no two go to one place."""
+    pictures = [Path(path) for path in paths]
+    folders = [Path(out) / folder for folder in _below_common([p.parent for p in pictures])]
+    # disks that ignore case take A.json and a.json for one file
+    shared = Counter(
+        (str(folder).casefold(), picture.stem.casefold())
+        for folder, picture in zip(folders, pictures, strict=True)
+    )
+    taken = {(str(Path(out)).casefold(), Path(FAILURES_FILE).stem)}
+    plan = []
+    for folder, picture in zip(folders, pictures, strict=True):
+        place = str(folder).casefold()
+        is_shared = shared[place, picture.stem.casefold()] > 1
+        stem = (
+            picture.name if is_shared or (place, picture.stem.casefold()) in taken else picture.stem
+        )
+        number = 1
+        while (place, stem.casefold()) in taken:
+            number += 1
+            stem = f"{picture.name}-{number}"
+        taken.add((place, stem.casefold()))
+        plan.append(PlannedOutput(picture, folder, stem))
+    return plan
+
+
+def _below_common(folders: Sequence[Path]) -> list[Path]:
+    absolute = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100 -- must keep links
+    try:
+        common = os.path.commonpath(absolute) if absolute else ""
+    except ValueError:  # on several drives: nothing in common, so all in one folder
+        return [Path() for _ in folders]
+    return [Path(os.path.relpath(folder, common)) for folder in absolute]
+
+
+def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
+    if failures:
+        listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
+        write_file(path, to_json({"failures": listed}))
+        return
+    with suppress(OSError, *_NOT_OURS):  # none there, or not a list of ours: then it stays
+        if isinstance(json.loads(path.read_bytes())["failures"], list):
+            path.unlink()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    segmenter: PictureSegmenter
+    vocabulary: Vocabulary
+    formats: tuple[str, ...]
+    resume: bool
+    void_below: float
+    max_pixels: int
+    batch_size: int
+    on_progress: Callable[[PictureReport], None] | None
+
+    def run(self, plan: Sequence[PlannedOutput]) -> list[PictureReport]:
+        reports: dict[PlannedOutput, PictureReport] = {}
+
+        def note(output: PlannedOutput, report: PictureReport) -> None:
+            reports[output] = report
+            if self.on_progress is not None:
+                self.on_progress(report)
+
+        _remove_leftovers(plan, self.formats)
+        with ExitStack() as stack:
+            readers = stack.enter_context(_pool(_NUM_READERS, "read"))
+            writing = _Writing(stack.enter_context(_pool(_NUM_WRITERS, "write")), note)
+            for batch in self._batches(plan, readers, note):
+                for output, result in self._segmented(batch):
+                    if isinstance(result, PictureReport):
+                        note(output, result)
+                    else:
+                        writing.add(output, result, self.formats)
+            writing.finish()
+        return [reports[output] for output in plan]
+
+    def _batches(
+        self,
+        plan: Sequence[PlannedOutput],
+        readers: ThreadPoolExecutor,
+        note: Callable[[PlannedOutput, PictureReport], None],
+    ) -> Iterator[list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]]]:
+        batch: list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]] = []
+        num_pixels = 0
+        for output, read in _ahead(plan, self._read, readers, at_most=self.batch_size + 1):
+            if isinstance(read, PictureReport):
+                note(output, read)
+                continue
+            size = read.shape[0] * read.shape[1]
+            if batch and num_pixels + size > _MOST_BATCH_PIXELS:
+                yield batch
+                batch, num_pixels = [], 0
+            batch.append((output, read))
+            num_pixels += size
+            if len(batch) == self.batch_size:
+                yield batch
+                batch, num_pixels = [], 0
+        if batch:
+            yield batch
+
+    def _read(self, output: PlannedOutput) -> PictureReport | UInt8[np.ndarray, "_ _ 3"]:
+        """The picture, or what is to be said of it already."""
+        if self.resume:
+            files = output.files(self.formats)
+            summary = _finished(output.picture, files)
+            if summary is not None and self._is_of_this_job(summary):
+                return PictureReport(
+                    picture=output.picture,
+                    status="skipped",
+                    outputs=files,
+                    summary=_briefly(summary),
+                )
+        try:
+            return read_image(output.picture, max_pixels=self.max_pixels)
+        except EscnetError as error:
+            return _failed(output, error)
+
+    def _segmented(
+        self, batch: Sequence[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]]
+    ) -> Iterator[tuple[PlannedOutput, Segmentation | PictureReport]]:
+        pictures = [picture for _, picture in batch]
+        try:
+            results = self.segmenter.segment_batch(
+                pictures,
+                self.vocabulary,
+                void_below=self.void_below,
+                background=self.vocabulary.has_background,
+            )
+        except EscnetError as error:
+            if len(batch) == 1:
+                yield batch[0][0], _failed(batch[0][0], error)
+                return
+            for item in batch:  # one by one, so that the others do not fail with the bad one
+                yield from self._segmented([item])
+            return
+        settings = self._settings()
+        for (output, picture), result in zip(batch, results, strict=True):
+            yield output, replace(result, picture=picture, settings=settings)
+
+    def _settings(self) -> dict[str, object]:
+        """Everything besides model and names that moves a pixel of this job's results."""
+        queries: dict[str, list[str]] = {}
+        for query, owner in zip(self.vocabulary.queries, self.vocabulary.owner, strict=True):
+            queries.setdefault(self.vocabulary.labels[owner], []).append(query)
+        return {
+            **self.segmenter.settings,
+            "void_below": self.void_below,
+            "background": self.vocabulary.has_background,
+            "synonyms": {label: found for label, found in queries.items() if found != [label]},
+        }
+
+    def _is_of_this_job(self, summary: Mapping[str, Any]) -> bool:
+        return _made_by(summary) == (
+            list(self.vocabulary.result_names),
+            self.segmenter.model,
+            self.segmenter.weights_hash,
+            json.loads(to_json(self._settings())),
+        )
+
+
+class _Writing:
+    """Results on their way to the disk, few enough to fit into memory."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, note: Callable[[PlannedOutput, PictureReport], None]
+    ) -> None:
+        self._pool = pool
+        self._note = note
+        self._waiting: deque[tuple[PlannedOutput, int, Future[PictureReport]]] = deque()
+
+    def add(self, output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> None:
+        while self._waiting and (
+            self._waiting[0][2].done()
+            or sum(size for _, size, _ in self._waiting) > _MOST_WAITING_PIXELS
+        ):
+            self._note_oldest()
+        future = self._pool.submit(_write, output, result, formats)
+        self._waiting.append((output, result.label_map.size, future))
+
+    def finish(self) -> None:
+        while self._waiting:
+            self._note_oldest()
+
+    def _note_oldest(self) -> None:
+        output, _, future = self._waiting.popleft()
+        self._note(output, future.result())
+
+
+def _pool(num_threads: int, purpose: str) -> "_StoppingPool":
+    return _StoppingPool(num_threads, thread_name_prefix=f"escnet-{purpose}")
+
+
+class _StoppingPool(ThreadPoolExecutor):
+    """Threads that, when the job is left by an error or Ctrl-C, start nothing that is waiting."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+_T = TypeVar("_T")
+
+
+def _ahead(
+    plan: Sequence[PlannedOutput],
+    read: Callable[[PlannedOutput], _T],
+    readers: ThreadPoolExecutor,
+    *,
+    at_most: int,
+) -> Iterator[tuple[PlannedOutput, _T]]:
+    """What `read` gives for each, in order, with `at_most` of them read but not yet taken."""
+    reading: deque[tuple[PlannedOutput, Future[_T]]] = deque()
+    for output in plan:
+        reading.append((output, readers.submit(read, output)))
+        if len(reading) > at_most:
+            first, future = reading.popleft()
+            yield first, future.result()
+    for first, future in reading:
+        yield first, future.result()
+
+
+def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> PictureReport:
+    outputs = result.save(output.folder, output.stem, formats)
+    return PictureReport(
+        picture=output.picture,
+        status="written",
+        outputs=outputs,
+        summary=_briefly(result.summary()),
+    )
+
+
+def _briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that differs between pictures: a job keeps it for each of a million."""
+    present = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
+    brief = {key: summary[key] for key in ("height", "width", "void")}
+    return brief | {"names": sorted(present, key=lambda entry: -entry["share"])}
+
+
+def _failed(output: PlannedOutput, error: EscnetError) -> PictureReport:
+    return PictureReport(picture=output.picture, status="failed", error=str(error))
+
+
+def _finished(picture: Path, files: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The content of STEM.json if it and the files that it vouches for are whole and current."""
+    try:
+        content = files["json"].read_bytes()
+        # a picture that was replaced after its result was made has none
+        if picture.stat().st_mtime_ns > files["json"].stat().st_mtime_ns:
+            return None
+        summary = json.loads(content)
+        sealed = summary["files"]
+        for kind, path in files.items():
+            if kind != "json" and sha256(path.read_bytes()).hexdigest() != sealed[kind]["sha256"]:
+                return None
+        _briefly(summary)  # and what else will be asked of it is there
+        _made_by(summary)
+    except (OSError, *_NOT_OURS):  # absent, damaged, or not a file of ours
+        return None
+    return summary
+
+
+def _made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
+    names = [entry["name"] for entry in summary["names"]]
+    return names, summary["model"], summary["weights_hash"], summary["settings"]
+
+
+def _remove_leftovers(plan: Sequence[PlannedOutput], formats: Sequence[str]) -> None:
+    names: dict[Path, list[str]] = {}
+    for output in plan:
+        names.setdefault(output.folder, []).extend(p.name for p in output.files(formats).values())
+    for folder, of_folder in names.items():
+        remove_leftovers(folder, of_folder)

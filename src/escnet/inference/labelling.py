@@ -1,0 +1,96 @@
+"""Logits to a label map in the picture's own size.
+
+The picture may be large and the names many, so the logits are enlarged in bands of rows: memory is
+bounded by the label map itself.
+
+Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt
+from torch import Tensor
+
+_MOST_VALUES = 16_000_000  # logits of one band
+_LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
+
+
+def label_pixels(
+    logits: Float[Tensor, "N h w"],
+    owner: Sequence[int],
+    num_labels: int,
+    size_hw: tuple[int, int],
+    *,
+    void_below: float = 0.0,
+    background: bool = False,
+) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    """The winning label of every pixel, and its confidence.
+
+    A label's logit is the highest of its queries'. Confidence is the sigmoid of the winner's logit;
+    where the rest class wins, it is one minus that.
+
+    Args:
+        logits: One map for each query.
+        owner: For each query the index of its label; a label without a query cannot win.
+        num_labels: Labels, without the background.
+        size_hw: Height and width of the picture.
+        void_below: Pixels of lower confidence become void.
+        background: Add the rest class, of index `num_labels`, where every label's confidence is
+            below one half.
+
+    Returns:
+        Label map, uint8 up to 254 names, else uint16, the largest value being void; and
+        confidence as float16.
+    """
+    present = sorted(set(owner))
+    logits = _merge_queries(logits.float(), np.searchsorted(present, owner).tolist())
+    index = np.array([*present, num_labels])  # the rest class comes last
+    num_names = num_labels + int(background)
+    dtype = np.uint8 if num_names <= _LARGEST_8_BIT else np.uint16
+    void = np.iinfo(dtype).max
+    height, width = size_hw
+    label_map = np.empty(size_hw, dtype)
+    confidence = np.empty(size_hw, np.float16)
+    to_rows = bilinear_matrix(logits.shape[1], height).to(logits)  # (H, h)
+    to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
+    step = max(1, _MOST_VALUES // (len(logits) * width))
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        band = to_rows[rows] @ logits @ to_columns  # (L, rows, W)
+        best, winner = band.max(dim=0)
+        sure = best.sigmoid()
+        if background:
+            is_rest = best < 0
+            winner = torch.where(is_rest, len(present), winner)
+            sure = torch.where(is_rest, 1 - sure, sure)
+        labels = index[winner.cpu().numpy()].astype(dtype)
+        labels[(sure < void_below).cpu().numpy()] = void
+        label_map[rows] = labels
+        confidence[rows] = sure.cpu().numpy()
+    return label_map, confidence
+
+
+def _merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:
+    """Of each label the highest of its queries; the labels are 0 to the largest owner."""
+    num_labels = max(owner) + 1
+    if len(owner) == num_labels:
+        order = torch.tensor(owner, device=logits.device).argsort()
+        return logits[order]
+    index = torch.tensor(owner, device=logits.device)[:, None, None].expand_as(logits)
+    merged = logits.new_full((num_labels, *logits.shape[1:]), -torch.inf)
+    return merged.scatter_reduce(0, index, logits, "amax")
+
+
+def bilinear_matrix(size: int, enlarged: int) -> Float[Tensor, "enlarged size"]:
+    """Bilinear interpolation along one axis as a matrix (torch's, without aligned corners)."""
+    place = ((torch.arange(enlarged) + 0.5) * (size / enlarged) - 0.5).clamp(0, size - 1)
+    low = place.floor().long().clamp(max=size - 1)
+    high = (low + 1).clamp(max=size - 1)
+    share = place - low
+    matrix = torch.zeros(enlarged, size)
+    row = torch.arange(enlarged)
+    matrix[row, low] = 1 - share
+    matrix[row, high] += share
+    return matrix

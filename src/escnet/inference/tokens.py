@@ -1,0 +1,130 @@
+"""Class names to tokens, by the tokenizer that lies beside the weights.
+
+Lists of class names glue words together ("diningtable", "tvmonitor"), of which a sentence encoder
+makes nothing. Where a list of known words lies beside the tokenizer, a word that is not among them
+but is two of them in a row is read as those two.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from escnet.errors import VocabularyError, WeightsError
+
+TOKENIZER_FILE = "tokenizer.json"
+WORDS_FILE = "words.txt"  # one known word a line
+
+_WORD = re.compile(r"[^\W\d_]+")
+_SHORTEST_PART = 2  # "tv"
+
+
+class Tokens(NamedTuple):
+    """Padded token indices of some texts, and where they are not padding."""
+
+    token: Int[Tensor, "N T"]
+    is_token: Int[Tensor, "N T"]
+
+
+Tokenize = Callable[[Sequence[str]], Tokens]
+
+
+def load_tokenizer(folder: Path, most_tokens: int, padded_to: int | None = None) -> Tokenize:
+    """A function from texts to tokens.
+
+    Args:
+        folder: Holds tokenizer.json, and words.txt if glued words are to be split.
+        most_tokens: What the text tower reads at most.
+        padded_to: Pad every text to this many tokens; None pads to the longest of a call.
+
+    Raises:
+        WeightsError: If there is no tokenizer in the folder.
+    """
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise WeightsError(
+            f"no {TOKENIZER_FILE} in {folder}: copy it from where the text tower comes from"
+        )
+    tokenizer = Tokenizer.from_file(str(path))
+    words_path = folder / WORDS_FILE
+    words = frozenset(words_path.read_text("utf-8").split()) if words_path.is_file() else None
+    tokenizer.no_truncation()  # a cut name would silently be another name
+    tokenizer.enable_padding(length=padded_to, **_padding_of(tokenizer))
+
+    def tokenize(texts: Sequence[str]) -> Tokens:
+        read = texts if words is None else [split_glued(text, words) for text in texts]
+        encoded = tokenizer.encode_batch(list(read))
+        for text, one in zip(texts, encoded, strict=True):
+            if (count := sum(one.attention_mask)) > most_tokens:
+                raise VocabularyError(
+                    f"class name {text[:40] + '…' if len(text) > 40 else text!r} has {count} "
+                    f"tokens, but the text tower reads {most_tokens}: shorten it"
+                )
+        return Tokens(
+            torch.tensor([one.ids for one in encoded]),
+            torch.tensor([one.attention_mask for one in encoded]),
+        )
+
+    return tokenize
+
+
+def split_glued(text: str, words: frozenset[str]) -> str:
+    """The text with every unknown word that is two known ones in a row split in two.
+
+    Of several ways the most even one is taken.
+
+    Args:
+        words: Known words in lower case.
+    """
+
+    def split(match: re.Match[str]) -> str:
+        word = match.group()
+        lower = word.lower()
+        if lower in words:
+            return word
+        places = [
+            place
+            for place in range(_SHORTEST_PART, len(word) - _SHORTEST_PART + 1)
+            if lower[:place] in words and lower[place:] in words
+        ]
+        if not places:
+            return word
+        place = max(places, key=lambda place: min(place, len(word) - place))
+        return f"{word[:place]} {word[place:]}"
+
+    return _WORD.sub(split, text)
+
+
+def words_of(names: Sequence[str]) -> list[str]:
+    """The words that occur in some names, in lower case and alphabetical order."""
+    found = {word.lower() for name in names for word in _WORD.findall(name)}
+    return sorted(word for word in found if len(word) >= _SHORTEST_PART)
+
+
+def _padding_of(tokenizer: Tokenizer) -> dict[str, object]:
+    """The padding token that the file itself names, or CLIP's and BERT's usual ones."""
+    if own := tokenizer.padding:
+        return {"pad_id": own["pad_id"], "pad_token": own["pad_token"]}
+    for token in ("<|endoftext|>", "[PAD]", "<pad>"):
+        if (index := tokenizer.token_to_id(token)) is not None:
+            return {"pad_id": index, "pad_token": token}
+    return {}
+
+
+def byte_tokenizer(begin: int, end: int, most_tokens: int) -> Tokenize:
+    """One token for each byte: for the tiny network, which has no tokenizer of its own."""
+
+    def tokenize(texts: Sequence[str]) -> Tokens:
+        rows = [[begin, *text.encode()[: most_tokens - 2], end] for text in texts]
+        longest = max(len(row) for row in rows)
+        return Tokens(
+            torch.tensor([row + [end] * (longest - len(row)) for row in rows]),
+            torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
+        )
+
+    return tokenize

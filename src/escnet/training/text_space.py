@@ -1,0 +1,63 @@
+"""A sentence encoder made to speak CLIP's language.
+
+One linear map is fitted, by ridge regression, from sentence vectors to published CLIP text
+embeddings of the same names. Both are centred: CLIP's embeddings share a large common part that
+tells no name from another. The result is an emulation of CLIP's text space, not CLIP.
+
+Sizes: M names with a known CLIP embedding, V width of the sentence vectors, D joint space.
+"""
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+# Chosen on 200 names left out of the fit: the nearest of the 200 CLIP vectors was the name's own
+# for 77.5 % at 1, 77.0 % at 0.1, 75.5 % at 3.
+RIDGE = 1.0
+
+
+class NamedVectors(NamedTuple):
+    """Names and their CLIP text embeddings, of length 1."""
+
+    names: list[str]
+    vectors: Float[Tensor, "M D"]
+
+
+def read_clip_text_vectors(folder: Path, coco_names: list[str]) -> NamedVectors:
+    """The CLIP ViT-B/32 text embeddings that Detic published, of those lists whose order is known.
+
+    Args:
+        folder: Holds lvis_v1_clip_a+cname.npy with lvis_v1_train_cat_info.json,
+            o365_clip_a+cnamefix.npy with Objects365_names_fix.csv, and coco_clip_a+cname.npy.
+        coco_names: COCO's 80 names in order.
+    """
+    lvis = json.loads((folder / "lvis_v1_train_cat_info.json").read_text())
+    names = [entry["name"].replace("_", " ").lower() for entry in sorted(lvis, key=_identifier)]
+    with (folder / "Objects365_names_fix.csv").open(newline="") as file:
+        names += [row[1].lower() for row in csv.reader(file)]
+    names += coco_names
+    files = ("lvis_v1_clip_a+cname", "o365_clip_a+cnamefix", "coco_clip_a+cname")
+    vectors = np.concatenate([np.load(folder / f"{file}.npy") for file in files])
+    return NamedVectors(names, F.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1))
+
+
+def fit_map(
+    sentence: Float[Tensor, "M V"], vector: Float[Tensor, "M D"], ridge: float = RIDGE
+) -> tuple[Float[Tensor, "D V"], Float[Tensor, " D"]]:
+    """Weight and bias of the linear map from centred sentence vectors to centred embeddings."""
+    centre = sentence.mean(dim=0)
+    x, y = sentence - centre, vector - vector.mean(dim=0)
+    inner = x.T @ x + ridge * torch.eye(x.shape[1])
+    weight = torch.linalg.solve(inner, x.T @ y).T
+    return weight, -weight @ centre
+
+
+def _identifier(entry: dict[str, int]) -> int:
+    return entry["id"]

@@ -1,0 +1,172 @@
+"""A network put together from published parts: towers and SAM.
+
+Each part is loaded strictly, and leaves its record in the network's `config.origins`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from escnet.errors import ConfigError
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.escnet import EscNet
+from escnet.model.sam_block import SamBlock
+from escnet.model.text import ClipText, SentenceText
+from escnet.model.vision import ClipVision, PairedVision
+from escnet.weights.catalog import origin_of, require_local, tensor_file_of
+from escnet.weights.checkpoint import quiet_transformers
+from escnet.weights.origin import Origin
+from escnet.weights.sam import SamParts, read_sam_parts
+from escnet.weights.tensor_file import check_shapes, read_tensors, refuse
+
+
+def assemble_clip(preset_name: str, *, clip: str | Path, sam: str | Path | None) -> EscNet:
+    """A network with CLIP's towers and SAM's blocks; what lies between them is untrained.
+
+    Args:
+        preset_name: vit-b-16 or vit-l-14.
+        clip: A folder, or a hub identifier, of the CLIP that the preset names.
+        sam: A file, folder or hub identifier of SAM; None leaves the SAM blocks random.
+
+    Raises:
+        WeightsError: If a part is missing, damaged, or of another shape.
+        ConfigError: If the preset is unknown or has no CLIP towers.
+    """
+    config = preset(preset_name)
+    network = EscNet(config)
+    if not isinstance(network.vision, ClipVision) or not isinstance(network.text, ClipText):
+        raise ConfigError(f"preset {preset_name!r} has no CLIP towers: use vit-b-16 or vit-l-14")
+    path = tensor_file_of(require_local(clip))
+    tensors = read_tensors(path)
+    vision = {k: v for k, v in tensors.items() if k.startswith(("vision_model.", "visual_"))}
+    text = {k: v for k, v in tensors.items() if k.startswith(("text_model.", "text_projection"))}
+    install_tower(network.vision.tower, vision, str(path))
+    install_tower(network.text.tower, text, str(path))
+    origins = [origin_of(path, part="CLIP", name=str(clip))]
+    if sam is not None:
+        origins.append(install_sam(network, read_sam_parts(sam)))
+    network.config.origins = tuple(origin.to_dict() for origin in origins)
+    return network.eval()
+
+
+def assemble_paired(
+    config: EscNetConfig,
+    *,
+    vit: Path,
+    efficientnet: Path,
+    sentence: Path,
+    sam: Path | None,
+) -> EscNet:
+    """A network with the built-in model's towers, before training.
+
+    Args:
+        config: Settings with a paired vision tower and a sentence encoder.
+        vit: Tensors of a transformers `Dinov2Model`.
+        efficientnet: The published EfficientNet-Lite2 for PyTorch.
+        sentence: Folder of a transformers `BertModel`, such as all-MiniLM-L6-v2.
+        sam: Any published form of SAM; None leaves the SAM blocks random.
+
+    Raises:
+        WeightsError: If a part is missing, damaged, or of another shape.
+        ConfigError: If the settings name other towers.
+    """
+    network = EscNet(config)
+    if not isinstance(network.vision, PairedVision) or not isinstance(network.text, SentenceText):
+        raise ConfigError(
+            f"vision {config.vision!r} with text {config.text!r} is not the built-in model's "
+            "pair: choose paired and sentence"
+        )
+    install_tower(network.vision.vit, read_tensors(vit), str(vit))
+    install_module(network.vision.net, read_tensors(efficientnet), str(efficientnet))
+    sentence_file = tensor_file_of(sentence)
+    text = {k: v for k, v in read_tensors(sentence_file).items() if _is_used_of_bert(k)}
+    install_tower(network.text.tower, text, str(sentence_file))
+    origins = [
+        origin_of(vit, part="ViT-S/14"),
+        origin_of(efficientnet, part="EfficientNet-Lite2"),
+        origin_of(sentence_file, part="sentence encoder"),
+    ]
+    if sam is not None:
+        origins.append(install_sam(network, read_sam_parts(sam)))
+    network.config.origins = tuple(origin.to_dict() for origin in origins)
+    return network.eval()
+
+
+def install_sam(network: EscNet, parts: SamParts) -> Origin:
+    """Give every SAM block its copy of SAM's layers and tokens, and all the one prompt encoder.
+
+    Raises:
+        ConfigError: If the network has no SAM blocks.
+        WeightsError: If a shape differs.
+    """
+    if network.prompt_encoder is None:
+        raise ConfigError("sam 'none' leaves no block to load SAM into: choose pretrained")
+    install_module(network.prompt_encoder, parts.prompt_encoder, "SAM")
+    for block in network.blocks:
+        sam = cast("SamBlock", block.sam)
+        wanted = tuple(f"layers.{index}." for index in sam.two_way.layers)
+        two_way = {k: v for k, v in parts.two_way.items() if k.startswith(wanted)}
+        install_module(sam.two_way, two_way, "SAM")
+        install_module(sam, {"output_tokens": parts.output_tokens}, "SAM", partly=True)
+    return parts.origin
+
+
+def install_module(
+    module: nn.Module, tensors: Mapping[str, Tensor], shown: str, *, partly: bool = False
+) -> None:
+    """Load tensors whose names are the module's own, all of them.
+
+    Args:
+        module: What they are loaded into.
+        tensors: By the module's names.
+        shown: Where they came from, for the message.
+        partly: The tensors are only some of the module's.
+
+    Raises:
+        WeightsError: If one is missing, does not belong, or has another shape.
+    """
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if partly:
+        expected = {name: shape for name, shape in expected.items() if name in tensors}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    check_shapes(shown, found, expected, cure="give the file that belongs to these settings")
+    module.load_state_dict(dict(tensors), strict=not partly)
+
+
+def install_tower(tower: PreTrainedModel, tensors: Mapping[str, Tensor], shown: str) -> None:
+    """Load a tower from tensors as the hub names them, all of them.
+
+    Raises:
+        WeightsError: If one is missing, does not belong, or has another shape.
+    """
+    options = {"add_pooling_layer": False} if tower.config.model_type == "bert" else {}
+    with quiet_transformers():  # it also translates the hub's names to those of its version
+        loaded, info = type(tower).from_pretrained(
+            None,
+            config=tower.config,
+            state_dict=dict(tensors),
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    refuse(
+        shown,
+        missing=info["missing_keys"],
+        unexpected=info["unexpected_keys"],
+        misshaped={
+            name: (tuple(found), tuple(expected))
+            for name, found, expected in info["mismatched_keys"]
+        },
+        num_expected=len(tower.state_dict()),
+        cure="give the file that belongs to these settings",
+    )
+    tower.load_state_dict(loaded.state_dict())
+
+
+def _is_used_of_bert(name: str) -> bool:
+    return not name.startswith("pooler.") and not name.endswith("position_ids")

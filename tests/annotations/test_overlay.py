@@ -1,0 +1,118 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.annotations import overlay
+from escnet.annotations.overlay import draw_overlay, encode_overlay
+from escnet.annotations.palette import class_colours
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 100, dtype=np.uint8)
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    labels = np.zeros((height, width), dtype=np.uint8)
+    labels[:, width // 2 :] = 1
+    return labels
+
+
+def test_the_wash_is_the_weighted_mean_of_picture_and_colour() -> None:
+    drawn = draw_overlay(grey(20, 40), halves(20, 40), ["a", "b"], opacity=0.25, legend=False)
+    colours = class_colours(2)
+    np.testing.assert_allclose(drawn[10, 5], 0.75 * 100 + 0.25 * colours[0], atol=1)
+    np.testing.assert_allclose(drawn[10, 35], 0.75 * 100 + 0.25 * colours[1], atol=1)
+
+
+def test_16_bit_label_maps_get_the_same_colours() -> None:
+    drawn = [
+        draw_overlay(grey(20, 40), halves(20, 40).astype(kind), ["a", "b"])
+        for kind in (np.uint8, np.uint16)
+    ]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+
+
+def test_only_the_rim_between_regions_is_outlined() -> None:
+    labels = halves(20, 40)
+    drawn = draw_overlay(grey(20, 40), labels, ["a", "b"], opacity=0.0, legend=False)
+    changed = (drawn != 100).any(axis=-1)
+    assert changed[:, 20].all()
+    assert changed.sum() == 20
+    labels = np.ascontiguousarray(labels.T)
+    turned = draw_overlay(grey(40, 20), labels, ["a", "b"], opacity=0.0, legend=False)
+    np.testing.assert_array_equal(turned, drawn.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_void_shows_the_picture_in_grey(kind: type[np.unsignedinteger]) -> None:
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    picture[..., 0] = 255
+    for void in (1, np.iinfo(kind).max):  # whatever is no index of a name
+        drawn = draw_overlay(picture, np.full((8, 8), void, dtype=kind), ["a"], legend=False)
+        assert (drawn == drawn[..., :1]).all()
+        assert 0 < drawn[0, 0, 0] < 255
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 160), (160, 90), (100, 100), (1, 1), (3, 900)])
+def test_the_legend_never_covers_the_picture(height: int, width: int) -> None:
+    picture, labels = grey(height, width), halves(height, width)
+    bare = draw_overlay(picture, labels, ["a", "b"], legend=False)
+    assert bare.shape == picture.shape
+    full = draw_overlay(picture, labels, ["a", "b"])
+    assert full.size > bare.size
+    np.testing.assert_array_equal(full[:height, :width], bare)
+
+
+def test_the_legend_lists_names_present_by_share_then_void() -> None:
+    labels = np.repeat(np.array([[2, 0, 0, 0, 255, 255]], dtype=np.uint8), 10, axis=0)
+    entries = overlay._entries(labels, ["a", "absent", "c"], class_colours(3))
+    assert [(entry.text, entry.percent) for entry in entries] == [
+        ("a", "50.0%"),
+        ("c", "16.7%"),
+        ("unlabelled", "33.3%"),
+    ]
+
+
+def test_a_long_legend_ends_with_how_many_more_there_are() -> None:
+    labels = np.arange(30, dtype=np.uint8)[None]
+    entries = overlay._entries(labels, [f"n{i}" for i in range(30)], class_colours(30))
+    assert len(entries) == 25
+    assert (entries[-1].text, entries[-1].percent) == ("+ 6 more", "20.0%")
+
+
+def test_a_tiny_share_is_not_called_zero() -> None:
+    labels = np.zeros((100, 100), dtype=np.uint8)
+    labels[0, 0] = 1
+    assert overlay._entries(labels, ["a", "b"], class_colours(2))[1].percent == "<0.1%"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["道路", "شارع", "🚲", "naïve café", "\udc80", "x" * 1000, "a\u0301", " ", "[red]", "{}"],
+)
+def test_any_name_can_be_written_into_the_legend(name: str) -> None:
+    assert draw_overlay(grey(60, 90), halves(60, 90), [name, "b"]).any()
+
+
+def test_a_name_that_no_font_has_letters_for_tells_its_index() -> None:
+    entry = overlay._Entry("\U0010fffe\U0010ffff", "1%", (0, 0, 0), 7)
+    assert overlay._Line.of(entry, 20).text.endswith("(class 7)")
+
+
+def test_a_larger_picture_gets_a_larger_legend() -> None:
+    small, large = (draw_overlay(grey(h, 2 * h), halves(h, 2 * h), ["a", "b"]) for h in (400, 1600))
+    assert large.shape[0] - 1600 > 2 * (small.shape[0] - 400)
+
+
+def test_the_jpeg_looks_like_what_was_drawn() -> None:
+    drawn = draw_overlay(grey(60, 90), halves(60, 90), ["a", "b"])
+    with Image.open(io.BytesIO(encode_overlay(drawn))) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image).astype(int) - drawn).mean() < 4
+
+
+def test_a_side_beyond_what_jpeg_can_hold_is_scaled_down() -> None:
+    with Image.open(io.BytesIO(encode_overlay(grey(2, 70_000)))) as image:
+        assert image.size == (65_000, 2)

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from escnet.cli.progress import Pace, shown_progress
+from escnet.inference.batch import PictureReport
+
+WRITTEN = PictureReport(picture=Path("a.jpg"), status="written")
+SKIPPED = PictureReport(picture=Path("b.jpg"), status="skipped")
+
+
+def test_rate_and_remaining_time_of_a_hand_computed_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
+    pace = Pace(total=100)
+    for _ in range(20):
+        pace.add(WRITTEN)
+    now = 110.0
+    assert str(pace) == "2.0 a second, 40 s left"
+    now = 180.0
+    assert str(pace) == "4.0 s each, 5 min 20 s left"
+
+
+def test_skipped_pictures_do_not_raise_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
+    pace = Pace(total=1000)
+    for _ in range(500):
+        pace.add(SKIPPED)
+    now = 10.0
+    assert str(pace) == "..."
+    pace.add(WRITTEN)
+    assert str(pace) == "10.0 s each, 1 h 23 min left"
+
+
+def test_without_a_terminal_there_are_plain_lines_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
+    with shown_progress(20) as show:
+        for _ in range(20):
+            now += 1
+            show(WRITTEN)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"{n} of 20 pictures, 1.0 a second, {20 - n} s left" for n in (5, 10, 15, 20)
+    ]
+
+
+def test_a_terminal_gets_a_bar_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with shown_progress(2) as show:
+        show(WRITTEN)
+        show(WRITTEN)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2/2" in err
+
+
+def test_a_single_picture_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_progress(1) as show:
+        show(WRITTEN)
+    assert capsys.readouterr() == ("", "")

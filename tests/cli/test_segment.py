@@ -1,0 +1,219 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.annotations.label_png import read_label_png
+from escnet.cli.main import run
+
+if TYPE_CHECKING:
+    from corpus import Expected
+
+TINY = ["--classes", "sky, car=car|truck, road", "--model", "tiny"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("1.jpg", "2.png", "10.jpg", "deep/1.jpg"):
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)).save(folder / name)
+    return folder
+
+
+def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(["segment", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("escnet: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--classes-file FILE"),
+        (["--classes", "a", "--classes-file", "names.txt"], "give one of them"),
+        (["--classes", " , "], "class name"),
+        (["--classes", "a, a"], "repeats"),
+        (["--classes", "word " * 500], "2,499 characters"),
+        (["--classes-file", "absent.txt"], "absent.txt"),
+        (["--classes", "background", "--background"], "background"),
+        (["--classes", "a", "--format", "labels,gif"], "labels, overlay, json"),
+        (["--classes", "a", "--format", ","], "no format"),
+        (["--classes", "a", "--format", "labels", "--resume"], "json"),
+        (["--classes", "a", "--void-below", "2"], "from 0 to 1"),
+        (["--classes", "a", "--void-below", "nan"], "from 0 to 1"),
+        (["--classes", "a", "--max-pixels", "0"], "at least 1"),
+        (["--classes", "a", "--batch-size", "0"], "at least 1"),
+        (["--classes", "a", "--out", "/dev/null/out"], "cannot be written"),
+        (["--classes", "a", "--out", "/dev/null/two\nlines"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_before_a_model_is_loaded(
+    pictures: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a model that does not exist would be the error if it were loaded first
+    found = error_of([str(pictures), *options, "--model", "/no/such/model"], capsys)
+    assert message in found
+
+
+@pytest.mark.parametrize("source", ["absent.jpg", "absent/*.jpg", ""])
+def test_a_source_that_matches_nothing_is_named(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert repr(source)[1:-1] in error_of([source, *TINY], capsys)
+
+
+def test_one_picture_gives_three_files_in_the_current_folder_and_a_table(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["segment", str(pictures / "1.jpg"), *TINY]) == 0
+    assert sorted(files_below(Path())) == ["1.json", "1.labels.png", "1.overlay.jpg"]
+    label_map, names = read_label_png("1.labels.png")
+    assert label_map.shape == (40, 60)
+    assert names == ("sky", "car", "road")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{pictures / '1.jpg'}: 60 x 40 pixels"
+    table = {line.split()[0]: line.split()[1] for line in lines[1:] if "confidence" in line}
+    summary = json.loads(Path("1.json").read_text())
+    assert table == {e["name"]: f"{e['share']:.1%}" for e in summary["names"] if e["share"]}
+
+
+def test_json_is_one_document_about_every_picture(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "bad.jpg").write_text("no picture")
+    out = tmp_path / "out"
+    code = run(["segment", str(pictures), "--recursive", *TINY, "--out", str(out), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert [failure["picture"] for failure in document["failures"]] == [str(pictures / "bad.jpg")]
+    assert len(document["pictures"]) == 4
+    for entry in document["pictures"]:
+        assert (entry["height"], entry["width"], entry["status"]) == (40, 60, "written")
+        assert set(entry["outputs"]) == {"labels", "overlay", "json"}
+        assert all(Path(path).is_file() for path in entry["outputs"].values())
+        shares = sum(name["share"] for name in entry["names"]) + entry["void"]["share"]
+        assert shares == pytest.approx(1, abs=1e-4)
+    assert (out / "deep" / "1.labels.png").is_file()
+
+
+def test_a_second_run_does_not_take_results_for_pictures(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)
+    assert run(["segment", ".", *TINY]) == 0
+    first = files_below(pictures)
+    assert run(["segment", ".", *TINY]) == 0
+    assert files_below(pictures).keys() == first.keys()
+
+
+def test_results_alone_are_no_pictures(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (pictures / "1.jpg").rename(out / "1.overlay.jpg")
+    assert "results of earlier runs" in error_of([str(out), *TINY], capsys)
+    assert run(["segment", str(out / "1.overlay.jpg"), *TINY, "--out", str(tmp_path)]) == 0
+
+
+def test_a_lone_bad_picture_is_an_error_like_any_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").touch()
+    found = error_of([str(tmp_path / "bad.jpg"), *TINY, "--out", str(tmp_path)], capsys)
+    assert "bad.jpg is empty" in found
+    assert list(files_below(tmp_path)) == ["bad.jpg"]
+
+
+def test_resuming_makes_nothing_twice(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["segment", str(pictures), *TINY, "--out", str(tmp_path / "out"), "--resume"]
+    assert run(command) == 0
+    assert "3 of 3 pictures segmented; results in" in capsys.readouterr().out
+    assert run(command) == 0
+    assert "0 of 3 pictures segmented, 3 already finished" in capsys.readouterr().out
+
+
+def test_background_and_void_reach_the_result(pictures: Path, tmp_path: Path) -> None:
+    options = ["--background", "--void-below", "1", "--format", "json", "--out", str(tmp_path)]
+    assert run(["segment", str(pictures / "1.jpg"), *TINY, *options]) == 0
+    summary: dict[str, Any] = json.loads((tmp_path / "1.json").read_text())
+    assert [entry["name"] for entry in summary["names"]] == ["sky", "car", "road", "background"]
+    assert summary["void"]["share"] > 0.99
+    assert summary["settings"]["synonyms"] == {"car": ["car", "truck"]}
+
+
+def test_every_hostile_file_ends_in_a_result_or_in_one_line(
+    hostile_corpus: "dict[Path, Expected]",
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {path: expected for path, expected in hostile_corpus.items() if not path.is_dir()}
+    assert len(files) >= 60
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--json", "--format", "labels,json"]
+    code = run(["segment", *map(str, files), *TINY, *options])
+    document = json.loads(capsys.readouterr().out)
+    assert code == 1
+    bad = {str(path) for path, expected in files.items() if not expected.reads}
+    assert {failure["picture"] for failure in document["failures"]} == bad
+    assert json.loads((out / "failures.json").read_text())["failures"] == document["failures"]
+    assert all(f["error"] and "\n" not in f["error"] for f in document["failures"])
+    for entry in document["pictures"]:
+        assert (entry["height"], entry["width"]) == files[Path(entry["picture"])].size_hw
+        with Image.open(entry["outputs"]["labels"]) as label_map:
+            assert (label_map.height, label_map.width) == (entry["height"], entry["width"])
+
+
+def test_an_interruption_is_told_in_one_line(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    assert run(["segment", str(pictures), *TINY, "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr() == ("", "escnet: interrupted\n")
+    assert files_below(tmp_path / "out") == {}
+
+
+def test_the_command_itself_ends_with_the_code_and_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    done = subprocess.run(
+        [sys.executable, "-m", "escnet", "segment", tmp_path / "bad.jpg", *TINY],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("escnet: picture")
+    assert "Traceback" not in done.stderr

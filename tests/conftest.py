@@ -1,0 +1,61 @@
+"""What every test may use: no network, and a folder of hostile picture files."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "door"))  # tests are no package: for `corpus`
+
+if TYPE_CHECKING:
+    from corpus import Expected
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost", "", None}
+
+
+def _guarded(name: str) -> Any:
+    """The method of a socket, refusing any address beyond this machine."""
+    original = getattr(socket.socket, name)
+
+    def method(self: socket.socket, *args: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            _refuse_outside(args[-1][0])
+        return original(self, *args)
+
+    return method
+
+
+def _refuse_outside(host: Any) -> None:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host not in _LOOPBACK:
+        # No OSError, which a library would take for a network that is down, and go on.
+        raise RuntimeError(f"a test reached for the network ({host})")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Block every connection and name look-up but those on the loopback interface."""
+    look_up = socket.getaddrinfo
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_outside(host)
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, _guarded(name))
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+@pytest.fixture(scope="session")
+def hostile_corpus(tmp_path_factory: pytest.TempPathFactory) -> "dict[Path, Expected]":
+    """For each file of the hostile corpus what reading it has to end in; do not write there."""
+    from corpus import make_corpus
+
+    folder = tmp_path_factory.mktemp("hostile")
+    return {folder / name: expected for name, expected in make_corpus(folder).items()}

@@ -1,0 +1,406 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.data import image
+from escnet.errors import ConfigError, ImageError, OutputError
+from escnet.inference import batch
+from escnet.inference.batch import JobReport, PictureReport, plan_outputs, segment_files
+from escnet.segmentation import Segmentation
+from escnet.vocabulary import Vocabulary
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+NAMES = Vocabulary.of(["red", "green", "blue"])
+
+
+class ColourSegmenter:
+    """Gives each pixel the name of the nearest colour: a segmenter that needs no weights."""
+
+    def __init__(self, *, model: str = "colours", weights_hash: str = "0123") -> None:
+        self.model = model
+        self.weights_hash = weights_hash
+        self.settings: Mapping[str, object] = {"distance": "city block", "levels": (1, 2)}
+        self.batch_sizes: list[int] = []
+
+    def segment_batch(
+        self,
+        pictures: Sequence[np.ndarray],
+        names: Vocabulary,
+        /,
+        *,
+        void_below: float,
+        background: bool,  # noqa: ARG002 -- the names carry it too
+    ) -> list[Segmentation]:
+        self.batch_sizes.append(len(pictures))
+        if any(picture.shape[:2] == (7, 7) for picture in pictures):
+            raise ImageError("picture of 7 x 7 pixels brings bad luck: choose another")
+        return [self._one(picture, names, void_below) for picture in pictures]
+
+    def _one(self, picture: np.ndarray, names: Vocabulary, void_below: float) -> Segmentation:
+        colours = np.array([COLOURS[name] for name in names.labels])
+        distance = np.abs(picture[:, :, None].astype(int) - colours).sum(axis=-1)  # (H, W, N)
+        labels = distance.argmin(axis=-1).astype(np.uint8)  # (H, W)
+        confidence = (1 - distance.min(axis=-1) / 765).astype(np.float32)
+        labels[confidence < void_below] = 255
+        return Segmentation(
+            label_map=labels, confidence=confidence, names=names.result_names, model=self.model,
+            weights_hash=self.weights_hash,
+        )  # fmt: skip
+
+
+def picture(path: Path, colour: str = "red", size_wh: tuple[int, int] = (12, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size_wh, COLOURS[colour]).save(path)
+    return path
+
+
+def job(paths: Sequence[Path], out: Path, **changes: Any) -> JobReport:
+    segmenter = changes.pop("segmenter", None) or ColourSegmenter()
+    names = changes.pop("names", NAMES)
+    return segment_files(segmenter, paths, names, out=out, **changes)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def statuses(report: JobReport) -> list[str]:
+    return [one.status for one in report.pictures]
+
+
+def test_each_picture_gets_the_result_of_its_own_pixels(tmp_path: Path) -> None:
+    colours = ["red", "green", "blue", "green", "red", "blue", "blue"]
+    paths = [picture(tmp_path / "in" / f"{i}.png", colour) for i, colour in enumerate(colours)]
+    report = job(paths, tmp_path / "out", batch_size=2)
+    assert [one.picture for one in report.pictures] == paths
+    for i, colour in enumerate(colours):
+        summary = json.loads((tmp_path / "out" / f"{i}.json").read_text())
+        assert {e["name"]: e["share"] for e in summary["names"]}[colour] == 1.0
+        assert report.pictures[i].summary["names"][0]["name"] == colour
+    assert len(files_below(tmp_path / "out")) == 3 * len(colours)
+
+
+def test_the_summary_holds_every_setting_of_the_job(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    names = Vocabulary.parse("red, green=green, blue")
+    job([path], tmp_path, names=names, void_below=0.5, formats=["json"])
+    summary = json.loads((tmp_path / "a.json").read_text())
+    assert summary["settings"] == {
+        "distance": "city block",
+        "levels": [1, 2],
+        "void_below": 0.5,
+        "background": False,
+        "synonyms": {},
+    }
+
+
+def test_pictures_go_through_the_network_in_batches(tmp_path: Path) -> None:
+    segmenter = ColourSegmenter()
+    paths = [picture(tmp_path / f"{i}.png") for i in range(5)]
+    job(paths, tmp_path / "out", batch_size=2, segmenter=segmenter)
+    assert segmenter.batch_sizes == [2, 2, 1]
+
+
+def test_large_pictures_make_smaller_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_MOST_BATCH_PIXELS", 250)
+    segmenter = ColourSegmenter()
+    paths = [picture(tmp_path / f"{i}.png") for i in range(5)]  # 96 pixels each
+    job(paths, tmp_path / "out", batch_size=4, segmenter=segmenter)
+    assert segmenter.batch_sizes == [2, 2, 1]
+
+
+def test_a_bad_file_stops_nothing_and_is_listed(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    (tmp_path / "in" / "bad.png").write_text("no picture")
+    paths.insert(1, tmp_path / "in" / "bad.png")
+    report = job(paths, tmp_path / "out")
+    assert statuses(report) == ["written", "failed", "written", "written"]
+    listed = json.loads((tmp_path / "out" / "failures.json").read_text())["failures"]
+    assert listed == [{"picture": str(paths[1]), "error": report.failures[0].error}]
+
+
+def test_a_picture_that_cannot_be_segmented_does_not_fail_its_batch(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    paths[1] = picture(tmp_path / "in" / "1.png", size_wh=(7, 7))
+    report = job(paths, tmp_path / "out", batch_size=3)
+    assert statuses(report) == ["written", "failed", "written"]
+    assert "bad luck" in report.failures[0].error
+
+
+def test_the_list_of_failures_goes_when_there_are_none(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / "a.png"), tmp_path / "in" / "b.png"]
+    paths[1].touch()
+    job(paths, tmp_path / "out")
+    assert (tmp_path / "out" / "failures.json").exists()
+    picture(paths[1])
+    job(paths, tmp_path / "out")
+    assert not (tmp_path / "out" / "failures.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "[" * 100_000, '{"failures": 3}', "no json", ""])
+def test_a_foreign_failures_json_stays(tmp_path: Path, content: str) -> None:
+    (tmp_path / "failures.json").write_text(content)
+    job([picture(tmp_path / "in" / f"{i}.png") for i in range(2)], tmp_path)
+    assert (tmp_path / "failures.json").read_text() == content
+
+
+def test_equal_stems_in_different_folders_are_mirrored(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f / "a.png", c) for f, c in [("x", "red"), ("y/z", "blue")]]
+    job(paths, tmp_path / "out", formats=["json"])
+    assert list(files_below(tmp_path / "out")) == ["x/a.json", "y/z/a.json"]
+
+
+def test_pictures_of_one_folder_land_in_the_output_folder_itself(tmp_path: Path) -> None:
+    plan = plan_outputs([tmp_path / "deep" / "in" / n for n in ("a.png", "b.png")], "out")
+    assert {output.folder for output in plan} == {Path("out")}
+
+
+def test_no_two_pictures_ever_share_a_file(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.png", "A.gif", "a.jpg.png", "b.png", "a.jpg-2.tif", "a.jpg.gif", "a.jpg.x"]
+    paths = [tmp_path / name for name in names]
+    plan = plan_outputs(paths, tmp_path / "out")
+    assert [output.stem for output in plan][:2] == ["a.jpg", "a.png"]
+    assert len({output.stem.casefold() for output in plan}) == len(names)
+    assert [output.picture for output in plan] == paths
+
+
+def test_a_whole_file_name_that_is_another_s_stem_gets_a_number(tmp_path: Path) -> None:
+    plan = plan_outputs([tmp_path / name for name in ("a.jpg.png", "a.jpg", "a.png")], "out")
+    assert [output.stem for output in plan] == ["a.jpg", "a.jpg-2", "a.png"]
+
+
+def test_a_picture_called_failures_keeps_clear_of_the_list_of_failures(tmp_path: Path) -> None:
+    (output,) = plan_outputs([tmp_path / "failures.jpg"], tmp_path / "out")
+    assert output.stem == "failures.jpg"
+
+
+def test_resuming_skips_what_is_finished_and_makes_the_rest(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(4)]
+    job(paths[:2], tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    report = job(paths, tmp_path / "out", resume=True)
+    assert statuses(report) == ["skipped", "skipped", "written", "written"]
+    assert report.pictures[0].summary["names"][0]["name"] == "red"
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_without_resume_everything_is_made_again(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    assert statuses(job([path], tmp_path / "out")) == ["written"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segmenter": ColourSegmenter(model="other")},
+        {"segmenter": ColourSegmenter(weights_hash="4567")},
+        {"names": Vocabulary.of(["red", "blue", "green"])},
+        {"names": Vocabulary.parse("red=red|crimson, green, blue")},
+        {"void_below": 0.25},
+        {"background": True},
+    ],
+)
+def test_resuming_makes_again_what_another_job_made(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    assert statuses(job([path], tmp_path / "out", resume=True)) == ["skipped"]
+    assert statuses(job([path], tmp_path / "out", resume=True, **changes)) == ["written"]
+    assert statuses(job([path], tmp_path / "out", resume=True, **changes)) == ["skipped"]
+
+
+@pytest.mark.parametrize("name", ["a.labels.png", "a.overlay.jpg", "a.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "replaced"])
+def test_resuming_makes_again_what_is_not_whole(tmp_path: Path, name: str, damage: str) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    whole = files_below(tmp_path / "out")
+    damaged = tmp_path / "out" / name
+    if damage == "gone":
+        damaged.unlink()
+    else:
+        content = damaged.read_bytes()
+        damaged.write_bytes(content[:-9] if damage == "cut" else b"[]".ljust(len(content)))
+    assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
+    assert files_below(tmp_path / "out") == whole
+
+
+def test_resuming_makes_again_what_is_older_than_its_picture(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    picture(path, "blue")
+    later = (tmp_path / "out" / "a.json").stat().st_mtime_ns + 1
+    os.utime(path, ns=(later, later))
+    assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
+
+
+def test_resuming_needs_the_summaries(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="json is not among the formats"):
+        job([picture(tmp_path / "a.png")], tmp_path, resume=True, formats=["labels"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("void_below", 2.0),
+        ("void_below", -0.1),
+        ("void_below", float("nan")),
+        ("max_pixels", 0),
+        ("batch_size", 0),
+        ("formats", ["gif"]),
+        ("formats", []),
+    ],
+)
+def test_a_setting_out_of_range_names_itself(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=name.removesuffix("s")):
+        job([tmp_path / "a.png"], tmp_path / "out", **{name: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(20)]
+    real, lock, num_synced = os.fsync, threading.Lock(), 0
+
+    def fsync(file: int) -> None:
+        nonlocal num_synced
+        with lock:
+            num_synced += 1
+            if num_synced > 10:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    segmenter = ColourSegmenter()
+    with pytest.raises(OutputError, match="no space left"):
+        job(paths, tmp_path / "out", batch_size=1, segmenter=segmenter)
+    written = files_below(tmp_path / "out")
+    assert len(written) == 10
+    monkeypatch.undo()
+    job(paths, tmp_path / "whole")
+    assert written.items() <= files_below(tmp_path / "whole").items()
+
+
+def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(30)]
+
+    def interrupt_at_the_fifth(_: PictureReport) -> None:
+        interrupt_at_the_fifth.left -= 1  # type: ignore[attr-defined]
+        if not interrupt_at_the_fifth.left:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    interrupt_at_the_fifth.left = 5  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        job(paths, tmp_path / "out", batch_size=1, on_progress=interrupt_at_the_fifth)
+    written = files_below(tmp_path / "out")
+    job(paths, tmp_path / "whole")
+    whole = files_below(tmp_path / "whole")
+    assert 15 <= len(written) < len(whole)
+    assert written.items() <= whole.items()
+
+
+def test_progress_is_told_once_for_each_picture(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(7)]
+    paths[3].write_bytes(b"")
+    seen: list[PictureReport] = []
+    report = job(paths, tmp_path / "out", on_progress=seen.append)
+    assert sorted(one.picture for one in seen) == paths
+    assert {one.status for one in seen} == {"written", "failed"}
+    assert list(report.pictures) == sorted(seen, key=lambda one: one.picture)
+
+
+def test_no_more_than_a_batch_is_read_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(30)]
+    num_read, most_waiting = 0, 0
+
+    def counting(*args: Any, **options: Any) -> np.ndarray:
+        nonlocal num_read
+        num_read += 1
+        return image.read_image(*args, **options)
+
+    class Watching(ColourSegmenter):
+        def segment_batch(self, *args: Any, **options: Any) -> list[Segmentation]:
+            nonlocal most_waiting
+            results = super().segment_batch(*args, **options)
+            most_waiting = max(most_waiting, num_read - sum(self.batch_sizes))
+            return results
+
+    monkeypatch.setattr(batch, "read_image", counting)
+    job(paths, tmp_path / "out", batch_size=3, segmenter=Watching())
+    assert num_read == 30
+    assert most_waiting <= 2 * 3
+
+
+def test_results_wait_until_earlier_ones_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_MOST_WAITING_PIXELS", 96 * 2)
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(12)]
+    real, saved, most_waiting = batch._write, 0, 0
+
+    def write(*args: Any) -> PictureReport:
+        nonlocal saved, most_waiting
+        most_waiting = max(most_waiting, sum(segmenter.batch_sizes) - saved)
+        report = real(*args)
+        saved += 1
+        return report
+
+    monkeypatch.setattr(batch, "_write", write)
+    segmenter = ColourSegmenter()
+    job(paths, tmp_path / "out", batch_size=1, segmenter=segmenter)
+    assert saved == 12
+    assert most_waiting <= 5
+
+
+KILLED_JOB = """
+import os, runpy, sys, threading
+from pathlib import Path
+here, pictures, out = sys.argv[1:]
+home = runpy.run_path(here)
+real, lock, calls = os.fsync, threading.Lock(), iter(range(1000))
+def fsync(file):
+    with lock:
+        if next(calls) == 20:  # in the middle of a file
+            print("now", flush=True)
+            sys.stdin.read()
+    real(file)
+os.fsync = fsync
+home["job"](sorted(Path(pictures).iterdir()), Path(out), batch_size=1)
+"""
+
+
+def test_a_killed_job_is_resumed_to_the_same_files(tmp_path: Path) -> None:
+    for i, colour in enumerate(["red", "green", "blue"] * 5):
+        picture(tmp_path / "in" / f"{i:02}.png", colour, (300, 200))
+    paths, out = sorted((tmp_path / "in").iterdir()), tmp_path / "out"
+    command = [sys.executable, "-c", KILLED_JOB, __file__, str(tmp_path / "in"), str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"now\n"
+        process.kill()
+    assert list(out.glob(".*.part"))
+    report = job(paths, out, resume=True)
+    assert set(statuses(report)) == {"skipped", "written"}
+    job(paths, tmp_path / "whole")
+    assert files_below(out) == files_below(tmp_path / "whole")

@@ -1,0 +1,257 @@
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from escnet.errors import WeightsError
+from escnet.weights import catalog
+from escnet.weights.catalog import CATALOG, origin_of, require_local, tensor_file_of
+from escnet.weights.origin import file_sha256
+
+CLIP = "openai/clip-vit-base-patch16"
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache of the test's own, and a hub where nothing listens."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "cache"
+
+
+def put_in_cache(cache: Path, repository: str, names: list[str]) -> Path:
+    """Lay files out as the hub's client does."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs/main").write_text("0123abcd")
+    snapshot = folder / "snapshots/0123abcd"
+    snapshot.mkdir(parents=True)
+    for name in names:
+        (snapshot / name).write_text("content")
+    return snapshot
+
+
+class Hub(ThreadingHTTPServer):
+    """As much of a model hub as a download needs, on the loopback interface: one repository."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.files: dict[str, bytes] = {}
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        content = self.server.files.get(path.rsplit("/", maxsplit=1)[-1])
+        if path == f"/api/models/{CLIP}":
+            siblings = [{"rfilename": name} for name in self.server.files]
+            content = json.dumps({"id": CLIP, "sha": "0" * 40, "siblings": siblings}).encode()
+        if content is None:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')  # noqa: S324
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def use_hub(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        use_hub(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_every_hash_in_the_catalog_is_one() -> None:
+    hashes = [value for known in CATALOG.values() for value in known.sha256.values()]
+    assert len(hashes) >= 6
+    assert len(set(hashes)) == len(hashes)
+    assert all(len(value) == 64 and int(value, 16) for value in hashes)
+
+
+def test_every_file_with_a_known_size_has_a_known_hash() -> None:
+    sizes = {name for known in CATALOG.values() for name in known.size}
+    hashes = {name for known in CATALOG.values() for name in known.sha256}
+    assert sizes
+    assert sizes == hashes
+
+
+@pytest.mark.parametrize("name", ["folder", "file.pth"])
+def test_a_path_that_exists_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if "." in name:
+        path.touch()
+    else:
+        path.mkdir()
+    assert require_local(path) == path
+    assert require_local(str(path)) == path
+
+
+def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    assert require_local("~/weights") == tmp_path / "weights"
+
+
+def test_a_folder_that_is_called_like_the_built_in_model_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mini").mkdir()
+    built_in = tmp_path / "package"
+    built_in.mkdir()
+    (built_in / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalog, "BUILT_IN_FOLDER", built_in)
+    assert require_local("mini") == built_in
+    assert require_local("./mini") == Path("mini")
+
+
+def test_an_installation_without_the_built_in_model_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "BUILT_IN_FOLDER", tmp_path / "nothing")
+    with pytest.raises(WeightsError, match="built-in model is missing from this installation"):
+        require_local("mini")
+
+
+@pytest.mark.parametrize("name", ["no-such-folder", "a/b/c", "./a/b", "/no/such", "", "a/", "x y"])
+@pytest.mark.usefixtures("empty_cache")
+def test_what_is_neither_a_path_nor_a_hub_identifier_says_what_would_be(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not name:
+        assert require_local(name) == Path()  # the current folder
+        return
+    with pytest.raises(WeightsError, match=r"hub identifier"):
+        require_local(name)
+
+
+def test_a_published_file_that_is_not_on_the_hub_says_so() -> None:
+    with pytest.raises(WeightsError, match=r"no file 'sam_vit_b_01ec64\.pth' here: download it"):
+        require_local("sam_vit_b_01ec64.pth")
+
+
+@pytest.mark.parametrize("tensors", ["model.safetensors", "pytorch_model.bin"])
+def test_a_complete_repository_in_the_cache_is_found(empty_cache: Path, tensors: str) -> None:
+    snapshot = put_in_cache(empty_cache, CLIP, ["config.json", "tokenizer.json", tensors])
+    assert require_local(CLIP) == snapshot
+
+
+def test_a_repository_that_the_catalog_does_not_know_is_found_too(empty_cache: Path) -> None:
+    snapshot = put_in_cache(empty_cache, "someone/model", ["config.json", "model.safetensors"])
+    assert require_local("someone/model") == snapshot
+
+
+def test_offline_the_files_and_the_way_out_are_named(empty_cache: Path) -> None:
+    put_in_cache(empty_cache, CLIP, ["config.json"])  # incomplete
+    with pytest.raises(WeightsError) as error:
+        require_local(CLIP)
+    assert str(error.value) == (
+        "openai/clip-vit-base-patch16 is not on this machine and cannot be fetched "
+        "(HF_HUB_OFFLINE is set): put config.json, tokenizer.json, "
+        "model.safetensors or pytorch_model.bin of it into a folder, and give the folder instead "
+        "of the name (--model FOLDER)"
+    )
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_hub_that_does_not_answer_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9")
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=r"\(no model hub reachable\): put config\.json, token"):
+        require_local(CLIP)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_what_is_not_here_is_fetched_from_the_hub_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files = {"config.json": b"{}", "tokenizer.json": b"[]", "pytorch_model.bin": b"tensors"}
+    folder = require_local(CLIP)
+    assert (folder / "pytorch_model.bin").read_bytes() == b"tensors"
+    assert (folder / "tokenizer.json").read_bytes() == b"[]"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert require_local(CLIP) == folder
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_repository_without_tensors_says_what_it_lacks(hub: Hub) -> None:
+    hub.files = {"config.json": b"{}", "tokenizer.json": b"[]", "tf_model.h5": b"tensors"}
+    with pytest.raises(
+        WeightsError, match=r"\(it has no model\.safetensors or pytorch_model\.bin\)"
+    ):
+        require_local(CLIP)
+
+
+@pytest.mark.usefixtures("empty_cache", "hub")
+def test_a_repository_that_the_hub_does_not_have_says_so() -> None:
+    with pytest.raises(WeightsError, match=r"\(the hub has no such repository, or it is private\)"):
+        require_local("someone/nothing")
+
+
+def test_the_tensors_of_a_folder_are_preferably_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").touch()
+    assert tensor_file_of(tmp_path).name == "pytorch_model.bin"
+    (tmp_path / "model.safetensors").touch()
+    assert tensor_file_of(tmp_path).name == "model.safetensors"
+
+
+def test_a_known_file_is_recognised_by_its_content_not_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "renamed.bin"
+    save_file({"a": torch.ones(1)}, path)
+    known: Any = catalog.KnownWeights(
+        name="published.pth",
+        part="SAM",
+        licence="Apache-2.0",
+        description="what it is",
+        sha256={"published.pth": file_sha256(path)},
+    )
+    monkeypatch.setattr(catalog, "CATALOG", {"published.pth": known})
+    origin = origin_of(path, part="SAM")
+    assert (origin.name, origin.licence) == ("published.pth", "Apache-2.0")
+
+
+def test_an_unknown_file_keeps_its_name_and_claims_no_licence(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    path.write_bytes(b"whatever")
+    origin = origin_of(path, part="SAM")
+    assert (origin.name, origin.licence) == ("mine.pth", "unknown")

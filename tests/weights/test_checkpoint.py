@@ -1,0 +1,331 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from escnet.errors import ConfigError, OutputError, WeightsError
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.escnet import EscNet
+from escnet.weights.checkpoint import (
+    is_checkpoint,
+    load_checkpoint,
+    summarize_checkpoint,
+    weights_hash,
+    write_checkpoint,
+)
+from escnet.weights.origin import Origin, file_sha256
+from escnet.weights.storage import STORAGES, Storage
+
+ORIGIN = Origin(
+    part="SAM", name="sam.pth", sha256="0" * 64, licence="Apache-2.0", description="SAM ViT-B"
+)
+
+
+def tiny_config(**settings: object) -> EscNetConfig:
+    return EscNetConfig(**{**preset("tiny").to_diff_dict(), **settings})
+
+
+def network(config: EscNetConfig) -> EscNet:
+    torch.manual_seed(0)
+    model = EscNet(config)
+    with torch.no_grad():
+        for buffer in model.buffers():  # so that a forgotten buffer shows
+            if buffer.is_floating_point():
+                buffer.add_(torch.rand_like(buffer))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> EscNet:
+    return network(tiny_config(origins=(ORIGIN.to_dict(),)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: EscNet) -> Path:
+    write_checkpoint(tmp_path / "tiny", tiny)
+    return tmp_path / "tiny"
+
+
+@torch.no_grad()
+def outputs(model: EscNet) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    size = model.config.image_size
+    image = torch.rand(1, 3, size, size, generator=generator)
+    text_embedding = torch.randn(3, model.config.joint_dim, generator=generator)
+    token = torch.randint(1, 200, (2, 7), generator=generator)
+    return model(image, text_embedding), model.encode_text(token, torch.ones_like(token))
+
+
+@pytest.mark.parametrize(
+    ("storage", "largest"), [("float32", 0.0), ("float16", 2e-3), ("int8", 5e-2)]
+)
+def test_a_network_comes_back_as_it_was_stored(
+    tmp_path: Path, tiny: EscNet, storage: Storage, largest: float
+) -> None:
+    write_checkpoint(tmp_path, tiny, storage=storage)
+    loaded = load_checkpoint(tmp_path)
+    assert not loaded.training
+    assert loaded.dtype == torch.float32
+    for found, expected in zip(outputs(loaded), outputs(tiny), strict=True):
+        difference = (found - expected).norm() / expected.norm()
+        assert difference <= largest
+        assert largest == 0 or difference > 0  # it was indeed stored smaller
+
+
+@pytest.mark.parametrize(
+    ("vision", "options", "image_size", "patch_size"),
+    [
+        ("dinov2", {"layers": [1, 2], "taps": [0, 1]}, 28, 7),
+        ("paired", {"layers": [1, 2], "head_dim": 8}, 32, 16),
+    ],
+)
+def test_towers_whose_tensors_have_other_names_in_files_come_back(
+    tmp_path: Path, vision: str, options: dict[str, object], image_size: int, patch_size: int
+) -> None:
+    tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = network(
+        tiny_config(
+            vision=vision,
+            vision_config={**tower, "image_size": 28, "patch_size": 7},
+            vision_options=options,
+            text="sentence",
+            text_config={**tower, "intermediate_size": 64, "vocab_size": 300},
+            image_size=image_size,
+            patch_size=patch_size,
+        )
+    )
+    write_checkpoint(tmp_path, model)
+    for found, expected in zip(outputs(load_checkpoint(tmp_path)), outputs(model), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_plain_from_pretrained_reads_what_is_not_8_bit(
+    tmp_path: Path, tiny: EscNet, storage: Storage
+) -> None:
+    write_checkpoint(tmp_path, tiny, storage=storage)
+    plain, ours = EscNet.from_pretrained(tmp_path).eval(), load_checkpoint(tmp_path)
+    for found, expected in zip(outputs(plain), outputs(ours), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_plain_from_pretrained_refuses_8_bits_instead_of_reading_nonsense(
+    tmp_path: Path, tiny: EscNet
+) -> None:
+    write_checkpoint(tmp_path, tiny, storage="int8")
+    with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+        EscNet.from_pretrained(tmp_path)
+
+
+def test_what_save_pretrained_wrote_is_read(tmp_path: Path, tiny: EscNet) -> None:
+    tiny.save_pretrained(tmp_path)
+    assert torch.equal(outputs(load_checkpoint(tmp_path))[0], outputs(tiny)[0])
+
+
+def test_the_summary_is_what_was_written(folder: Path, tiny: EscNet) -> None:
+    summary = summarize_checkpoint(folder)
+    assert summary.origins == (ORIGIN,)
+    assert summary.storage == "float32"
+    assert sum(summary.num_values.values()) == sum(t.numel() for t in tiny.state_dict().values())
+    assert summary.num_values["text"] == sum(t.numel() for t in tiny.text.state_dict().values())
+    assert summary.weights_hash == weights_hash(folder) == file_sha256(folder / "model.safetensors")
+    assert summary.num_bytes == (folder / "model.safetensors").stat().st_size
+    assert summary.config["joint_dim"] == tiny.config.joint_dim
+
+
+def test_the_storage_does_not_change_what_is_counted(tmp_path: Path, tiny: EscNet) -> None:
+    counted = []
+    for storage in STORAGES:
+        write_checkpoint(tmp_path, tiny, storage=storage)
+        summary = summarize_checkpoint(tmp_path)
+        assert summary.storage == storage
+        counted.append(summary.num_values)
+    assert counted[0] == counted[1] == counted[2]
+
+
+def test_rewriting_leaves_no_file_of_the_other_storage(tmp_path: Path, tiny: EscNet) -> None:
+    for storage in ("float32", "int8", "float16"):
+        write_checkpoint(tmp_path, tiny, storage=storage)
+        load_checkpoint(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2  # nor a trace of the writing
+
+
+def test_the_files_can_be_read_by_whoever_reads_the_folder(folder: Path) -> None:
+    modes = {file.name: file.stat().st_mode for file in folder.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
+def test_the_tokenizer_goes_with_the_network(tmp_path: Path, tiny: EscNet) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("tokenizer.json", "vocab.txt", "README.md", "model.safetensors"):
+        (source / name).write_text(name)
+    write_checkpoint(tmp_path / "tiny", tiny, tokenizer_from=source)
+    written = {file.name for file in (tmp_path / "tiny").iterdir()}
+    assert written == {"config.json", "model.safetensors", "tokenizer.json", "vocab.txt"}
+    load_checkpoint(tmp_path / "tiny")
+
+
+def test_a_failed_write_leaves_the_earlier_checkpoint(
+    folder: Path, tiny: EscNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def disk_full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("escnet.weights.checkpoint.save_file", disk_full)
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device"):
+        write_checkpoint(folder, tiny, storage="int8")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_folder_that_is_a_file_cannot_be_written(tmp_path: Path, tiny: EscNet) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file cannot be written"):
+        write_checkpoint(tmp_path / "file", tiny)
+
+
+def test_loading_leaves_transformers_as_talkative_as_it_was(folder: Path) -> None:
+    before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    load_checkpoint(folder)
+    after = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    assert after == before
+
+
+def test_loading_says_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load_checkpoint(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+def lacking(tensors: dict[str, Tensor]) -> None:
+    for name in [name for name in tensors if name.startswith("decoder.")]:
+        del tensors[name]
+
+
+def with_a_stranger(tensors: dict[str, Tensor]) -> None:
+    tensors["stranger"] = torch.ones(1)
+
+
+def misshaped(tensors: dict[str, Tensor]) -> None:
+    tensors["to_sam_width.bias"] = torch.ones(5)
+
+
+def all_three(tensors: dict[str, Tensor]) -> None:
+    lacking(tensors)
+    with_a_stranger(tensors)
+    misshaped(tensors)
+
+
+LACKS, HOLDS = r"lacks \d+ of \d+ tensors \(decoder\.", r"holds 1 that do not belong \(stranger\)"
+SHAPE = r"has 1 of another shape \(to_sam_width\.bias is \[5\], not \[32\]\)"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lacking, LACKS),
+        (with_a_stranger, HOLDS),
+        (misshaped, SHAPE),
+        (all_three, f"{LACKS}.*{HOLDS}.*{SHAPE}.*copy the whole folder again"),
+    ],
+)
+def test_tensors_that_are_not_those_of_the_config_are_one_error(
+    folder: Path,
+    spoil: Callable[[dict[str, Tensor]], None],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    spoil(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=message):
+        load_checkpoint(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_one_error(folder: Path, share: float) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    for read in (load_checkpoint, summarize_checkpoint):
+        with pytest.raises(WeightsError, match=r"no complete \.safetensors file"):
+            read(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no readable JSON"),
+        ("{", "no readable JSON"),
+        ("[" * 100_000, "no readable JSON"),
+        ("[]", "holds a model of type None, not 'escnet'"),
+        ('{"model_type": "clip"}', "holds a model of type 'clip', not 'escnet'"),
+        ('{"model_type": "escnet", "image_size": "big"}', "does not describe a network"),
+        ('{"model_type": "escnet", "vision_config": 7}', "does not describe a network"),
+        ('{"model_type": "escnet", "num_heads": 0}', "does not describe a network"),
+        (
+            '{"model_type": "escnet", "vision_options": {"taps": [0, 1]}, '
+            '"vision_config": {"hidden_size": "big"}}',
+            "does not describe a network",
+        ),
+    ],
+)
+def test_a_config_that_is_none_of_ours_is_one_error(
+    folder: Path, content: str, message: str
+) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(WeightsError, match=message):
+        load_checkpoint(folder)
+
+
+def test_a_config_that_contradicts_itself_is_one_error(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_size": 33}))
+    with pytest.raises(ConfigError, match="image_size 33 is not a multiple"):
+        load_checkpoint(folder)
+
+
+def test_a_missing_folder_or_config_says_which(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no checkpoint folder"):
+        load_checkpoint(tmp_path / "nothing")
+    with pytest.raises(WeightsError, match=r"has no config\.json"):
+        load_checkpoint(tmp_path)
+
+
+def test_two_files_of_tensors_or_none_are_refused(tmp_path: Path, tiny: EscNet) -> None:
+    write_checkpoint(tmp_path, tiny, storage="int8")
+    shutil.copy(tmp_path / "model_int8.safetensors", tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"has both model\.safetensors and model_int8"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "model_int8.safetensors").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"has neither model\.safetensors nor model_int8"):
+        weights_hash(tmp_path)
+
+
+def test_a_storage_of_the_future_is_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt", "storage": "int2"})
+    with pytest.raises(WeightsError, match="stored as 'int2', which this version does not know"):
+        load_checkpoint(folder)
+
+
+def test_the_header_says_how_the_tensors_are_stored(folder: Path) -> None:
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt", "storage": "float32"}
+
+
+def test_only_a_folder_of_ours_is_taken_for_one(folder: Path, tmp_path: Path) -> None:
+    assert is_checkpoint(folder)
+    assert not is_checkpoint(tmp_path)
+    assert not is_checkpoint(folder / "config.json")
+    (tmp_path / "config.json").write_text('{"model_type": "sam"}')
+    assert not is_checkpoint(tmp_path)
