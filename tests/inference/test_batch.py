@@ -15,7 +15,7 @@ from PIL import Image
 from escnet.data import image
 from escnet.errors import ConfigError, ImageError, OutputError
 from escnet.inference import batch
-from escnet.inference.batch import JobReport, PictureReport, plan_outputs, segment_files
+from escnet.inference.batch import JobReport, PictureReport, segment_files
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -164,30 +164,6 @@ def test_equal_stems_in_different_folders_are_mirrored(tmp_path: Path) -> None:
     paths = [picture(tmp_path / "in" / f / "a.png", c) for f, c in [("x", "red"), ("y/z", "blue")]]
     job(paths, tmp_path / "out", formats=["json"])
     assert list(files_below(tmp_path / "out")) == ["x/a.json", "y/z/a.json"]
-
-
-def test_pictures_of_one_folder_land_in_the_output_folder_itself(tmp_path: Path) -> None:
-    plan = plan_outputs([tmp_path / "deep" / "in" / n for n in ("a.png", "b.png")], "out")
-    assert {output.folder for output in plan} == {Path("out")}
-
-
-def test_no_two_pictures_ever_share_a_file(tmp_path: Path) -> None:
-    names = ["a.jpg", "a.png", "A.gif", "a.jpg.png", "b.png", "a.jpg-2.tif", "a.jpg.gif", "a.jpg.x"]
-    paths = [tmp_path / name for name in names]
-    plan = plan_outputs(paths, tmp_path / "out")
-    assert [output.stem for output in plan][:2] == ["a.jpg", "a.png"]
-    assert len({output.stem.casefold() for output in plan}) == len(names)
-    assert [output.picture for output in plan] == paths
-
-
-def test_a_whole_file_name_that_is_another_s_stem_gets_a_number(tmp_path: Path) -> None:
-    plan = plan_outputs([tmp_path / name for name in ("a.jpg.png", "a.jpg", "a.png")], "out")
-    assert [output.stem for output in plan] == ["a.jpg", "a.jpg-2", "a.png"]
-
-
-def test_a_picture_called_failures_keeps_clear_of_the_list_of_failures(tmp_path: Path) -> None:
-    (output,) = plan_outputs([tmp_path / "failures.jpg"], tmp_path / "out")
-    assert output.stem == "failures.jpg"
 
 
 def test_resuming_skips_what_is_finished_and_makes_the_rest(tmp_path: Path) -> None:

@@ -1,10 +1,5 @@
 """Many pictures to files: reading ahead and writing beside the computing, one failure at a time.
 
-Where results go: the pictures' folders are mirrored below the output folder, counted from the
-folder that all pictures have in common; so the pictures of one folder land in the output folder
-itself. Pictures in one folder that share a stem (a.jpg and a.png) get their whole file names
-instead (a.jpg.labels.png and a.png.labels.png), so that none overwrites another.
-
 A picture that cannot be read or segmented is a failure and stops nothing; failures are listed in
 failures.json in the output folder. The file is removed when a later job there has none; a job of
 one picture has no list and leaves it alone. A result that cannot be written stops the job, as the
@@ -12,30 +7,35 @@ next ones could not be written either.
 """
 
 import json
-import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from escnet.annotations.files import make_folder, remove_leftovers, write_file
+from escnet.annotations.files import make_folder, write_file
 from escnet.data.image import MAX_PIXELS, read_image
 from escnet.errors import ConfigError, EscnetError
+from escnet.inference.outputs import (
+    FAILURES_FILE,
+    NOT_OURS,
+    PlannedOutput,
+    briefly,
+    clean_up,
+    finished_summary,
+    made_by,
+    plan_outputs,
+)
 from escnet.segmentation import FORMATS, Segmentation, check_formats, to_json
 from escnet.vocabulary import Vocabulary
 
-FAILURES_FILE = "failures.json"
-
 _NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
 _NUM_WRITERS = 2
-_NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
 _MOST_BATCH_PIXELS = 16_000_000  # a batch of larger pictures is cut short, or memory would run out
 _MOST_WAITING_PIXELS = 48_000_000  # results not yet written, at about 8 bytes a pixel
 
@@ -98,19 +98,6 @@ class JobReport:
     def failures(self) -> tuple[PictureReport, ...]:
         """The pictures without a result."""
         return tuple(report for report in self.pictures if report.status == "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedOutput:
-    """Where the results of one picture go."""
-
-    picture: Path
-    folder: Path
-    stem: str
-
-    def files(self, formats: Sequence[str]) -> dict[str, Path]:
-        """The path of each format's file."""
-        return {kind: self.folder / f"{self.stem}{FORMATS[kind]}" for kind in formats}
 
 
 def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one argument each
@@ -209,47 +196,12 @@ def check_job(
     return formats
 
 
-def plan_outputs(paths: Sequence[str | Path], out: str | Path) -> list[PlannedOutput]:
-    """Where each picture's results go, by the rules of this module; no two go to one place."""
-    pictures = [Path(path) for path in paths]
-    folders = [Path(out) / folder for folder in _below_common([p.parent for p in pictures])]
-    # disks that ignore case take A.json and a.json for one file
-    shared = Counter(
-        (str(folder).casefold(), picture.stem.casefold())
-        for folder, picture in zip(folders, pictures, strict=True)
-    )
-    taken = {(str(Path(out)).casefold(), Path(FAILURES_FILE).stem)}
-    plan = []
-    for folder, picture in zip(folders, pictures, strict=True):
-        place = str(folder).casefold()
-        is_shared = shared[place, picture.stem.casefold()] > 1
-        stem = (
-            picture.name if is_shared or (place, picture.stem.casefold()) in taken else picture.stem
-        )
-        number = 1
-        while (place, stem.casefold()) in taken:
-            number += 1
-            stem = f"{picture.name}-{number}"
-        taken.add((place, stem.casefold()))
-        plan.append(PlannedOutput(picture, folder, stem))
-    return plan
-
-
-def _below_common(folders: Sequence[Path]) -> list[Path]:
-    absolute = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100 -- must keep links
-    try:
-        common = os.path.commonpath(absolute) if absolute else ""
-    except ValueError:  # on several drives: nothing in common, so all in one folder
-        return [Path() for _ in folders]
-    return [Path(os.path.relpath(folder, common)) for folder in absolute]
-
-
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
         listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
         write_file(path, to_json({"failures": listed}))
         return
-    with suppress(OSError, *_NOT_OURS):  # none there, or not a list of ours: then it stays
+    with suppress(OSError, *NOT_OURS):  # none there, or not a list of ours: then it stays
         if isinstance(json.loads(path.read_bytes())["failures"], list):
             path.unlink()
 
@@ -273,7 +225,7 @@ class _Job:
             if self.on_progress is not None:
                 self.on_progress(report)
 
-        _remove_leftovers(plan, self.formats)
+        clean_up(plan, self.formats)
         with ExitStack() as stack:
             readers = stack.enter_context(_pool(_NUM_READERS, "read"))
             writing = _Writing(stack.enter_context(_pool(_NUM_WRITERS, "write")), note)
@@ -314,13 +266,13 @@ class _Job:
         """The picture, or what is to be said of it already."""
         if self.resume:
             files = output.files(self.formats)
-            summary = _finished(output.picture, files)
+            summary = finished_summary(output.picture, files)
             if summary is not None and self._is_of_this_job(summary):
                 return PictureReport(
                     picture=output.picture,
                     status="skipped",
                     outputs=files,
-                    summary=_briefly(summary),
+                    summary=briefly(summary),
                 )
         try:
             return read_image(output.picture, max_pixels=self.max_pixels)
@@ -362,7 +314,7 @@ class _Job:
         }
 
     def _is_of_this_job(self, summary: Mapping[str, Any]) -> bool:
-        return _made_by(summary) == (
+        return made_by(summary) == (
             list(self.vocabulary.result_names),
             self.segmenter.model,
             self.segmenter.weights_hash,
@@ -436,48 +388,9 @@ def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) 
         picture=output.picture,
         status="written",
         outputs=outputs,
-        summary=_briefly(result.summary()),
+        summary=briefly(result.summary()),
     )
-
-
-def _briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The part that differs between pictures: a job keeps it for each of a million."""
-    present = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
-    brief = {key: summary[key] for key in ("height", "width", "void")}
-    return brief | {"names": sorted(present, key=lambda entry: -entry["share"])}
 
 
 def _failed(output: PlannedOutput, error: EscnetError) -> PictureReport:
     return PictureReport(picture=output.picture, status="failed", error=str(error))
-
-
-def _finished(picture: Path, files: Mapping[str, Path]) -> dict[str, Any] | None:
-    """The content of STEM.json if it and the files that it vouches for are whole and current."""
-    try:
-        content = files["json"].read_bytes()
-        # a picture that was replaced after its result was made has none
-        if picture.stat().st_mtime_ns > files["json"].stat().st_mtime_ns:
-            return None
-        summary = json.loads(content)
-        sealed = summary["files"]
-        for kind, path in files.items():
-            if kind != "json" and sha256(path.read_bytes()).hexdigest() != sealed[kind]["sha256"]:
-                return None
-        _briefly(summary)  # and what else will be asked of it is there
-        _made_by(summary)
-    except (OSError, *_NOT_OURS):  # absent, damaged, or not a file of ours
-        return None
-    return summary
-
-
-def _made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
-    names = [entry["name"] for entry in summary["names"]]
-    return names, summary["model"], summary["weights_hash"], summary["settings"]
-
-
-def _remove_leftovers(plan: Sequence[PlannedOutput], formats: Sequence[str]) -> None:
-    names: dict[Path, list[str]] = {}
-    for output in plan:
-        names.setdefault(output.folder, []).extend(p.name for p in output.files(formats).values())
-    for folder, of_folder in names.items():
-        remove_leftovers(folder, of_folder)

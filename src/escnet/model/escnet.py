@@ -70,6 +70,9 @@ class EscNet(PreTrainedModel):
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        if config.correlation_residual:  # so that training starts from the correlation's own answer
+            nn.init.zeros_(self.decoder.head.weight)
+            nn.init.zeros_(self.decoder.head.bias)
         self.gradient_checkpointing = False
         self.post_init()
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 NOWHERE = -1  # the region of a patch that is not foreground
+_TIE_MARGIN = 1e-3  # in squared patches: above any rounding, below any difference that matters
 
 
 def cut_into_regions(
@@ -25,7 +26,7 @@ def cut_into_regions(
 
     Lloyd's algorithm on the patches' places. The first centre is the most probable patch, each
     further one the foreground patch farthest from all centres so far; ties go to the first patch
-    in reading order. A map with fewer than K foreground patches leaves regions empty.
+    in reading order, and a patch as near to two centres to the earlier one. A map with fewer than K foreground patches leaves regions empty.
 
     Args:
         probability: Only its maximum matters: where the first centre lies.
@@ -58,9 +59,12 @@ def _distance(
 ) -> Float[Tensor, "M K P"]:
     """Squared distance of every place from every centre, less the place's own square.
 
-    The part left out is the same for all centres of a map, so comparisons stay right.
+    The part left out is the same for all centres of a map, so comparisons stay right. Each centre is
+    put a little behind the ones before it, so that a tie is settled by the rule and not by rounding.
     """
-    return centre.square().sum(dim=2, keepdim=True) - 2 * centre @ place.T
+    behind = _TIE_MARGIN * torch.arange(centre.shape[1], device=centre.device)
+    square = centre.square().sum(dim=2) + behind  # (M, K)
+    return square[..., None] - 2 * centre @ place.T
 
 
 def _nearest(

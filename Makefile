@@ -1,0 +1,43 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format lint types contracts clean
+
+# Versions come from constraints.txt; torch is asked for by its exact version, because a range would
+# take the newest build, with several gigabytes of CUDA libraries.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/escnet segment examples/chelsea.jpg --classes "cat, wall=wall|curtain, blanket=blanket|carpet" --out out
+	$(BIN)/escnet segment examples/coffee.jpg --classes "cup=cup|coffee cup, spoon, table=dining table|table" --out out
+	@echo "Look at out/chelsea.overlay.jpg and out/coffee.overlay.jpg"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: format lint types contracts
+
+format: $(READY)
+	$(BIN)/ruff format --check .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+contracts: $(READY)
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
