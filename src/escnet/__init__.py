@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DatasetError,
         EscnetError,
         ImageError,
+        OutputError,
         VocabularyError,
         WeightsError,
     )
@@ -31,6 +32,7 @@ _HOME = {
     "EscNetConfig": "escnet.model.config",
     "EscnetError": "escnet.errors",
     "ImageError": "escnet.errors",
+    "OutputError": "escnet.errors",
     "Segmentation": "escnet.segmentation",
     "Segmenter": "escnet.inference.segmenter",
     "Vocabulary": "escnet.vocabulary",
@@ -45,6 +47,7 @@ __all__ = [
     "EscNetConfig",
     "EscnetError",
     "ImageError",
+    "OutputError",
     "Segmentation",
     "Segmenter",
     "Vocabulary",

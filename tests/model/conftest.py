@@ -46,11 +46,11 @@ def tiny_network(stir: Stir) -> MakeNetwork:
 def make_patches() -> MakePatches:
     """What the tiny network's vision tower might have given, for any grid."""
 
-    def make(B: int = 2, h: int = 4, w: int = 4, seed: int = 1) -> Patches:
+    def make(num_pictures: int = 2, h: int = 4, w: int = 4, seed: int = 1) -> Patches:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(channels: int) -> Tensor:
-            return torch.randn(B, channels, h, w, generator=generator)
+            return torch.randn(num_pictures, channels, h, w, generator=generator)
 
         return Patches(draw(16), (draw(32), draw(32)))
 

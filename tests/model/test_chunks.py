@@ -15,5 +15,5 @@ def test_seven_names_by_three_are_three_slices() -> None:
 def test_the_slices_cover_every_name_once(class_chunk: int | None) -> None:
     names = list(range(6))
     chunks = [names[chunk] for chunk in class_chunks(6, class_chunk)]
-    assert sum(chunks, []) == names
+    assert [name for chunk in chunks for name in chunk] == names
     assert all(0 < len(chunk) <= (class_chunk or 6) for chunk in chunks)

@@ -167,7 +167,7 @@ def test_the_two_way_transformer_updates_the_patches_as_sam_does(
     token = torch.cat([pair.output_tokens.expand(B, N, -1, -1), point], dim=2)
 
     found = pair.two_way(
-        SharedPatches(base, code, basis), pair.two_way.share(base, position), position, token
+        SharedPatches(base, code, basis), pair.two_way.share(base, position), token
     )
 
     dense = base[:, None].expand(B, N, -1, -1)
@@ -192,7 +192,7 @@ def test_a_single_layer_is_that_layer_of_sam(pair: Any, random: Callable[..., Te
         state = {k: v for k, v in pair.two_way.state_dict().items() if k.startswith(prefix)}
         single.load_state_dict(state)
         shared = single.share(base, position)
-        found = single(SharedPatches(base, None, None), shared, position, token)
+        found = single(SharedPatches(base, None, None), shared, token)
         keys = base[:, None].expand(B, N, -1, -1).flatten(0, 1)[:, None]
         _, expected, _ = pair.theirs.mask_decoder.transformer.layers[index](
             queries=token.flatten(0, 1)[:, None],

@@ -165,11 +165,11 @@ def test_the_files_can_be_read_by_whoever_reads_the_folder(folder: Path) -> None
 def test_the_tokenizer_goes_with_the_network(tmp_path: Path, tiny: EscNet) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("tokenizer.json", "vocab.txt", "README.md", "model.safetensors"):
+    for name in ("tokenizer.json", "words.txt", "README.md", "model.safetensors"):
         (source / name).write_text(name)
     write_checkpoint(tmp_path / "tiny", tiny, tokenizer_from=source)
     written = {file.name for file in (tmp_path / "tiny").iterdir()}
-    assert written == {"config.json", "model.safetensors", "tokenizer.json", "vocab.txt"}
+    assert written == {"config.json", "model.safetensors", "tokenizer.json", "words.txt"}
     load_checkpoint(tmp_path / "tiny")
 
 

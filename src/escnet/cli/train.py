@@ -14,9 +14,9 @@ _STEPS_BETWEEN_LINES = 25
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file, such as recipes/mini.toml.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/run"),
-    cache: Annotated[
-        Path, typer.Option(help="Where frozen towers' feature maps are kept.")
-    ] = Path("runs/cache"),
+    cache: Annotated[Path, typer.Option(help="Where frozen towers' feature maps are kept.")] = Path(
+        "runs/cache"
+    ),
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
     ] = None,

@@ -1,6 +1,7 @@
 """`escnet weights`: what a model is made of, which weights are known, whether a file is whole."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,6 +118,43 @@ def check(
     else:
         print(f"{path}: {report['kind']}, complete, {num_tensors} tensors")
         print(f"  sha256 {report['sha256']}")
+
+
+@app.command()
+def pack(
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint's folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    storage: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "int8",
+    halve: Annotated[
+        list[str] | None,
+        typer.Option(help="Names that int8 keeps in half precision, as a pattern; repeatable."),
+    ] = None,
+) -> None:
+    """Write a checkpoint again in another storage."""
+    from escnet.weights.catalog import require_local
+    from escnet.weights.checkpoint import load_checkpoint, summarize_checkpoint, write_checkpoint
+
+    folder = require_local(source)
+    network = load_checkpoint(folder)
+    write_checkpoint(out, network, storage=storage, halve=halve or (), tokenizer_from=folder)
+    print(f"{out}: {_megabytes(summarize_checkpoint(out).num_bytes)}")
+
+
+@app.command()
+def assemble(
+    preset: Annotated[str, typer.Argument(help="vit-b-16 or vit-l-14.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    clip: Annotated[str, typer.Option(help="CLIP: a folder, or a hub identifier.")],
+    sam: Annotated[str | None, typer.Option(help="SAM: a file, folder or hub identifier.")] = None,
+) -> None:
+    """Put CLIP's towers and SAM's blocks into a network; the rest of it is untrained."""
+    from escnet.weights.assemble import assemble_clip
+    from escnet.weights.catalog import require_local
+    from escnet.weights.checkpoint import write_checkpoint
+
+    folder = require_local(clip)
+    write_checkpoint(out, assemble_clip(preset, clip=folder, sam=sam), tokenizer_from=folder)
+    print(f"{out}: assembled; its fusion and decoder are untrained")
 
 
 def _print_settings(summary: "CheckpointSummary") -> None:

@@ -24,7 +24,7 @@ def evaluate(
     predict: Predict,
     on_picture: Callable[[int], None] | None = None,
 ) -> dict[str, Scores]:
-    """The scores of each source.
+    """The scores of each source that has a labelled pixel.
 
     Args:
         dataset: Pictures with label maps, of one or more sources.
@@ -39,7 +39,7 @@ def evaluate(
         for name in dataset.sources
     }
     for count, item in enumerate(dataset, 1):
-        truth = read_label_map(item.mask_path)
+        truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
         found = predict(item, Vocabulary.of(dataset.source(item.source).classes))
         if truth.shape != found.shape:
             raise DatasetError(
@@ -50,7 +50,7 @@ def evaluate(
         matrices[item.source].add(truth, found)
         if on_picture is not None:
             on_picture(count)
-    return {name: matrix.scores() for name, matrix in matrices.items()}
+    return {name: matrix.scores() for name, matrix in matrices.items() if matrix.counts.any()}
 
 
 def predict_with(segmenter: Segmenter) -> Predict:

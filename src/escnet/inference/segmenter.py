@@ -173,6 +173,8 @@ class Segmenter:
         if not 0 <= void_below <= 1:
             raise ConfigError(f"void_below {void_below} is not a confidence: give 0 to 1")
         vocabulary = Vocabulary.of(names, has_background=background)
+        if not pictures:
+            return []
         text_embedding = self.text_embedding(vocabulary)
         settings = {
             **self.settings, "void_below": void_below, "background": vocabulary.has_background,

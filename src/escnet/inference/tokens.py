@@ -43,16 +43,10 @@ def load_tokenizer(folder: Path, most_tokens: int, padded_to: int | None = None)
         padded_to: Pad every text to this many tokens; None pads to the longest of a call.
 
     Raises:
-        WeightsError: If there is no tokenizer in the folder.
+        WeightsError: If there is no tokenizer in the folder, or it is damaged.
     """
-    path = folder / TOKENIZER_FILE
-    if not path.is_file():
-        raise WeightsError(
-            f"no {TOKENIZER_FILE} in {folder}: copy it from where the text tower comes from"
-        )
-    tokenizer = Tokenizer.from_file(str(path))
-    words_path = folder / WORDS_FILE
-    words = frozenset(words_path.read_text("utf-8").split()) if words_path.is_file() else None
+    tokenizer = _read_tokenizer(folder)
+    words = _read_words(folder / WORDS_FILE)
     tokenizer.no_truncation()  # a cut name would silently be another name
     tokenizer.enable_padding(length=padded_to, **_padding_of(tokenizer))
 
@@ -73,19 +67,42 @@ def load_tokenizer(folder: Path, most_tokens: int, padded_to: int | None = None)
     return tokenize
 
 
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise WeightsError(
+            f"no {TOKENIZER_FILE} in {folder}: copy it from where the text tower comes from"
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        if type(error) is not Exception:  # the library raises this and nothing narrower
+            raise
+        raise WeightsError(f"{path} is no tokenizer ({error}): copy it again") from error
+
+
+def _read_words(path: Path) -> frozenset[str] | None:
+    """The known words, None where there is no list of them."""
+    try:
+        return frozenset(path.read_text("utf-8").split()) if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}): copy it again") from error
+
+
 def split_glued(text: str, words: frozenset[str]) -> str:
     """The text with every unknown word that is two known ones in a row split in two.
 
     Of several ways the most even one is taken.
 
     Args:
+        text: A class name in its template.
         words: Known words in lower case.
     """
 
     def split(match: re.Match[str]) -> str:
         word = match.group()
         lower = word.lower()
-        if lower in words:
+        if lower in words or len(lower) != len(word):  # of the latter no place is the same
             return word
         places = [
             place

@@ -5,6 +5,7 @@ Every choice that the paper leaves open is a setting here; the numbers in bracke
 docs/paper-notes.md, where each has its reason and, where there is one, its measurement.
 """
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from transformers import PretrainedConfig
@@ -58,7 +59,8 @@ class EscNetConfig(PretrainedConfig):
             image embedding [11].
         state: "hidden": the class state goes from block to block; "scalar": it is embedded anew
             from one map for each block [12].
-        correlation_residual: Whether the correlation, scaled, is added to the logits [25].
+        correlation_residual: Whether the last block's map, which holds the correlation, is added
+            to the logits [25].
         hidden_dim: C [14].
         num_heads: Heads of both attentions of the fusion [14].
         window: Side of the vision attention's windows, in patches [14].
@@ -99,7 +101,7 @@ class EscNetConfig(PretrainedConfig):
         empty_region: EmptyRegion = "drop",
         mask_prompt: MaskPrompt = "map",
         mask_scale: float = 1.0,
-        prompts: tuple[PromptKind, ...] = ("point", "mask"),
+        prompts: Sequence[PromptKind] = ("point", "mask"),
         sam: str = "pretrained",
         sam_layers: str = "both",
         sam_dim: int = 256,
@@ -115,11 +117,11 @@ class EscNetConfig(PretrainedConfig):
         ffn_ratio: int = 4,
         embed_kernel: int = 7,
         language_attention: LanguageMode = "text",
-        skip_dims: tuple[int, int] = (32, 16),
-        decoder_dims: tuple[int, int] = (64, 32),
+        skip_dims: Sequence[int] = (32, 16),
+        decoder_dims: Sequence[int] = (64, 32),
         max_classes: int = 256,
-        trained_on: tuple[str, ...] = (),
-        origins: tuple[dict[str, Any], ...] = (),
+        trained_on: Sequence[str] = (),
+        origins: Sequence[dict[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
         self.vision = vision

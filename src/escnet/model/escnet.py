@@ -39,7 +39,7 @@ class Prediction(NamedTuple):
         appearance: The appearance after each ESC-Block.
     """
 
-    logits: Float[Tensor, "B N 4*h 4*w"]
+    logits: Float[Tensor, "B N _ _"]
     evidence: list[Float[Tensor, "B N h w"]]
     appearance: list[Float[Tensor, "B h w S"]]
 
@@ -71,8 +71,8 @@ class EscNet(PreTrainedModel):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         if config.correlation_residual:  # so that training starts from the correlation's own answer
-            nn.init.zeros_(self.decoder.head.weight)
-            nn.init.zeros_(self.decoder.head.bias)
+            for parameter in self.decoder.head.parameters():
+                nn.init.zeros_(parameter)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -144,7 +144,7 @@ class EscNet(PreTrainedModel):
         logits = self.decoder(state, patches.skips, class_chunk)
         if self.config.correlation_residual:
             logits = logits + nn.functional.interpolate(
-                correlation, scale_factor=4, mode="bilinear", align_corners=False
+                evidence[-1], scale_factor=4, mode="bilinear", align_corners=False
             )
         return Prediction(logits, evidence, appearance[1:])
 

@@ -88,7 +88,7 @@ class Fusion(nn.Module):
 class SharedGuidance(NamedTuple):
     """The guidance's part in the norm and in the projections, computed once for all classes."""
 
-    projected: Float[Tensor, "B 1 h w 3*C"]
+    projected: Float[Tensor, "B 1 h w _"]  # 3 * C
     total: Float[Tensor, "B 1 h w 1"]
     total_of_squares: Float[Tensor, "B 1 h w 1"]
 
@@ -147,7 +147,7 @@ class WindowAttention(nn.Module):
         bias = self.qkv.bias + self.qkv.weight @ self.norm1.bias
         return scale.to(state) * (projected - mean.to(state) * weight.sum(dim=1)) + bias
 
-    def _attend(self, qkv: Float[Tensor, "B n h w 3*C"]) -> Float[Tensor, "B n h w C"]:
+    def _attend(self, qkv: Float[Tensor, "B n h w _"]) -> Float[Tensor, "B n h w C"]:
         B, _, h, w, _ = qkv.shape
         window = min(self.window, max(h, w))
         shift = self.shift if window == self.window else 0

@@ -25,7 +25,7 @@ _MASK_WIDTHS = (4, 16)  # channels after each halving of the mask
 class MaskEmbedding(NamedTuple):
     """The dense prompt embedding of many masks: `code` times `basis` plus `offset`."""
 
-    code: Float[Tensor, "*lead h*w M"]
+    code: Float[Tensor, "*lead P M"]
     basis: Float[Tensor, "S M"]
     offset: Float[Tensor, " S"]
 
@@ -78,8 +78,8 @@ class PromptEncoder(nn.Module):
         """The token that SAM appends where no box is given."""
         return self.not_a_point_embed.weight
 
-    def encode_masks(self, mask: Float[Tensor, "J 4*h 4*w"]) -> MaskEmbedding:
-        """Mask logits as dense prompt embeddings."""
+    def encode_masks(self, mask: Float[Tensor, "J _ _"]) -> MaskEmbedding:
+        """Mask logits, at four times the resolution of the patches, as dense prompt embeddings."""
         code = mask[:, None]  # (J, 1, 4h, 4w)
         for layer in list(self.mask_downscaling)[:-1]:
             code = layer(code)  # (J, M, h, w) at the end
@@ -96,7 +96,7 @@ class PromptEncoder(nn.Module):
         """The dense prompt embedding of every patch where no mask is given."""
         return self.no_mask_embed.weight[0]
 
-    def image_position(self, height: int, width: int) -> Float[Tensor, "h*w S"]:
+    def image_position(self, height: int, width: int) -> Float[Tensor, "{height}*{width} S"]:
         """The positional encoding of a grid of patches, in reading order."""
         device = self.no_mask_embed.weight.device
         y = (torch.arange(height, device=device) + 0.5) / height

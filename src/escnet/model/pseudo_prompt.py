@@ -33,7 +33,7 @@ class PseudoPrompt(NamedTuple):
     point_xy: Float[Tensor, "B N K 2"]
     box_xyxy: Float[Tensor, "B N K 4"]
     is_valid: Bool[Tensor, "B N K"]  # False where a region is empty
-    mask: Float[Tensor, "B N J 4*h 4*w"]  # as mask logits; J is K for "separate" masks, else 1
+    mask: Float[Tensor, "B N J _ _"]  # as mask logits; J is K for "separate" masks, else 1
     probability: Float[Tensor, "B N h w"]
     region: Int[Tensor, "B N h w"]  # -1 outside the foreground
 

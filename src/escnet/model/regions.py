@@ -26,7 +26,8 @@ def cut_into_regions(
 
     Lloyd's algorithm on the patches' places. The first centre is the most probable patch, each
     further one the foreground patch farthest from all centres so far; ties go to the first patch
-    in reading order, and a patch as near to two centres to the earlier one. A map with fewer than K foreground patches leaves regions empty.
+    in reading order, and a patch as near to two centres goes to the earlier one. A map with fewer
+    than K foreground patches leaves regions empty.
 
     Args:
         probability: Only its maximum matters: where the first centre lies.
@@ -59,8 +60,8 @@ def _distance(
 ) -> Float[Tensor, "M K P"]:
     """Squared distance of every place from every centre, less the place's own square.
 
-    The part left out is the same for all centres of a map, so comparisons stay right. Each centre is
-    put a little behind the ones before it, so that a tie is settled by the rule and not by rounding.
+    The part left out is the same for all centres of a map, so comparisons stay right. Each centre
+    is put a little behind those before it, so that a tie is settled by the rule, not by rounding.
     """
     behind = _TIE_MARGIN * torch.arange(centre.shape[1], device=centre.device)
     square = centre.square().sum(dim=2) + behind  # (M, K)

@@ -97,13 +97,13 @@ class SamBlock(nn.Module):
                 masks = self._encode_masks(prompt.mask[:, chunk], prompt_encoder)
                 code, basis = masks.code, masks.basis
             token = self._tokens(prompt, prompt_encoder, text_embedding, chunk)
-            image = self.two_way(SharedPatches(base, code, basis), shared, position, token)
+            image = self.two_way(SharedPatches(base, code, basis), shared, token)
             # (B, n, P, S) to (B, P, S)
             refined = refined + torch.einsum("bnps,bn->bps", image, weight[:, chunk].to(image))
         return self.keep(appearance) + self.take(refined)
 
     def _encode_masks(
-        self, mask: Float[Tensor, "B n J 4*h 4*w"], prompt_encoder: PromptEncoder
+        self, mask: Float[Tensor, "B n J _ _"], prompt_encoder: PromptEncoder
     ) -> MaskEmbedding:
         """Each class's dense prompt embedding; the mean over its masks where it has several.
 

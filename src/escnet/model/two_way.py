@@ -42,6 +42,20 @@ class SharedProjections(NamedTuple):
     query: Float[Tensor, "B G P d"]
 
 
+class Places(NamedTuple):
+    """The positional encoding as a layer's projections see it, with their biases."""
+
+    key: Float[Tensor, "P G d"]
+    query: Float[Tensor, "P G d"]
+
+
+class Shared(NamedTuple):
+    """Everything that all classes of a picture have in common."""
+
+    first: SharedProjections
+    places: list[Places]  # of the layers after the first
+
+
 class TwoWayTransformer(nn.Module):
     """One or both of SAM's two-way layers.
 
@@ -64,32 +78,33 @@ class TwoWayTransformer(nn.Module):
             }
         )
 
-    def share(
-        self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
-    ) -> SharedProjections:
-        """The first layer's image-side projections, the same for every class."""
-        first = cast("TwoWayLayer", next(iter(self.layers.values())))
-        return first.share(base, position)
+    def share(self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]) -> Shared:
+        """What is projected once for all classes.
+
+        Args:
+            base: The patches that the classes share.
+            position: Positional encoding of the patches.
+        """
+        first, *rest = cast("Iterable[TwoWayLayer]", self.layers.values())
+        return Shared(first.share(base, position), [layer.place(position) for layer in rest])
 
     def forward(
         self,
         patches: SharedPatches,
-        shared: SharedProjections,
-        position: Float[Tensor, "P S"],
+        shared: Shared,
         token: Float[Tensor, "B N T S"],
     ) -> Float[Tensor, "B N P S"]:
         """Every class's patches after all layers.
 
         Args:
             patches: Before the first layer.
-            shared: What `share` gave for the same base and position.
-            position: Positional encoding of the patches.
+            shared: What `share` gave for the same base.
             token: Tokens of every class, which also serve as the tokens' own position.
         """
         first, *rest = cast("Iterable[TwoWayLayer]", self.layers.values())
-        updated, image = first.from_shared(patches, shared, token)
-        for layer in rest:
-            updated, image = layer(image, position, updated, token)
+        updated, image = first.from_shared(patches, shared.first, token)
+        for layer, places in zip(rest, shared.places, strict=True):
+            updated, image = layer(image, places, updated, token)
         return image
 
 
@@ -120,6 +135,14 @@ class TwoWayLayer(nn.Module):
             query=write.heads(write.q_proj(placed)),
         )
 
+    def place(self, position: Float[Tensor, "P S"]) -> Places:
+        """The positional encoding's share of the keys and queries, the same for every class."""
+        read, write = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        return Places(
+            key=read.k_proj(position).unflatten(-1, (read.num_heads, -1)),
+            query=write.q_proj(position).unflatten(-1, (write.num_heads, -1)),
+        )
+
     def from_shared(
         self,
         patches: SharedPatches,
@@ -135,7 +158,7 @@ class TwoWayLayer(nn.Module):
         score = torch.einsum("bngtd,bgpd->bngtp", query, shared.key)
         if code is not None and basis is not None:
             to_code = query @ _per_head(read.k_proj.weight @ basis, read.num_heads)
-            score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
+            score = _add_product(score, to_code, code)
         weight = score.softmax(dim=-1)
         found = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
         if code is not None and basis is not None:
@@ -148,17 +171,18 @@ class TwoWayLayer(nn.Module):
         score = torch.einsum("bngtd,bgpd->bngtp", key, shared.query)
         if code is not None and basis is not None:
             to_code = key @ _per_head(write.q_proj.weight @ basis, write.num_heads)
-            score = score + (to_code.flatten(2, 3) @ code.mT).unflatten(2, to_code.shape[2:4])
-        change = self._write(score, updated)
-        base = patches.base[:, None] + write.out_proj.bias
-        if code is not None and basis is not None:
-            base = base + code @ basis.T
-        return updated, self.norm4(base + change)
+            score = _add_product(score, to_code, code)
+        weight, written = self._writing(score, updated)
+        base = patches.base[:, None].expand(-1, token.shape[1], -1, -1)
+        if code is not None and basis is not None:  # the mask prompt is written like a token
+            weight = torch.cat([weight, code.mT.to(weight)], dim=2)
+            written = torch.cat([written, basis.T.to(written).expand(*token.shape[:2], -1, -1)], 2)
+        return updated, self.norm4(_add_written(base, weight, written))
 
     def forward(
         self,
         image: Float[Tensor, "B N P S"],
-        position: Float[Tensor, "P S"],
+        places: Places,
         updated: Float[Tensor, "B N T S"],
         token: Float[Tensor, "B N T S"],
     ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
@@ -167,7 +191,7 @@ class TwoWayLayer(nn.Module):
 
         read = self.cross_attn_token_to_image
         query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
-        score = self._score(query, read.k_proj, image, position)
+        score = self._score(query, read.k_proj, image, places.key)
         gathered = score.softmax(dim=-1).flatten(2, 3) @ image  # (B, N, G*T, S)
         gathered = gathered.unflatten(2, score.shape[2:4])
         found = gathered @ _per_head(read.v_proj.weight, read.num_heads).mT
@@ -176,9 +200,8 @@ class TwoWayLayer(nn.Module):
 
         write = self.cross_attn_image_to_token
         key = write.heads(write.k_proj(updated + token)) * write.scale
-        score = self._score(key, write.q_proj, image, position)
-        change = self._write(score, updated) + write.out_proj.bias
-        return updated, self.norm4(image + change)
+        score = self._score(key, write.q_proj, image, places.query)
+        return updated, self.norm4(_add_written(image, *self._writing(score, updated)))
 
     def _self_attention(
         self, updated: Float[Tensor, "B N T S"], token: Float[Tensor, "B N T S"]
@@ -204,24 +227,24 @@ class TwoWayLayer(nn.Module):
         vector: Float[Tensor, "B N G T d"],
         projection: nn.Linear,
         image: Float[Tensor, "B N P S"],
-        position: Float[Tensor, "P S"],
+        place: Float[Tensor, "P G d"],
     ) -> Float[Tensor, "B N G T P"]:
         """`vector` times the projection of every placed patch, without projecting the patches."""
-        num_heads = vector.shape[2]
-        probe = vector @ _per_head(projection.weight, num_heads)  # (B, N, G, T, S)
-        place = projection(position).unflatten(-1, (num_heads, -1))  # (P, G, d)
-        score = (probe.flatten(2, 3) @ image.mT).unflatten(2, vector.shape[2:4])
-        return score + torch.einsum("bngtd,pgd->bngtp", vector, place)
+        probe = vector @ _per_head(projection.weight, vector.shape[2])  # (B, N, G, T, S)
+        return _add_product(torch.einsum("bngtd,pgd->bngtp", vector, place), probe, image)
 
-    def _write(
+    def _writing(
         self, score: Float[Tensor, "B N G T P"], updated: Float[Tensor, "B N T S"]
-    ) -> Float[Tensor, "B N P S"]:
-        """What the patches take over from the tokens, before the bias of the output projection."""
+    ) -> tuple[Float[Tensor, "B N R P"], Float[Tensor, "B N R S"]]:
+        """How much each patch takes of each head's token, and what it takes (R = G times T).
+
+        Each head's shares add up to one, so the bias of the output projection goes with them.
+        """
         write = self.cross_attn_image_to_token
         value = write.heads(write.v_proj(updated))  # (B, N, G, T, d)
         out = write.out_proj.weight.unflatten(1, (write.num_heads, -1)).permute(1, 2, 0)
-        written = (value @ out).flatten(2, 3)  # (B, N, G*T, S)
-        return score.softmax(dim=3).flatten(2, 3).mT @ written
+        written = value @ out + write.out_proj.bias / write.num_heads  # (B, N, G, T, S)
+        return score.softmax(dim=3).flatten(2, 3), written.flatten(2, 3)
 
 
 class Projections(nn.Module):
@@ -260,3 +283,29 @@ class TokenMlp(nn.Module):
 def _per_head(weight: Float[Tensor, "I X"], num_heads: int) -> Float[Tensor, "G d X"]:
     """The rows of a projection, grouped by head."""
     return weight.unflatten(0, (num_heads, -1))
+
+
+def _add_product(
+    score: Float[Tensor, "B N G T P"],
+    probe: Float[Tensor, "B N G T X"],
+    patches: Float[Tensor, "B N P X"],
+) -> Float[Tensor, "B N G T P"]:
+    """The scores plus the product of each probe with each patch, in one pass."""
+    found = torch.baddbmm(
+        score.flatten(2, 3).flatten(0, 1),
+        probe.flatten(2, 3).flatten(0, 1),
+        patches.flatten(0, 1).mT.to(probe),
+    )
+    return found.reshape(score.shape)
+
+
+def _add_written(
+    image: Float[Tensor, "B N P S"],
+    weight: Float[Tensor, "B N R P"],
+    written: Float[Tensor, "B N R S"],
+) -> Float[Tensor, "B N P S"]:
+    """The patches plus what each takes over, in one pass."""
+    found = torch.baddbmm(
+        image.flatten(0, 1).to(written), weight.flatten(0, 1).mT, written.flatten(0, 1)
+    )
+    return found.reshape(image.shape)

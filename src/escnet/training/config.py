@@ -7,7 +7,7 @@ the run.
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,7 @@ from escnet.errors import ConfigError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(_Section):
@@ -35,8 +35,10 @@ class PartsSection(_Section):
         sam: Any published form of SAM.
         clip_text: Folder of published CLIP text vectors; see `text_space.py`.
         label_names: texts.json of the tagged pictures, which names ImageNet's labels.
-        start_from: Checkpoint of an earlier run whose map to the joint space and text map are
-            taken over, so that several runs can share one alignment.
+        start_from: Checkpoint of an earlier run that this one starts from, so that several runs
+            can share one alignment.
+        start_with: What is taken over from it: the "alignment" (the map to the joint space and the
+            text map), or "everything".
     """
 
     vit: Path
@@ -46,6 +48,7 @@ class PartsSection(_Section):
     clip_text: Path
     label_names: Path
     start_from: Path | None = None
+    start_with: Literal["alignment", "everything"] = "alignment"
 
 
 class DataSection(_Section):
@@ -60,7 +63,7 @@ class DataSection(_Section):
 
     train: Path
     validate_on: Path | None = None
-    source_weights: dict[str, float] = Field(default_factory=dict)
+    source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
 
 
@@ -141,6 +144,8 @@ def _apply(table: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override {override!r} is not section.key=value: write it so")
     for section in sections:
         table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"override {override!r}: {section} is a value and has no keys")
     try:
         table[name] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -153,4 +158,18 @@ def _checked(table: Mapping[str, Any], shown: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"recipe {shown}: {key}: {first['msg'].lower()}") from error
+        if first["type"] == "missing":
+            problem = f"{key} is missing: give it"
+        elif first["type"] == "extra_forbidden":
+            problem = f"no setting {key}: choose from {', '.join(_settings_beside(first['loc']))}"
+        else:
+            problem = f"{key} is {first['input']!r}: {first['msg'].lower()}"
+        raise ConfigError(f"recipe {shown}: {problem}") from error
+
+
+def _settings_beside(place: Sequence[int | str]) -> list[str]:
+    """The settings of the section that a key stands in, or the sections."""
+    section: Any = Recipe
+    for name in place[:-1]:
+        section = section.model_fields[name].annotation
+    return sorted(section.model_fields)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.label_map import read_label_map
-from escnet.errors import ConfigError
+from escnet.errors import ConfigError, DatasetError
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
+
+_NUM_LABELS = 256  # of an 8-bit label map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,26 @@ class Example:
     target: Int[Tensor, "h w"]
 
 
+def shared_classes(dataset: FolderDataset) -> tuple[str, ...]:
+    """The one list of class names that all sources of a dataset for training share.
+
+    Raises:
+        DatasetError: If a source has a list of its own, or the label maps are not of 8 bits.
+    """
+    classes = dataset.source(dataset.sources[0]).classes
+    if any(dataset.source(name).classes != classes for name in dataset.sources):
+        raise DatasetError(
+            f"{dataset.root} has a list of class names for each source, but training needs one "
+            "for all: write classes.json with 'classes' and 'sources'"
+        )
+    if (largest := max(dataset.ignore_index, dataset.background_index)) >= _NUM_LABELS:
+        raise DatasetError(
+            f"{dataset.root} uses label {largest}, but training reads label maps of 8 bits: "
+            f"choose ignore and background indices below {_NUM_LABELS}"
+        )
+    return classes
+
+
 class ExampleSource:
     """Draws examples from a folder whose sources annotate different names.
 
@@ -44,7 +66,9 @@ class ExampleSource:
         withheld: Class names whose pixels give no loss and that are never negatives.
 
     Raises:
-        ConfigError: If a source or a withheld name is not in the dataset.
+        ConfigError: If a source or a withheld name is not in the dataset, or no picture is ever
+            drawn.
+        DatasetError: If the sources do not share their class names.
     """
 
     def __init__(
@@ -61,7 +85,7 @@ class ExampleSource:
                 f"{', '.join(dataset.sources)}"
             )
         self.items = list(dataset)
-        self.classes = dataset.source(dataset.sources[0]).classes
+        self.classes = shared_classes(dataset)
         if missing := sorted(set(withheld) - set(self.classes)):
             raise ConfigError(f"data.withheld: no class name {missing[0]!r} in {dataset.root}")
         self._withheld = np.array([self.classes.index(name) for name in withheld], int)
@@ -71,6 +95,8 @@ class ExampleSource:
         }
         self._dataset = dataset
         weight = np.array([source_weights.get(item.source, 1.0) for item in self.items])
+        if not weight.any():
+            raise ConfigError("data.source_weights are all 0: give one source a positive weight")
         self._probability = weight / weight.sum()
         self._labels = np.stack([_shrunk(item, side) for item in self.items])
 
@@ -107,14 +133,18 @@ class ExampleSource:
 
     def _lookup(self, names: Int[np.ndarray, " n"]) -> Int[np.ndarray, " 256"]:
         """From a label of the file to a target of the step."""
-        table = np.full(256, NONE_OF_THEM, np.int64)
+        table = np.full(_NUM_LABELS, NONE_OF_THEM, np.int64)
         table[self._dataset.ignore_index] = UNKNOWN
         table[self._withheld] = UNKNOWN
         table[names] = np.arange(len(names))
         return table
 
 
-def _shrunk(item: FolderItem, side: int) -> Int[np.ndarray, "h w"]:
-    label_map = read_label_map(item.mask_path).astype(np.uint8)
+def _shrunk(item: FolderItem, side: int) -> UInt8[np.ndarray, "h w"]:
+    label_map = read_label_map(item.mask_path)
+    if label_map.dtype != np.uint8:
+        raise DatasetError(
+            f"label map {item.mask_path} has 16 bits, but training reads 8: save it with 8"
+        )
     small = Image.fromarray(label_map).resize((side, side), Image.Resampling.NEAREST)
     return np.asarray(small)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from escnet.annotations.files import make_folder
 from escnet.data.folder import FolderItem
 from escnet.data.image import read_image
 from escnet.model.vision import PairedMaps, PairedVision
@@ -74,12 +75,17 @@ def compute_features(
         folder: Made if it does not exist; may be shared by runs with the same towers and pictures.
         image_size: Side of the square that a picture is resized to, in pixels.
         mirror: Compute the mirror images as well.
+
+    Raises:
+        ImageError: If a picture cannot be read.
+        OutputError: If the folder cannot be written.
     """
     stems = [item.stem for item in items]
     key = sha256("\n".join([*stems, str(image_size), str(mirror)]).encode()).hexdigest()
     marker = folder / _DONE
     if not (marker.exists() and json.loads(marker.read_text())["key"] == key):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        marker.unlink(missing_ok=True)  # or it would vouch for half of the new maps
         for view in VIEWS[: 1 + int(mirror)]:
             _compute_view(vision, items, folder, view, image_size)
         marker.write_text(json.dumps({"key": key}))

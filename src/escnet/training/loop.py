@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.model.escnet import EscNet
+from escnet.model.vision import PairedMaps
 from escnet.training.config import Recipe, TrainingSection
 from escnet.training.examples import Example, ExampleSource
 from escnet.training.features import FeatureStore
 from escnet.training.loss import partial_label_loss
+from escnet.weights.assemble import paired_towers
 
 _LABEL_SIDE = 96  # the decoder's grid; the towers' 24 patches times four
 _ALIGNMENT_SIDE = 48
@@ -65,6 +67,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         training = self.recipe.training
+        self.vision, self.text = paired_towers(self.network)
         self.random = np.random.default_rng(training.seed)
         torch.manual_seed(training.seed)
         data = self.recipe.data
@@ -77,7 +80,7 @@ class Trainer:
             )
             for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
         )
-        self.network.vision.head.dropout.p = training.dropout
+        self.vision.head.dropout.p = training.dropout
         self.groups = parameter_groups(self.network, training)
         self.optimizer = torch.optim.AdamW(
             [
@@ -95,7 +98,11 @@ class Trainer:
         return self.recipe.training.alignment_steps + self.recipe.training.steps
 
     def run(self, on_step: Callable[[Progress], None] | None = None) -> None:
-        """Train to the end, or on from where `resume` left it."""
+        """Train to the end, or on from where `resume` left it.
+
+        Raises:
+            ConfigError: If the loss is no longer finite.
+        """
         training = self.recipe.training
         start = time.monotonic()
         recent: list[float] = []
@@ -108,9 +115,7 @@ class Trainer:
                     self._backward(share)
                     for share in (self._alignment_losses() if is_alignment else self._losses())
                 ]
-                nn.utils.clip_grad_norm_(
-                    [p for _, p in self._trained()], training.gradient_clip
-                )
+                nn.utils.clip_grad_norm_([p for _, p in self._trained()], training.gradient_clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
@@ -143,7 +148,7 @@ class Trainer:
             "recipe": self.recipe.model_dump(mode="json"),
             "step": self.step,
             "trained": {name: p.detach() for name, p in self._trained()},
-            "norms": self.network.vision.head.norms.state_dict(),
+            "norms": self.vision.head.norms.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "random": json.dumps(self.random.bit_generator.state),
@@ -172,13 +177,20 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self._trained():
                 parameter.copy_(state["trained"][name])
-        self.network.vision.head.norms.load_state_dict(state["norms"])
+        self.vision.head.norms.load_state_dict(state["norms"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.random.bit_generator.state = json.loads(state["random"])
         torch.set_rng_state(state["torch_random"])
         self.step = state["step"]
+        self._forget_steps_after()
         return True
+
+    def _forget_steps_after(self) -> None:
+        """Take from the log what was done after the state was saved, and will be done again."""
+        path = self.folder / _LOG_FILE
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(lines[: self.step]))
 
     def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         for group in self.groups.values():
@@ -187,8 +199,8 @@ class Trainer:
     def _set_mode(self, is_alignment: bool) -> None:
         """Towers never learn; the norms of the maps settle during the alignment."""
         self.network.eval()
-        self.network.vision.head.train(is_alignment)
-        self.network.vision.head.dropout.train(True)
+        self.vision.head.train(is_alignment)
+        self.vision.head.dropout.train(True)
 
     def _set_rates(self, is_alignment: bool) -> None:
         training = self.recipe.training
@@ -208,21 +220,24 @@ class Trainer:
 
     def _backward(self, loss: Tensor) -> float:
         if not math.isfinite(value := loss.item()):
-            raise FloatingPointError(f"loss {value} at step {self.step}")
+            raise ConfigError(
+                f"the loss is {value} at step {self.step + 1}: "
+                "lower training.learning_rate, or train in float32"
+            )
         loss.backward()
         return value
 
     def _alignment_losses(self) -> Iterator[Tensor]:
         size = self.recipe.training.alignment_batch_size
         batch = [self.alignment_examples.draw(self.random, None) for _ in range(size)]
-        maps = [self.store.maps([e.item.stem], mirrored=e.is_mirrored) for e in batch]
-        maps = type(maps[0])(*(torch.cat(parts) for parts in zip(*maps, strict=True)))
+        views = [self.store.maps([e.item.stem], mirrored=e.is_mirrored) for e in batch]
+        maps = PairedMaps(*(torch.cat(parts) for parts in zip(*views, strict=True)))
         with self._autocast():
-            patches = self.network.vision.project(maps)
+            patches = self.vision.project(maps)
         total = torch.zeros(())
         for index, example in enumerate(batch):
             one = patches._replace(joint=patches.joint[index : index + 1].float())
-            text = self.network.text.to_joint(self.sentences[example.names])
+            text = self.text.to_joint(self.sentences[example.names])
             logits = self.network.correlate(one, text)
             total = total + self._loss(logits, example) / size
         yield total
@@ -233,8 +248,8 @@ class Trainer:
             example = self.examples.draw(self.random, training.names_per_picture)
             maps = self.store.maps([example.item.stem], mirrored=example.is_mirrored)
             with self._autocast():
-                text = self.network.text.to_joint(self.sentences[example.names])
-                prediction = self.network.segment(self.network.vision.project(maps), text)
+                text = self.text.to_joint(self.sentences[example.names])
+                prediction = self.network.segment(self.vision.project(maps), text)
             loss = self._loss(prediction.logits, example)
             for evidence in prediction.evidence:
                 loss = loss + training.evidence_weight * self._loss(evidence, example)
@@ -298,8 +313,12 @@ def _kind(name: str) -> str | None:
 
 
 def cosine_share(place: float, warmup: float) -> float:
-    """The share of the peak rate at a place of the schedule from 0 to 1: up in a line, down in half
-    a cosine."""
+    """The share of the peak rate: up in a line, down in half a cosine.
+
+    Args:
+        place: In the schedule, from 0 to 1.
+        warmup: Where the peak is.
+    """
     if place < warmup:
         return (place + 1e-3) / (warmup + 1e-3)
     return 0.5 * (1 + math.cos(math.pi * (place - warmup) / (1 - warmup)))

@@ -3,22 +3,28 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from escnet.annotations.files import make_folder
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
+from escnet.evaluation.metrics import Scores
 from escnet.inference.tokens import WORDS_FILE, Tokenize, load_tokenizer, words_of
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.training.config import Recipe
+from escnet.training.config import PartsSection, Recipe
+from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
 from escnet.training.loop import Progress, Trainer
 from escnet.training.text_space import fit_map, read_clip_text_vectors
-from escnet.weights.assemble import assemble_paired, install_module
+from escnet.training.validation import validate
+from escnet.weights.assemble import assemble_paired, install_module, paired_towers
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 
 _MOST_TOKENS = 128
@@ -33,10 +39,12 @@ def train(
     resume: bool = False,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Train what the recipe says, and write the checkpoint.
+    """Train what the recipe says, and write the checkpoint and its scores.
 
     Args:
-        folder: The run's own: recipe, log, state, and the checkpoint in model/.
+        recipe: What to train, and on what.
+        folder: The run's own: recipe, log, state, the checkpoint in model/, and scores.json if the
+            recipe names pictures to validate on.
         cache: Where frozen towers' feature maps are kept; runs may share it.
         resume: Go on from the state in the folder.
         on_step: Called after every step.
@@ -45,43 +53,64 @@ def train(
         The folder of the checkpoint.
 
     Raises:
-        ConfigError: If the folder holds another run, or a setting is wrong.
+        ConfigError: If the folder holds another run, a setting is wrong, or the loss diverges.
         DatasetError: If the data are not as the recipe says.
+        OutputError: If the folder cannot be written.
         WeightsError: If a part of the network is missing or damaged.
     """
     if (folder / "state.pt").exists() and not resume:
         raise ConfigError(f"{folder} holds a run already: pass --resume, or another folder")
+    make_folder(folder)
     dataset = FolderDataset.read(recipe.data.train)
+    # What no part fills starts at random, and what of it is never trained is in no saved state.
+    torch.manual_seed(recipe.training.seed)
     network, tokenize = build_network(recipe, dataset)
-    sentences = sentence_vectors(network, tokenize, dataset.source(dataset.sources[0]).classes)
+    classes = shared_classes(dataset)
+    sentences = sentence_vectors(network, tokenize, classes)
     store = compute_features(
-        network.vision,
+        paired_towers(network)[0],
         list(dataset),
         cache / recipe.data.train.name,
         image_size=network.config.image_size,
         mirror=True,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(network, recipe, dataset, store, sentences, folder)
     if resume:
         trainer.resume()
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2))
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
     trainer.run(on_step)
     trained = trainer.averaged()
-    trained.config.trained_on = tuple(
-        name
-        for name in dataset.source(dataset.sources[0]).classes
-        if name not in recipe.data.withheld
-    )
+    trained.config.trained_on = tuple(name for name in classes if name not in recipe.data.withheld)
     model = folder / "model"
     write_checkpoint(model, trained, tokenizer_from=recipe.parts.sentence)
-    (model / WORDS_FILE).write_text("\n".join(words_of(known_names(recipe, dataset))) + "\n")
+    words = words_of(known_names(recipe, dataset))
+    (model / WORDS_FILE).write_text("\n".join(words) + "\n", encoding="utf-8")
+    if recipe.data.validate_on is not None:
+        scores = validate(
+            trained,
+            load_tokenizer(model, _MOST_TOKENS),
+            recipe.data.validate_on,
+            cache=cache / recipe.data.validate_on.name,
+            dtype=recipe.training.dtype,
+        )
+        (folder / "scores.json").write_text(json.dumps(_summary(scores), indent=2))
     return model
+
+
+def _summary(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:
+    return {
+        source: {
+            "miou_in_truth": round(score.miou_in_truth, 4),
+            "miou_in_either": round(score.miou_in_either, 4),
+            "pixel_accuracy": round(score.pixel_accuracy, 4),
+        }
+        for source, score in scores.items()
+    }
 
 
 def known_names(recipe: Recipe, dataset: FolderDataset) -> list[str]:
     """All names at hand in training, whose words glued names are split into."""
-    classes = dataset.source(dataset.sources[0]).classes
+    classes = shared_classes(dataset)
     published = read_clip_text_vectors(recipe.parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
     return [*published.names, *classes, *imagenet_names(recipe.parts.label_names)]
 
@@ -97,7 +126,11 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
     base = preset(recipe.model.preset).to_dict()
     if unknown := sorted(set(recipe.model.settings) - set(base)):
         raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")
-    config = EscNetConfig(**{**base, **recipe.model.settings})
+    settings = {
+        name: _of_same_type(name, value, base[name])
+        for name, value in recipe.model.settings.items()
+    }
+    config = EscNetConfig(**{**base, **settings})
     parts = recipe.parts
     network = assemble_paired(
         config,
@@ -107,29 +140,38 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
         sam=parts.sam if config.sam == "pretrained" else None,
     )
     tokenize = load_tokenizer(parts.sentence, _MOST_TOKENS)
-    classes = dataset.source(dataset.sources[0]).classes
+    classes = shared_classes(dataset)
     known = read_clip_text_vectors(parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
     weight, bias = fit_map(sentence_vectors(network, tokenize, known.names), known.vectors)
     labels = sentence_vectors(network, tokenize, imagenet_names(parts.label_names))
+    vision, text = paired_towers(network)
     with torch.no_grad():
-        network.text.to_joint.weight.copy_(weight)
-        network.text.to_joint.bias.copy_(bias)
-        named = F.normalize(network.text.to_joint(labels), dim=1)
-        network.vision.head.label_embedding.copy_(named)
+        text.to_joint.weight.copy_(weight)
+        text.to_joint.bias.copy_(bias)
+        named = F.normalize(text.to_joint(labels), dim=1)
+        vision.head.label_embedding.copy_(named)
     if parts.start_from is not None:
-        _take_alignment(network, parts.start_from)
+        _take_over(network, parts)
     return network, tokenize
 
 
-def _take_alignment(network: EscNet, checkpoint: Path) -> None:
-    """Copy what the alignment trains from an earlier run's checkpoint."""
-    aligned = load_checkpoint(checkpoint).state_dict()
-    taken = {
-        name: value
-        for name, value in aligned.items()
-        if name.startswith(("vision.head.", "text.to_joint.", "logit_"))
-    }
-    install_module(network, taken, str(checkpoint), partly=True)
+def _of_same_type(name: str, value: Any, default: Any) -> Any:
+    """A setting as the preset's value of it is typed; TOML has no tuples, for one."""
+    try:
+        return TypeAdapter(type(default)).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].lower()
+        raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
+
+
+def _take_over(network: EscNet, parts: PartsSection) -> None:
+    """Copy from an earlier run's checkpoint what the recipe wants of it."""
+    taken = load_checkpoint(parts.start_from).state_dict()
+    if parts.start_with == "alignment":
+        aligned = ("vision.head.", "text.to_joint.", "logit_")
+        taken = {name: value for name, value in taken.items() if name.startswith(aligned)}
+    partly = parts.start_with == "alignment"
+    install_module(network, taken, str(parts.start_from), partly=partly)
 
 
 @torch.inference_mode()
@@ -137,25 +179,31 @@ def sentence_vectors(
     network: EscNet, tokenize: Tokenize, names: list[str] | tuple[str, ...]
 ) -> Float[Tensor, "M V"]:
     """The sentence vector of every name in the network's template."""
+    _, text = paired_towers(network)
     before, after = network.config.template.split("{}")
     parts = []
     for start in range(0, len(names), 256):
         tokens = tokenize([f"{before}{name}{after}" for name in names[start : start + 256]])
-        parts.append(network.text.sentence(tokens.token, tokens.is_token))
+        parts.append(text.sentence(tokens.token, tokens.is_token))
     return torch.cat(parts).clone()
 
 
 def imagenet_names(path: Path) -> list[str]:
-    """The classifier's thousand names in label order, from texts.json of a folder of tagged pictures.
+    """The classifier's thousand names in label order.
+
+    Args:
+        path: texts.json of a folder of tagged pictures.
 
     Raises:
         DatasetError: If the file does not name a picture of each of the thousand.
     """
     try:
         texts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"label names {path} cannot be read ({error}): give texts.json") from error
-    names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
+        names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DatasetError(
+            f"label names {path} cannot be read ({error}): give texts.json of the tagged pictures"
+        ) from error
     if len(names) != 1000:
         raise DatasetError(f"{path} names {len(names)} ImageNet labels, not 1000: give texts.json")
     return names

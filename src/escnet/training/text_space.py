@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from escnet.errors import WeightsError
+
 # Chosen on 200 names left out of the fit: the nearest of the 200 CLIP vectors was the name's own
 # for 77.5 % at 1, 77.0 % at 0.1, 75.5 % at 3.
 RIDGE = 1.0
@@ -37,21 +39,45 @@ def read_clip_text_vectors(folder: Path, coco_names: list[str]) -> NamedVectors:
         folder: Holds lvis_v1_clip_a+cname.npy with lvis_v1_train_cat_info.json,
             o365_clip_a+cnamefix.npy with Objects365_names_fix.csv, and coco_clip_a+cname.npy.
         coco_names: COCO's 80 names in order.
+
+    Raises:
+        WeightsError: If a file is missing or damaged, or has not one vector for each name.
     """
-    lvis = json.loads((folder / "lvis_v1_train_cat_info.json").read_text())
-    names = [entry["name"].replace("_", " ").lower() for entry in sorted(lvis, key=_identifier)]
-    with (folder / "Objects365_names_fix.csv").open(newline="") as file:
-        names += [row[1].lower() for row in csv.reader(file)]
+    try:
+        names, vectors = _read_lists(folder)
+    except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+        raise WeightsError(
+            f"CLIP text vectors in {folder} cannot be read ({error}): copy the folder again"
+        ) from error
     names += coco_names
-    files = ("lvis_v1_clip_a+cname", "o365_clip_a+cnamefix", "coco_clip_a+cname")
-    vectors = np.concatenate([np.load(folder / f"{file}.npy") for file in files])
+    if len(names) != len(vectors):
+        raise WeightsError(
+            f"{folder} has {len(vectors)} vectors for {len(names)} names: "
+            "the dataset's class names must begin with COCO's 80"
+        )
     return NamedVectors(names, F.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1))
+
+
+def _read_lists(folder: Path) -> tuple[list[str], Float[np.ndarray, "M D"]]:
+    """The names of the first two lists, and the vectors of all three."""
+    lvis = json.loads((folder / "lvis_v1_train_cat_info.json").read_text(encoding="utf-8"))
+    names = [entry["name"].replace("_", " ").lower() for entry in sorted(lvis, key=_identifier)]
+    with (folder / "Objects365_names_fix.csv").open(encoding="utf-8", newline="") as file:
+        names += [row[1].lower() for row in csv.reader(file)]
+    files = ("lvis_v1_clip_a+cname", "o365_clip_a+cnamefix", "coco_clip_a+cname")
+    return names, np.concatenate([np.load(folder / f"{file}.npy") for file in files])
 
 
 def fit_map(
     sentence: Float[Tensor, "M V"], vector: Float[Tensor, "M D"], ridge: float = RIDGE
 ) -> tuple[Float[Tensor, "D V"], Float[Tensor, " D"]]:
-    """Weight and bias of the linear map from centred sentence vectors to centred embeddings."""
+    """Weight and bias of the linear map from centred sentence vectors to centred embeddings.
+
+    Args:
+        sentence: One sentence vector for each name.
+        vector: The CLIP embedding of each.
+        ridge: How much a large weight costs.
+    """
     centre = sentence.mean(dim=0)
     x, y = sentence - centre, vector - vector.mean(dim=0)
     inner = x.T @ x + ridge * torch.eye(x.shape[1])

@@ -75,16 +75,12 @@ def assemble_paired(
         ConfigError: If the settings name other towers.
     """
     network = EscNet(config)
-    if not isinstance(network.vision, PairedVision) or not isinstance(network.text, SentenceText):
-        raise ConfigError(
-            f"vision {config.vision!r} with text {config.text!r} is not the built-in model's "
-            "pair: choose paired and sentence"
-        )
-    install_tower(network.vision.vit, read_tensors(vit), str(vit))
-    install_module(network.vision.net, read_tensors(efficientnet), str(efficientnet))
+    vision, language = paired_towers(network)
+    install_tower(vision.vit, read_tensors(vit), str(vit))
+    install_module(vision.net, read_tensors(efficientnet), str(efficientnet))
     sentence_file = tensor_file_of(sentence)
     text = {k: v for k, v in read_tensors(sentence_file).items() if _is_used_of_bert(k)}
-    install_tower(network.text.tower, text, str(sentence_file))
+    install_tower(language.tower, text, str(sentence_file))
     origins = [
         origin_of(vit, part="ViT-S/14"),
         origin_of(efficientnet, part="EfficientNet-Lite2"),
@@ -94,6 +90,20 @@ def assemble_paired(
         origins.append(install_sam(network, read_sam_parts(sam)))
     network.config.origins = tuple(origin.to_dict() for origin in origins)
     return network.eval()
+
+
+def paired_towers(network: EscNet) -> tuple[PairedVision, SentenceText]:
+    """The two towers of a network of the built-in model's kind.
+
+    Raises:
+        ConfigError: If it has others.
+    """
+    if not isinstance(network.vision, PairedVision) or not isinstance(network.text, SentenceText):
+        raise ConfigError(
+            f"vision {network.config.vision!r} with text {network.config.text!r} is not the "
+            "built-in model's pair: choose paired and sentence"
+        )
+    return network.vision, network.text
 
 
 def install_sam(network: EscNet, parts: SamParts) -> Origin:

@@ -44,15 +44,8 @@ _UNUSABLE_CONFIG = (
     ValueError,
 )
 
-# Whichever of them a tokenizer has.
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-)
+# Whichever of them the folder has; see `escnet.inference.tokens`.
+_TOKENIZER_FILES = ("tokenizer.json", "words.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,97 @@
+"""README's and docs/mini.md's tables, made from benchmarks/results: `python benchmarks/table.py [--check]`.
+
+Between `<!-- NAME: made by ... -->` and `<!-- end of NAME -->` everything is replaced.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md")
+
+_SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
+_SAM = {"pretrained": "pretrained SAM blocks", "none": "no SAM block (correlation, fusion, decoder)"}
+
+
+def scores() -> str:
+    """mIoU of the built-in model, both rules."""
+    record = _lines("mini-dev.jsonl")[-1]
+    rows = ["| `mini`, whole view | " + " | ".join(_SOURCES.values()) + " |", "|---|---|---|---|"]
+    for rule, shown in (
+        ("miou_in_truth", "mIoU over names in the truth"),
+        ("miou_in_either", "mIoU over names in the truth or predicted"),
+        ("pixel_accuracy", "pixel accuracy"),
+    ):
+        values = [f"{100 * record['scores'][source][rule]:.1f}" for source in _SOURCES]
+        rows.append(f"| {shown} | " + " | ".join(values) + " |")
+    return "\n".join(rows)
+
+
+def ablation() -> str:
+    """What the SAM block contributes, mean and spread over seeds."""
+    records = _lines("ablation-sam.jsonl")
+    rows = [
+        f"| {records[0]['steps']} steps | " + " | ".join(_SOURCES.values()) + " |",
+        "|---|---|---|---|",
+    ]
+    for kind, shown in _SAM.items():
+        cells = []
+        for source in _SOURCES:
+            values = [
+                100 * record["scores"][source]["miou_in_truth"]
+                for record in records
+                if record["sam"] == kind
+            ]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+        rows.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    """Median times and peak memory of the standing scenarios."""
+    latest = {record["scenario"]: record for record in _lines("speed.jsonl")}
+    rows = ["| scenario, 2 processor cores | seconds | peak memory, MB |", "|---|---|---|"]
+    for name, record in latest.items():
+        seconds = record["seconds"]["median"]
+        rows.append(f"| {name} | {seconds:.2f} | {record['peak_megabytes']} |")
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"scores": scores, "ablation": ablation, "speed": speed}
+
+
+def filled(text: str) -> str:
+    """A page with every table made anew."""
+    for name, make in TABLES.items():
+        pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
+        text = re.sub(
+            pattern, lambda match, make=make: match[1] + make() + "\n" + match[2], text, flags=re.S
+        )
+    return text
+
+
+def _lines(name: str) -> list[dict]:
+    return [json.loads(line) for line in (RESULTS / name).read_text().splitlines()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail if a page would change")
+    arguments = parser.parse_args()
+    for page in PAGES:
+        before = page.read_text()
+        after = filled(before)
+        if arguments.check and after != before:
+            sys.exit(f"{page.name} is stale: run python benchmarks/table.py")
+        page.write_text(after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,365 @@
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from torch import nn
+
+from escnet.errors import ConfigError, EscnetError, ImageError, VocabularyError, WeightsError
+from escnet.inference.segmenter import Segmenter
+from escnet.inference.tokens import Tokenize, Tokens, byte_tokenizer
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.escnet import EscNet
+from escnet.vocabulary import Vocabulary
+from escnet.weights.checkpoint import weights_hash, write_checkpoint
+
+NAMES = ["cat", "dog", "a car", "grass", "sky"]
+Pixels = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Segmenter:
+    return Segmenter.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    """A slope of colours with a red bar on it, for which the random network has several names."""
+    slope = (np.indices((40, 60)).sum(axis=0) * 2).astype(np.uint8)
+    picture = np.stack([slope, 255 - slope, slope // 2], axis=2)
+    picture[10:25, 20:45] = (250, 10, 10)
+    return picture
+
+
+def variant(tokenize: Tokenize | None = None, **settings: Any) -> Segmenter:
+    """The tiny segmenter with other settings, and the same weights where those have the shape."""
+    torch.manual_seed(0)
+    network = EscNet(EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings}))
+    tokenize = tokenize or byte_tokenizer(298, 299, 77)
+    return Segmenter(network, tokenize, model="variant", weights_hash="", device="cpu")
+
+
+def test_several_names_win_somewhere(tiny: Segmenter, pixels: Pixels) -> None:
+    """Without which the tests below could not fail."""
+    assert len(np.unique(tiny.segment(pixels, NAMES).label_map)) > 2
+
+
+def test_a_file_a_pil_image_and_an_array_give_the_same(
+    tiny: Segmenter, pixels: Pixels, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.picture.png"
+    Image.fromarray(pixels).save(path)
+    from_array = tiny.segment(pixels, NAMES)
+    for picture in (path, str(path), Image.fromarray(pixels)):
+        result = tiny.segment(picture, NAMES)
+        assert (result.label_map == from_array.label_map).all()
+        assert (result.confidence == from_array.confidence).all()
+
+
+def test_a_result_is_called_like_its_file(tiny: Segmenter, pixels: Pixels, tmp_path: Path) -> None:
+    path = tmp_path / "a.picture.png"
+    Image.fromarray(pixels).save(path)
+    assert tiny.segment(path, NAMES).stem == "a.picture"
+    assert tiny.segment(str(path), NAMES).stem == "a.picture"
+    assert tiny.segment(pixels, NAMES).stem == "picture"
+
+
+def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
+    result = tiny.segment(pixels, NAMES, void_below=0.1, background=True)
+    assert result.names == (*NAMES, "background")
+    assert (result.model, result.weights_hash) == ("tiny", tiny.weights_hash)
+    assert result.settings == {
+        "template": "A photo of a {} in the scene",
+        "image_size": 32,
+        "max_classes": 0,
+        "dtype": "float32",
+        "void_below": 0.1,
+        "background": True,
+    }
+    assert result.picture is not None
+    assert (result.picture == pixels).all()
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 50), (33, 1), (32, 32), (70, 41)])
+def test_the_label_map_has_the_pictures_own_size(tiny: Segmenter, size_hw: tuple[int, int]) -> None:
+    result = tiny.segment(np.zeros((*size_hw, 3), np.uint8), NAMES)
+    assert result.label_map.shape == result.confidence.shape == size_hw
+
+
+def test_a_turned_photograph_is_labelled_as_displayed(
+    tiny: Segmenter, pixels: Pixels, tmp_path: Path
+) -> None:
+    stored = Image.fromarray(pixels).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter to the right
+    stored.save(tmp_path / "turned.png", exif=exif)
+    result = tiny.segment(tmp_path / "turned.png", NAMES)
+    assert result.label_map.shape == (40, 60)
+    assert (result.label_map == tiny.segment(pixels, NAMES).label_map).all()
+
+
+def test_a_jpeg_of_one_pixel_is_segmented(tiny: Segmenter, tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), (9, 99, 9)).save(tmp_path / "dot.jpg")
+    assert tiny.segment(tmp_path / "dot.jpg", NAMES).label_map.shape == (1, 1)
+
+
+def test_a_batch_is_the_same_as_one_by_one(tiny: Segmenter, pixels: Pixels) -> None:
+    pictures = [pixels, pixels[:20, ::-1].copy(), np.full((7, 9, 3), 200, np.uint8)]
+    for batched, picture in zip(tiny.segment_batch(pictures, NAMES), pictures, strict=True):
+        alone = tiny.segment(picture, NAMES)
+        np.testing.assert_allclose(
+            batched.confidence.astype(float), alone.confidence.astype(float), atol=1e-3
+        )
+        assert (batched.label_map == alone.label_map).mean() > 0.99
+
+
+def test_a_batch_of_no_picture_is_empty(tiny: Segmenter) -> None:
+    assert tiny.segment_batch([], NAMES) == []
+
+
+def test_reordering_the_names_reorders_the_labels(tiny: Segmenter, pixels: Pixels) -> None:
+    order = [3, 0, 4, 1, 2]
+    plain = tiny.segment(pixels, NAMES).label_map
+    found = tiny.segment(pixels, [NAMES[index] for index in order]).label_map
+    assert (np.array(order)[found] == plain).mean() > 0.99  # rounding may turn a tie
+
+
+def test_synonyms_get_their_label(tiny: Segmenter, pixels: Pixels) -> None:
+    apart = tiny.segment(pixels, ["cat", "dog", "sky"]).label_map
+    joined = tiny.segment(pixels, "pet=cat|dog, sky")
+    assert joined.names == ("pet", "sky")
+    assert (joined.label_map == np.array([0, 0, 1])[apart]).mean() > 0.99
+
+
+def test_the_memory_budget_does_not_change_the_result(tiny: Segmenter, pixels: Pixels) -> None:
+    vocabulary = Vocabulary.of([f"thing {index}" for index in range(23)])
+    embedding = tiny.text_embedding(vocabulary)
+    logits = []
+    for budget in (1, 200_000, 2**30):
+        segmenter = Segmenter(
+            tiny.network,
+            byte_tokenizer(298, 299, 77),
+            model="tiny",
+            weights_hash="",
+            device="cpu",
+            memory_budget=budget,
+        )
+        logits.append(segmenter._logits([pixels], embedding)[0][0])
+    for other in logits[1:]:
+        torch.testing.assert_close(other.sigmoid(), logits[0].sigmoid(), atol=1e-5, rtol=0)
+
+
+def test_the_background_wins_exactly_where_confidence_is_below_one_half(
+    tiny: Segmenter, pixels: Pixels
+) -> None:
+    plain = tiny.segment(pixels, NAMES)
+    result = tiny.segment(pixels, NAMES, background=True)
+    is_rest = plain.confidence < 0.5
+    assert 0 < is_rest.mean() < 1
+    is_tie = plain.confidence == 0.5  # after rounding to half precision
+    expected = np.where(is_rest, len(NAMES), plain.label_map)
+    assert ((result.label_map == expected) | is_tie).all()
+    np.testing.assert_allclose(
+        result.confidence[is_rest].astype(float), 1 - plain.confidence[is_rest], atol=1e-3
+    )
+
+
+def test_a_vocabulary_keeps_its_own_background(tiny: Segmenter, pixels: Pixels) -> None:
+    vocabulary = Vocabulary.of(NAMES, has_background=True)
+    assert tiny.segment(pixels, vocabulary).names[-1] == "background"
+
+
+def test_void_below_one_leaves_nothing(tiny: Segmenter, pixels: Pixels) -> None:
+    result = tiny.segment(pixels, NAMES, void_below=1.0)
+    assert (result.label_map == result.void_label).all()
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.01, float("nan"), 50])
+def test_a_void_below_that_is_no_confidence_is_refused(
+    tiny: Segmenter, pixels: Pixels, value: float
+) -> None:
+    with pytest.raises(ConfigError, match=r"void_below .* is not a confidence: give 0 to 1"):
+        tiny.segment(pixels, NAMES, void_below=value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "tpu"}, ConfigError, "device 'tpu' is unknown: choose from auto, cpu"),
+        ({"dtype": "int8"}, ConfigError, "dtype 'int8' is unknown: choose from float32"),
+        ({"model": "no/such/model"}, WeightsError, "no folder or file 'no/such/model'"),
+        ({"model": ""}, WeightsError, ""),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(
+    options: dict[str, str], error: type[EscnetError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        Segmenter.load(**{"model": "tiny", **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_before_the_weights_are_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'cuda' is not on this machine: use auto or cpu"):
+        Segmenter.load(tmp_path / "nothing here", device="cuda")
+
+
+def test_what_cannot_be_segmented_is_an_error_of_ours(
+    tiny: Segmenter, pixels: Pixels, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageError):
+        tiny.segment(tmp_path / "none.jpg", NAMES)
+    with pytest.raises(ImageError, match="megapixels|pixels"):
+        tiny.segment(pixels, NAMES, max_pixels=100)
+    with pytest.raises(VocabularyError):
+        tiny.segment(pixels, [])
+    with pytest.raises(VocabularyError):
+        tiny.segment(pixels, "cat, cat")
+
+
+class Counting:
+    """A tokenizer that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self._tokenize = byte_tokenizer(298, 299, 77)
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        self.asked.append(tuple(texts))
+        return self._tokenize(texts)
+
+
+def test_names_are_encoded_once_for_each_list_of_them_and_template() -> None:
+    counting = Counting()
+    segmenter = variant(counting)
+    first = segmenter.text_embedding(Vocabulary.of(["cat", "dog"]))
+    assert segmenter.text_embedding(Vocabulary.of("cat, dog")) is first
+    # Labels and the background are nothing that the text tower sees.
+    segmenter.text_embedding(Vocabulary.of("pet=cat|dog", has_background=True))
+    assert len(counting.asked) == 1
+    swapped = segmenter.text_embedding(Vocabulary.of(["dog", "cat"]))
+    assert len(counting.asked) == 2
+    torch.testing.assert_close(swapped, first[[1, 0]])
+    segmenter.network.config.template = "a {}"
+    other = segmenter.text_embedding(Vocabulary.of(["cat", "dog"]))
+    assert counting.asked[-1] == ("a cat", "a dog")
+    assert not torch.allclose(other, first)
+
+
+def test_the_cache_forgets_the_list_that_was_not_used_for_longest() -> None:
+    counting = Counting()
+    segmenter = variant(counting)
+    lists = [Vocabulary.of([f"name {index}"]) for index in range(9)]
+    for vocabulary in [*lists[:8], lists[0], lists[8]]:  # the ninth pushes out the second
+        segmenter.text_embedding(vocabulary)
+    counting.asked.clear()
+    for vocabulary in (lists[0], lists[8], lists[1]):
+        segmenter.text_embedding(vocabulary)
+    assert counting.asked == [("A photo of a name 1 in the scene",)]
+
+
+def test_many_names_are_encoded_in_parts_to_the_same_embeddings() -> None:
+    segmenter = variant()
+    names = [f"n{index:03d}" for index in range(300)]
+    whole = segmenter.text_embedding(Vocabulary.of(names))
+    assert whole.shape == (300, 16)
+    torch.testing.assert_close(whole[297:], segmenter.text_embedding(Vocabulary.of(names[297:])))
+
+
+def test_of_many_names_only_the_likely_ones_take_part_and_keep_their_labels(
+    pixels: Pixels,
+) -> None:
+    names = [f"thing {index}" for index in range(12)]
+    pruned = variant(max_classes=4)
+    found = pruned.segment(pixels, names).label_map
+    embedding = pruned.text_embedding(Vocabulary.of(names))
+    kept = pruned._logits([pixels], embedding)[0][1]
+    assert len(kept) == 4
+    assert kept != [0, 1, 2, 3]
+    alone = variant().segment(pixels, [names[index] for index in kept]).label_map
+    assert (np.array(kept)[alone] == found).mean() > 0.99
+
+
+def test_a_pruned_label_may_lose_some_of_its_synonyms(pixels: Pixels) -> None:
+    pruned = variant(max_classes=2)
+    result = pruned.segment(pixels, {"one": ["a1", "a2", "a3"], "two": ["b1", "b2", "b3"]})
+    assert set(np.unique(result.label_map)) <= {0, 1}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_gives_nearly_the_same(tiny: Segmenter, pixels: Pixels, dtype: str) -> None:
+    half = Segmenter.load("tiny", device="cpu", dtype=dtype).segment(pixels, NAMES)
+    full = tiny.segment(pixels, NAMES)
+    assert half.settings["dtype"] == dtype
+    difference = np.abs(half.confidence.astype(float) - full.confidence)
+    assert 0 < difference.max() < 0.02
+
+
+def test_the_tiny_network_is_the_same_every_time_and_leaves_chance_alone() -> None:
+    torch.manual_seed(5)
+    first = Segmenter.load("tiny").network.state_dict()
+    torch.rand(3)
+    state = torch.get_rng_state()
+    second = Segmenter.load("tiny").network.state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the tiny network, with a tokenizer that knows a few words."""
+    source = tmp_path_factory.mktemp("tokenizer")
+    words = ["[PAD]", "[UNK]", "A", "photo", "of", "a", "in", "the", "scene", "cat", "dog", "sky"]
+    index = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(index, unk_token="[UNK]"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(source / "tokenizer.json"))
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    network = EscNet(preset("tiny"))
+    write_checkpoint(folder, network, tokenizer_from=source)
+    return folder
+
+
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_a_checkpoint_of_ours_is_loaded_with_its_tokenizer(
+    checkpoint: Path, pixels: Pixels, as_type: Callable[[Path], str | Path]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        segmenter = Segmenter.load(as_type(checkpoint), device="cpu")
+    assert segmenter.weights_hash == weights_hash(checkpoint)
+    assert segmenter.model == str(checkpoint)
+    assert not segmenter.network.training
+    result = segmenter.segment(pixels, ["cat", "dog", "sky"])
+    assert result.label_map.shape == (40, 60)
+    long_name = " ".join(["cat"] * 64)
+    with pytest.raises(VocabularyError, match="tokens, but the text tower reads 40"):
+        narrow = segmenter.network.config.text_config | {"max_position_embeddings": 40}
+        _with_text_config(segmenter, narrow, checkpoint).segment(pixels, [long_name])
+
+
+def _with_text_config(segmenter: Segmenter, config: dict[str, Any], folder: Path) -> Segmenter:
+    from escnet.inference.segmenter import _tokenizer_of
+
+    network: nn.Module = segmenter.network
+    before = network.config.text_config
+    network.config.text_config = config
+    try:
+        tokenize = _tokenizer_of(segmenter.network, folder)
+    finally:
+        network.config.text_config = before
+    return Segmenter(segmenter.network, tokenize, model="", weights_hash="", device="cpu")
+
+
+def test_a_checkpoint_without_its_tokenizer_says_what_is_missing(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, EscNet(preset("tiny")))
+    with pytest.raises(WeightsError, match=r"no tokenizer\.json in"):
+        Segmenter.load(tmp_path)

@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+
+from escnet.errors import ConfigError
+from escnet.model.config import PRESETS, EscNetConfig, preset
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_survives_the_way_through_json(name: str) -> None:
+    config = preset(name)
+    again = EscNetConfig.from_dict(config.to_dict())
+    assert again.to_dict() == config.to_dict()
+    assert isinstance(again.prompts, tuple)
+    assert isinstance(again.skip_dims, tuple)
+
+
+def test_the_papers_presets_have_its_numbers() -> None:
+    for name in ("vit-b-16", "vit-l-14"):
+        config = preset(name)
+        assert (config.num_blocks, config.regions_per_class) == (4, 5)
+        assert config.grid_size == 24
+        assert config.prompts == ("point", "mask")
+        assert config.sam == "pretrained"
+
+
+def test_a_preset_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'huge': choose one of mini, tiny, vit-b-16"):
+        preset("huge")
+
+
+def test_a_call_for_a_preset_is_a_configuration_of_its_own() -> None:
+    first = preset("tiny")
+    first.num_blocks = 9
+    first.vision_config["hidden_size"] = 1
+    assert preset("tiny").num_blocks == 2
+    assert preset("tiny").vision_config["hidden_size"] == 32
+
+
+def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
+    both = EscNetConfig(sam_layers="both")
+    alternate = EscNetConfig(sam_layers="alternate")
+    assert [both.sam_layers_of(index) for index in range(3)] == [(0, 1)] * 3
+    assert [alternate.sam_layers_of(index) for index in range(3)] == [(0,), (1,), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"vision": "resnet"}, "vision 'resnet' is unknown: choose from clip, siglip"),
+        ({"text": "gpt"}, "text 'gpt' is unknown"),
+        ({"sam": "huge"}, "sam 'huge' is unknown: choose from pretrained, random, none"),
+        ({"sam_layers": "three"}, "sam_layers 'three' is unknown"),
+        ({"appearance": "loop"}, "appearance 'loop' is unknown"),
+        ({"state": "vector"}, "state 'vector' is unknown"),
+        ({"prompts": ()}, "prompts [] are not some of point, box, mask"),
+        ({"image_size": 100}, "image_size 100 is not a multiple of patch_size 16: try 96"),
+        ({"image_size": 10}, "image_size 10 is not a multiple of patch_size 16: try 16"),
+        ({"hidden_dim": 30}, "hidden_dim 30 is not a multiple of 4"),
+        ({"sam_dim": 40}, "sam_dim 40 is not a multiple of 16"),
+        ({"num_blocks": 0}, "num_blocks 0 is not positive"),
+        ({"regions_per_class": -1}, "regions_per_class -1 is not positive"),
+        ({"kmeans_steps": 0}, "kmeans_steps 0 is not positive"),
+        ({"window": 0}, "window 0 is not positive"),
+        ({"sharpness": 0.0}, "sharpness 0.0 is not positive"),
+        ({"threshold": 0.0}, "threshold 0.0 is outside (0, 1]"),
+        ({"threshold": 1.5}, "threshold 1.5 is outside (0, 1]"),
+        ({"template": "a photo"}, "template 'a photo' has 0 places for the name"),
+        ({"template": "{} {}"}, "template '{} {}' has 2 places for the name"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        EscNetConfig(**settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_largest_threshold_keeps_the_best_patch_alone() -> None:
+    assert EscNetConfig(threshold=1.0).threshold == 1.0

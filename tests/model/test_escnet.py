@@ -1,0 +1,425 @@
+"""The whole network: what must stay equal whatever the settings."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.correlation import correlation_map
+from escnet.model.escnet import EscNet, Prediction
+from escnet.model.vision import Patches
+
+MakeNetwork = Callable[..., EscNet]
+MakePatches = Callable[..., Patches]
+
+# Every choice that changes what is computed, one at a time and in the mixtures that could clash.
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"prompts": ["point"]},
+    {"prompts": ["box"]},
+    {"prompts": ["mask"]},
+    {"prompts": ["point", "box"]},
+    {"prompts": ["box", "mask"]},
+    {"prompts": ["point", "box", "mask"], "empty_region": "repeat"},
+    {"sam": "none"},
+    {"sam_layers": "alternate"},
+    {"language_attention": "classes"},
+    {"merge": "evidence"},
+    {"text_token": True},
+    {"mask_prompt": "union", "mask_scale": 8.0},
+    {"mask_prompt": "separate"},
+    {"softmax": "class"},
+    {"state": "scalar"},
+    {"appearance": "restart"},
+    {"correlation_residual": True},
+    {"window": 3},
+    {"num_blocks": 3, "language_attention": "classes", "state": "scalar", "merge": "evidence"},
+]
+TABLE_2 = [{"sam": "none"}, {"sam": "random"}, {"sam": "pretrained"}]
+TABLE_3 = [
+    {"prompts": prompts}
+    for prompts in (
+        ["point"],
+        ["box"],
+        ["point", "box"],
+        ["point", "mask"],
+        ["box", "mask"],
+        ["point", "box", "mask"],
+    )
+]
+
+
+def name_of(settings: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in settings.items()) or "default"
+
+
+all_settings = pytest.mark.parametrize("settings", SETTINGS, ids=name_of)
+
+
+def assert_same(found: Prediction, expected: Prediction, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(found.logits, expected.logits, atol=tolerance, rtol=tolerance)
+    ours, theirs = found.evidence + found.appearance, expected.evidence + expected.appearance
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
+
+
+def some(patches: Patches, pictures: slice) -> Patches:
+    return Patches(
+        patches.joint[pictures], (patches.skips[0][pictures], patches.skips[1][pictures])
+    )
+
+
+@torch.no_grad()
+@all_settings
+def test_chunks_of_names_change_nothing(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+) -> None:
+    network, patches = tiny_network(**settings), make_patches(h=4, w=5)
+    whole = network.segment(patches, text_embedding)
+    for class_chunk in (1, 3, 6, 7, 50):
+        assert_same(network.segment(patches, text_embedding, class_chunk), whole)
+
+
+@torch.no_grad()
+@all_settings
+def test_reordering_the_names_reorders_the_maps(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+) -> None:
+    network, patches = tiny_network(**settings), make_patches(h=5, w=3)
+    order = [4, 2, 6, 0, 1, 5, 3]
+    whole = network.segment(patches, text_embedding)
+    found = network.segment(patches, text_embedding[order])
+    torch.testing.assert_close(found.logits, whole.logits[:, order], atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(found.evidence, whole.evidence, strict=True):
+        torch.testing.assert_close(ours, theirs[:, order], atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(found.appearance, whole.appearance, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@all_settings
+def test_a_batch_equals_its_single_pictures(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+) -> None:
+    network, patches = tiny_network(**settings), make_patches(num_pictures=3, h=4, w=4)
+    together = network.segment(patches, text_embedding)
+    for index in range(3):
+        own = slice(index, index + 1)
+        alone = network.segment(some(patches, own), text_embedding)
+        assert_same(alone, Prediction(together.logits[own], *_cut(together, own)))
+
+
+def _cut(prediction: Prediction, pictures: slice) -> tuple[list[Tensor], list[Tensor]]:
+    return [x[pictures] for x in prediction.evidence], [x[pictures] for x in prediction.appearance]
+
+
+@torch.no_grad()
+@all_settings
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (2, 7)])
+def test_a_single_name_on_any_grid_gives_finite_logits(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+    h: int,
+    w: int,
+) -> None:
+    logits = tiny_network(**settings).segment(make_patches(h=h, w=w), text_embedding[:1]).logits
+    assert logits.shape == (2, 1, 4 * h, 4 * w)
+    assert logits.isfinite().all()
+
+
+@torch.no_grad()
+def test_two_thousand_names_are_two_thousand_maps(
+    tiny_network: MakeNetwork, make_patches: MakePatches
+) -> None:
+    network, patches = tiny_network(), make_patches(num_pictures=1)
+    text = torch.randn(2000, 16, generator=torch.Generator().manual_seed(5))
+    found = network.segment(patches, text, class_chunk=300)
+    assert found.logits.shape == (1, 2000, 16, 16)
+    assert found.logits.isfinite().all()
+    assert_same(found, network.segment(patches, text, class_chunk=77), tolerance=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [s for s in SETTINGS if s.get("sam") != "none"], ids=name_of)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near_single(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+    dtype: torch.dtype,
+) -> None:
+    # One block: a later one reads its prompts off rounded maps, where points may move.
+    network, patches = tiny_network(**{**settings, "num_blocks": 1}), make_patches()
+    expected = network.segment(patches, text_embedding).logits
+    with torch.autocast("cpu", dtype):
+        found = network.segment(patches, text_embedding, class_chunk=3).logits.float()
+    largest = 0.1 if dtype is torch.bfloat16 else 0.02
+    assert (found - expected).abs().max() < largest * expected.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_whole_network_runs_in_half_precision(
+    tiny_network: MakeNetwork, text_embedding: Tensor, dtype: torch.dtype
+) -> None:
+    network = tiny_network()
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    with torch.autocast("cpu", dtype):
+        logits = network(image, text_embedding)
+    assert logits.shape == (1, 7, 16, 16)
+    assert logits.isfinite().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 40), (64, 24)])
+def test_forward_is_the_tower_and_then_the_rest_on_any_grid(
+    tiny_network: MakeNetwork, text_embedding: Tensor, height: int, width: int
+) -> None:
+    network = tiny_network()
+    image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(4))
+    logits = network(image, text_embedding)
+    assert logits.shape == (2, 7, height // 2, width // 2)
+    expected = network.segment(network.vision(image), text_embedding).logits
+    torch.testing.assert_close(logits, expected)
+
+
+@torch.no_grad()
+def test_the_network_is_figure_2_written_out(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network(), make_patches()
+    correlation = network.logit_scale * correlation_map(patches.joint, text_embedding)
+    correlation = correlation + network.logit_shift
+    state = network.embed(correlation.flatten(0, 1)[:, None]).permute(0, 2, 3, 1)
+    state = state.unflatten(0, (2, 7))
+    appearance = network.sam_norm(network.to_sam_width(patches.joint)).permute(0, 2, 3, 1)
+    evidence, seen = [correlation], []
+    for block, read_out in zip(network.blocks, network.read_out, strict=True):
+        state, appearance = block(
+            state, appearance, evidence[-1], text_embedding, network.prompt_encoder
+        )
+        evidence.append(correlation + read_out(state)[..., 0])
+        seen.append(appearance)
+    logits = network.decoder(state, patches.skips)
+    assert_same(network.segment(patches, text_embedding), Prediction(logits, evidence, seen))
+
+
+@torch.no_grad()
+def test_chain_or_restart_differ_from_the_second_block_on(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    patches = make_patches()
+    chain = tiny_network(appearance="chain").segment(patches, text_embedding)
+    restart = tiny_network(appearance="restart").segment(patches, text_embedding)
+    torch.testing.assert_close(chain.appearance[0], restart.appearance[0])
+    assert not torch.allclose(chain.appearance[1], restart.appearance[1])
+
+
+@torch.no_grad()
+def test_with_restart_every_block_refines_the_image_embedding(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network(appearance="restart", sam="none"), make_patches()
+    first = network.sam_norm(network.to_sam_width(patches.joint)).permute(0, 2, 3, 1)
+    for appearance in network.segment(patches, text_embedding).appearance:
+        torch.testing.assert_close(appearance, first)
+
+
+@torch.no_grad()
+def test_a_scalar_state_carries_only_a_map_to_the_next_block(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network(state="scalar"), make_patches()
+    network.read_out[0].get_parameter("weight").zero_()
+    network.read_out[0].get_parameter("bias").zero_()
+    network.blocks[0].get_submodule("sam").get_parameter("take.weight").zero_()
+    network.blocks[0].get_submodule("sam").get_parameter("keep.weight").copy_(torch.eye(32))
+    before = network.segment(patches, text_embedding).logits
+    for parameter in network.blocks[0].get_submodule("fusion").parameters():
+        parameter.add_(1.0)  # it can only speak through the map, which does not listen
+    torch.testing.assert_close(network.segment(patches, text_embedding).logits, before)
+
+
+@torch.no_grad()
+def test_the_residual_adds_the_upsampled_correlation(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    patches = make_patches()
+    residual = tiny_network(correlation_residual=True)
+    plain = tiny_network()
+    plain.load_state_dict(residual.state_dict())
+    correlation = plain.correlate(patches, text_embedding)
+    added = F.interpolate(correlation, size=(16, 16), mode="bilinear", align_corners=False)
+    expected = plain.segment(patches, text_embedding).logits + added
+    torch.testing.assert_close(residual.segment(patches, text_embedding).logits, expected)
+
+
+def test_a_fresh_network_reads_its_prompts_off_the_correlation(
+    make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    fresh = EscNet(preset("tiny"))
+    first, *rest = fresh.segment(make_patches(), text_embedding).evidence
+    assert len(rest) == 2
+    for evidence in rest:
+        torch.testing.assert_close(evidence, first)
+
+
+def test_with_the_residual_a_fresh_network_answers_with_the_correlation(
+    make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    config = EscNetConfig.from_dict({**preset("tiny").to_dict(), "correlation_residual": True})
+    fresh, patches = EscNet(config), make_patches()
+    correlation = fresh.correlate(patches, text_embedding)
+    expected = F.interpolate(correlation, scale_factor=4, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(fresh.segment(patches, text_embedding).logits, expected)
+
+
+def gradients(network: EscNet, patches: Patches, text: Tensor) -> dict[str, Tensor]:
+    network.zero_grad()
+    found = network.segment(patches, text)
+    loss = found.logits.square().mean() + sum(x.square().mean() for x in found.evidence)
+    loss.backward()
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"language_attention": "classes", "state": "scalar"}], ids=name_of
+)
+def test_checkpointing_gives_the_same_gradients(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+) -> None:
+    network, patches = tiny_network(**settings).train(), make_patches()
+    plain = gradients(network, patches, text_embedding)
+    network.gradient_checkpointing = True
+    saved = gradients(network, patches, text_embedding)
+    assert plain.keys() == saved.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(saved[name], gradient, msg=name)
+
+
+def test_checkpointing_runs_every_block_twice(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network().train(), make_patches()
+    calls: list[int] = []
+    for index, block in enumerate(network.blocks):
+        block.register_forward_pre_hook(lambda *_, index=index: calls.append(index))
+    network.gradient_checkpointing = True
+    gradients(network, patches, text_embedding)
+    assert sorted(calls) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("settings", [*TABLE_2, *TABLE_3], ids=name_of)
+def test_the_variants_of_tables_2_and_3_learn(
+    tiny_network: MakeNetwork, text_embedding: Tensor, settings: dict[str, Any]
+) -> None:
+    network = tiny_network(**settings).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    target = torch.rand(2, 7, 16, 16, generator=torch.Generator().manual_seed(5)).round()
+    losses = []
+    for _ in range(4):
+        loss = F.binary_cross_entropy_with_logits(network(image, text_embedding), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_every_parameter_of_the_blocks_is_trained_but_for_the_prompts_not_used(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network = tiny_network(prompts=["point", "box", "mask"]).train()
+    trained = gradients(network, make_patches(), text_embedding)
+    idle = {name for name, _ in network.named_parameters() if name not in trained}
+    # The towers took no part here. Negative points and "no mask" are prompts that never occur.
+    assert {name for name in idle if not name.startswith(("vision.", "text."))} == {
+        "prompt_encoder.point_embeddings.0.weight",
+        "prompt_encoder.no_mask_embed.weight",
+    }
+
+
+TOWERS: list[dict[str, Any]] = [
+    {},
+    {"vision": "siglip", "text": "siglip"},
+    {
+        "vision": "dinov2",
+        "vision_options": {"layers": [1, 3], "taps": [0, 1]},
+        "text": "sentence",
+    },
+    {
+        "vision": "paired",
+        "vision_options": {"layers": [2, 3], "head_dim": 8},
+        "text": "sentence",
+        "patch_size": 16,
+        "image_size": 64,
+    },
+]
+
+
+def with_own_width(settings: dict[str, Any]) -> dict[str, Any]:
+    """SigLIP's towers have no projection: their own width is the joint space."""
+    return {**settings, "joint_dim": 32} if settings.get("vision") == "siglip" else settings
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", TOWERS, ids=name_of)
+def test_a_saved_network_is_the_same_when_loaded(
+    tiny_network: MakeNetwork, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    network = tiny_network(**with_own_width(settings))
+    network.save_pretrained(tmp_path)
+    again = EscNet.from_pretrained(tmp_path).eval()
+    assert again.config.to_dict().keys() == network.config.to_dict().keys()
+    size = network.config.image_size
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(4))
+    token = torch.tensor([[298, 5, 7, 299], [298, 9, 4, 299]])
+    for model in (network, again):
+        assert not model.training
+    text = network.encode_text(token, torch.ones_like(token))
+    assert text.shape == (2, network.config.joint_dim)
+    torch.testing.assert_close(again.encode_text(token, torch.ones_like(token)), text)
+    torch.testing.assert_close(again(image, text), network(image, text))
+
+
+class SegmentOnly(torch.nn.Module):
+    """The part that is exported: everything after the towers."""
+
+    def __init__(self, network: EscNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, joint: Tensor, coarse: Tensor, fine: Tensor, text: Tensor) -> Tensor:
+        return self.network.segment(Patches(joint, (coarse, fine)), text).logits
+
+
+def inputs_of(patches: Patches, text: Tensor) -> tuple[Tensor, ...]:
+    return patches.joint, *patches.skips, text
+
+
+FREE_AXES: Sequence[dict[int, str]] = [{0: "B"}, {0: "B"}, {0: "B"}, {0: "N"}]
