@@ -1,9 +1,11 @@
 """The whole network: what must stay equal whatever the settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -258,16 +260,18 @@ def test_a_scalar_state_carries_only_a_map_to_the_next_block(
 
 
 @torch.no_grad()
-def test_the_residual_adds_the_upsampled_correlation(
+def test_the_residual_adds_the_last_blocks_map_upsampled(
     tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
 ) -> None:
     patches = make_patches()
     residual = tiny_network(correlation_residual=True)
     plain = tiny_network()
     plain.load_state_dict(residual.state_dict())
-    correlation = plain.correlate(patches, text_embedding)
-    added = F.interpolate(correlation, size=(16, 16), mode="bilinear", align_corners=False)
-    expected = plain.segment(patches, text_embedding).logits + added
+    bare = plain.segment(patches, text_embedding)
+    last = bare.evidence[-1]
+    added = F.interpolate(last, size=(16, 16), mode="bilinear", align_corners=False)
+    assert not torch.allclose(last, bare.evidence[0])
+    expected = bare.logits + added
     torch.testing.assert_close(residual.segment(patches, text_embedding).logits, expected)
 
 
@@ -407,8 +411,8 @@ def test_a_saved_network_is_the_same_when_loaded(
     torch.testing.assert_close(again(image, text), network(image, text))
 
 
-class SegmentOnly(torch.nn.Module):
-    """The part that is exported: everything after the towers."""
+class AfterTowers(torch.nn.Module):
+    """The network from what its vision tower gave, as an exporter wants it: tensors alone."""
 
     def __init__(self, network: EscNet) -> None:
         super().__init__()
@@ -418,8 +422,64 @@ class SegmentOnly(torch.nn.Module):
         return self.network.segment(Patches(joint, (coarse, fine)), text).logits
 
 
-def inputs_of(patches: Patches, text: Tensor) -> tuple[Tensor, ...]:
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Exporters trace with sizes that are symbols, which the shape checks cannot compare."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def example(num_pictures: int, num_names: int, make_patches: MakePatches) -> tuple[Tensor, ...]:
+    patches = make_patches(num_pictures=num_pictures, h=4, w=4, seed=num_names)
+    text = torch.randn(num_names, 16, generator=torch.Generator().manual_seed(num_names))
     return patches.joint, *patches.skips, text
 
 
-FREE_AXES: Sequence[dict[int, str]] = [{0: "B"}, {0: "B"}, {0: "B"}, {0: "N"}]
+def free_axes() -> tuple[dict[int, Any], ...]:
+    pictures, names = torch.export.Dim("B"), torch.export.Dim("N")
+    return {0: pictures}, {0: pictures}, {0: pictures}, {0: names}
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("settings", [{}, {"language_attention": "classes"}], ids=name_of)
+def test_an_exported_network_takes_another_number_of_pictures_and_names(
+    tiny_network: MakeNetwork, make_patches: MakePatches, settings: dict[str, Any]
+) -> None:
+    network = AfterTowers(tiny_network(num_blocks=1, **settings)).eval()
+    inputs = example(2, 3, make_patches)
+    program = torch.export.export(network, inputs, dynamic_shapes=free_axes(), strict=False)
+    for sizes in ((2, 3), (3, 11)):
+        inputs = example(*sizes, make_patches)
+        torch.testing.assert_close(
+            program.module()(*inputs), network(*inputs), atol=1e-5, rtol=1e-5
+        )
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore")
+def test_onnxruntime_computes_what_torch_computes_for_another_number_of_names(
+    tiny_network: MakeNetwork, make_patches: MakePatches, tmp_path: Path
+) -> None:
+    network = AfterTowers(tiny_network()).eval()
+    program = torch.onnx.export(
+        network,
+        example(2, 3, make_patches),
+        dynamo=True,
+        dynamic_shapes=free_axes(),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(tmp_path / "network.onnx")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "network.onnx", providers=["CPUExecutionProvider"]
+    )
+    for sizes in ((2, 3), (2, 9), (1, 150)):
+        inputs = example(*sizes, make_patches)
+        named = {slot.name: x.numpy() for slot, x in zip(session.get_inputs(), inputs, strict=True)}
+        found = torch.from_numpy(session.run(None, named)[0])
+        torch.testing.assert_close(found, network(*inputs), atol=1e-5, rtol=1e-4)

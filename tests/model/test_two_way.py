@@ -129,6 +129,7 @@ def test_the_transformer_is_its_layers_one_after_the_other(
     found = two_way(shared_patches, two_way.share(shared_patches.base, position), token)
     image, x = own_patches(shared_patches), token
     for layer in two_way.layers.values():
+        assert isinstance(layer, TwoWayLayer)
         x, image = layer(image, layer.place(position), x, token)
     torch.testing.assert_close(found, image, atol=1e-5, rtol=1e-5)
 

@@ -89,7 +89,7 @@ class EscNet(PreTrainedModel):
 
         Args:
             image: Pixels in [0, 1]; the tower's normalisation happens inside.
-            text_embedding: One embedding for each class name, of any length.
+            text_embedding: One embedding for each class name, as the text tower gives it.
             class_chunk: Class names worked on at a time, which bounds the memory and does not
                 change the result; None for all.
         """
@@ -116,7 +116,7 @@ class EscNet(PreTrainedModel):
 
         Args:
             patches: What the vision tower gave, now or earlier.
-            text_embedding: One embedding for each class name, of any length.
+            text_embedding: One embedding for each class name, as the text tower gives it.
             class_chunk: As in `forward`.
         """
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)

@@ -232,7 +232,7 @@ class TextAttention(nn.Module):
         text = F.relu(self.from_text(text_embedding))
         key = _positive(self.key(text)).unflatten(1, (self.num_heads, -1))  # (N, G, d)
         value = self.value(text).unflatten(1, (self.num_heads, -1))
-        N = len(text_embedding)
+        N = text_embedding.shape[0]  # `len` would fix the number of names in an exported network
         # In single precision even under autocast: a sum over thousands of names leaves float16.
         with torch.autocast(key.device.type, enabled=False):
             product = torch.einsum("ngd,nge->gde", key.float(), value.float()) / N
@@ -282,7 +282,7 @@ class ClassAttention(nn.Module):
         class_chunk: int | None,
     ) -> Summary:
         """Keys and values of all classes in one small matrix a head and patch."""
-        N = len(text_embedding)
+        N = text_embedding.shape[0]  # `len` would fix the number of names in an exported network
         product: Tensor | float = 0.0
         total: Tensor | float = 0.0
         for state, chunk in zip(states, class_chunks(N, class_chunk), strict=True):

@@ -82,6 +82,9 @@ class TrainingSection(_Section):
         sam_rate: Factor of the rate for SAM's transformer.
         evidence_weight: Weight of the loss on the maps that the blocks read their prompts off
             (docs/paper-notes.md, note 13).
+        binary_weight: Weight of the binary cross-entropy (`loss.py`).
+        cross_weight: Weight of the cross-entropy.
+        balance: How much the cross-entropy favours names with few pixels.
         average: Decay of the running mean of the weights that is kept in the end; 0 for none.
     """
 
@@ -100,6 +103,7 @@ class TrainingSection(_Section):
     evidence_weight: float = Field(default=0.3, ge=0)
     binary_weight: float = Field(default=1.0, ge=0)
     cross_weight: float = Field(default=1.0, ge=0)
+    balance: float = Field(default=0.0, ge=0, le=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     average: float = Field(default=0.995, ge=0, lt=1)
     dtype: Literal["float32", "bfloat16"] = "float32"

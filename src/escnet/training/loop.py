@@ -265,6 +265,7 @@ class Trainer:
             example.target,
             binary_weight=training.binary_weight,
             cross_weight=training.cross_weight,
+            balance=training.balance,
         )
 
     def _autocast(self) -> torch.autocast:

@@ -18,6 +18,7 @@ def partial_label_loss(
     *,
     binary_weight: float = 1.0,
     cross_weight: float = 1.0,
+    balance: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of every name, plus cross-entropy among the names.
 
@@ -30,6 +31,8 @@ def partial_label_loss(
         target: The index of the name, NONE_OF_THEM, or UNKNOWN.
         binary_weight: Factor of the binary cross-entropy.
         cross_weight: Factor of the cross-entropy.
+        balance: In the cross-entropy a pixel weighs its name's number of pixels in this map to the
+            power of minus this: 0 counts pixels, 1 counts names.
     """
     num_names = len(logits)
     known = target != UNKNOWN
@@ -38,7 +41,13 @@ def partial_label_loss(
     truth = F.one_hot(index, num_names).permute(2, 0, 1).to(logits.dtype) * labelled  # (n, h, w)
     binary = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(dim=0)
     cross = F.cross_entropy(logits[None], index[None], reduction="none")[0]
-    return binary_weight * _mean_where(binary, known) + cross_weight * _mean_where(cross, labelled)
+    total = binary_weight * _mean_where(binary, known)
+    if balance:
+        count = torch.bincount(index[labelled], minlength=num_names).clamp(min=1)
+        weight = count[index].to(cross.dtype) ** -balance
+        weight = weight / _mean_where(weight, labelled).clamp(min=1e-12)
+        cross = cross * weight
+    return total + cross_weight * _mean_where(cross, labelled)
 
 
 def _mean_where(value: Float[Tensor, "h w"], where: Tensor) -> Float[Tensor, ""]:

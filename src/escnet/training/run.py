@@ -200,7 +200,7 @@ def imagenet_names(path: Path) -> list[str]:
     try:
         texts = json.loads(path.read_text(encoding="utf-8"))
         names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"label names {path} cannot be read ({error}): give texts.json of the tagged pictures"
         ) from error

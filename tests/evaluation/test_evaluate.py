@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.label_map import read_label_map
+from escnet.errors import DatasetError
+from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.inference.segmenter import Segmenter
+from escnet.vocabulary import Vocabulary
+
+PETS = ["cat", "dog", "diningtable"]
+STREET = ["road", "car"]
+# 254 is none of the names, 255 was not looked at.
+LABEL_MAPS = {
+    "pets__1": [[0, 0, 1], [1, 254, 255]],
+    "pets__2": [[2, 2, 2], [254, 254, 255]],
+    "street__1": [[0, 1, 255]],
+}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> FolderDataset:
+    table = {
+        "datasets": {
+            "pets": {"classes": PETS, "has_background": True},
+            "street": {"classes": STREET},
+            "empty": {"classes": ["nothing"]},
+        }
+    }
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "classes.json").write_text(json.dumps(table))
+    for stem, rows in LABEL_MAPS.items():
+        label_map = np.array(rows, np.uint8)
+        Image.fromarray(label_map).save(tmp_path / "masks" / f"{stem}.png")
+        height, width = label_map.shape
+        Image.new("RGB", (width, height)).save(tmp_path / "images" / f"{stem}.png")
+    return FolderDataset.read(tmp_path)
+
+
+def truth(item: FolderItem, _: Vocabulary) -> np.ndarray:
+    """What a perfect segmenter says; it must say something where the truth says nothing."""
+    label_map = read_label_map(item.mask_path)
+    return np.where(label_map < 254, label_map, 0).astype(np.uint8)
+
+
+def test_a_perfect_prediction_scores_one(dataset: FolderDataset) -> None:
+    scores = evaluate(dataset, truth)
+    for score in scores.values():
+        assert (score.miou_in_truth, score.miou_in_either, score.pixel_accuracy) == (1.0, 1.0, 1.0)
+
+
+def test_sources_without_a_picture_have_no_score(dataset: FolderDataset) -> None:
+    assert evaluate(dataset, truth).keys() == {"pets", "street"}
+
+
+def test_pixels_of_no_name_and_those_nobody_labelled_count_nowhere(dataset: FolderDataset) -> None:
+    def wrong_elsewhere(item: FolderItem, names: Vocabulary) -> np.ndarray:
+        return np.where(read_label_map(item.mask_path) < 254, truth(item, names), 1)
+
+    plain, found = evaluate(dataset, truth), evaluate(dataset, wrong_elsewhere)
+    for name, score in plain.items():
+        assert score.miou_in_either == found[name].miou_in_either
+        np.testing.assert_array_equal(score.iou, found[name].iou)
+
+
+def test_the_scores_of_a_hand_counted_case(dataset: FolderDataset) -> None:
+    scores = evaluate(dataset, lambda item, _: np.zeros_like(read_label_map(item.mask_path)))
+    # Everything is a cat: 2 of 7 labelled pixels are.
+    assert scores["pets"].iou.tolist() == [2 / 7, 0, 0]
+    assert scores["pets"].pixel_accuracy == pytest.approx(2 / 7)
+    assert scores["street"].iou.tolist() == [1 / 2, 0]
+
+
+def test_every_source_is_asked_with_its_own_names_as_they_are_written(
+    dataset: FolderDataset,
+) -> None:
+    asked = {}
+
+    def remember(item: FolderItem, names: Vocabulary) -> np.ndarray:
+        asked[item.stem] = list(names.queries)
+        return truth(item, names)
+
+    evaluate(dataset, remember)
+    assert asked == {"pets__1": PETS, "pets__2": PETS, "street__1": STREET}
+
+
+def test_finished_pictures_are_counted(dataset: FolderDataset) -> None:
+    counts: list[int] = []
+    evaluate(dataset, truth, counts.append)
+    assert counts == [1, 2, 3]
+
+
+def test_a_label_map_of_another_size_is_named_with_both_sizes(dataset: FolderDataset) -> None:
+    with pytest.raises(DatasetError, match=r"pets__1\.png is 3 x 2, but its picture is 4 x 5"):
+        evaluate(dataset, lambda _, __: np.zeros((5, 4), np.uint8))
+
+
+def test_a_label_that_is_no_class_is_refused(dataset: FolderDataset) -> None:
+    Image.fromarray(np.full((2, 3), 77, np.uint8)).save(dataset.root / "masks" / "pets__1.png")
+    with pytest.raises(DatasetError, match="label 77"):
+        evaluate(dataset, lambda item, _: np.zeros_like(read_label_map(item.mask_path)))
+
+
+def test_an_ignore_index_of_16_bits_is_understood(dataset: FolderDataset) -> None:
+    path = dataset.root / "classes.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ignore_index": 65535}))
+    wide = np.array([[0, 0, 1], [1, 254, 65535]], np.uint16)
+    Image.fromarray(wide).save(dataset.root / "masks" / "pets__1.png")
+    Image.fromarray(np.array([[2, 2, 2], [254] * 3], np.uint8)).save(
+        dataset.root / "masks" / "pets__2.png"
+    )
+    Image.fromarray(np.array([[0, 1, 0]], np.uint8)).save(dataset.root / "masks" / "street__1.png")
+    assert evaluate(FolderDataset.read(dataset.root), truth)["pets"].pixel_accuracy == 1.0
+
+
+def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderDataset) -> None:
+    segmenter = Segmenter.load("tiny", device="cpu")
+    item = next(iter(dataset))
+    found = predict_with(segmenter)(item, Vocabulary.of(PETS))
+    assert (found == segmenter.segment(item.image_path, PETS).label_map).all()
+    assert evaluate(dataset, predict_with(segmenter)).keys() == {"pets", "street"}

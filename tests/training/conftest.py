@@ -1,0 +1,163 @@
+"""A training run in small: random parts of the right form, drawn pictures, a recipe for them."""
+
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
+
+from escnet.model.efficientnet_lite import NUM_LABELS, EfficientNetLite
+from escnet.training.config import Recipe
+from escnet.weights.sam import sam_shapes
+
+MakeRecipe = Callable[..., Recipe]
+
+CLASSES = ["sky", "cat", "dog", "diningtable", "tram", "chair"]
+ANNOTATED = {"voc": [0, 1, 2, 3], "street": [0, 4]}  # nobody annotates the chair
+JOINT_DIM = 12
+
+VIT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+BERT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 4 + 2 * len(string.ascii_lowercase + string.digits),
+}
+NETWORK = {
+    "vision_config": VIT,
+    "vision_options": {"layers": [1, 2], "head_dim": 8},
+    "text_config": BERT,
+    "image_size": 64,
+    "joint_dim": JOINT_DIM,
+    "num_blocks": 1,
+    "regions_per_class": 2,
+    "kmeans_steps": 2,
+    "hidden_dim": 8,
+    "num_heads": 2,
+    "window": 2,
+    "embed_kernel": 3,
+    "skip_dims": [4, 4],
+    "decoder_dims": [8, 4],
+}
+RANDOM_SAM = {"sam": "random", "sam_dim": 32, "sam_mlp_dim": 32}
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six drawn pictures of two sources: a coloured thing on a ground, a strip unlabelled."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    table = {
+        "classes": CLASSES,
+        "sources": {
+            "voc": {"annotated": ANNOTATED["voc"], "has_background": True},
+            "street": {"annotated": ANNOTATED["street"], "has_background": False},
+        },
+    }
+    (root / "classes.json").write_text(json.dumps(table))
+    for index, thing in enumerate([1, 2, 3, 1, 4, 4]):
+        source = "street" if thing == 4 else "voc"
+        label_map = np.full((24, 32), 254 if source == "voc" else 0, np.uint8)
+        label_map[12:] = 0
+        label_map[4:16, 6 + index : 20 + index] = thing
+        label_map[:, 30:] = 255
+        pixels = np.stack([label_map * 40, 255 - label_map * 30, label_map // 2], axis=2)
+        Image.fromarray(pixels.astype(np.uint8)).save(root / "images" / f"{source}__{index}.png")
+        Image.fromarray(label_map).save(root / "masks" / f"{source}__{index}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights and made-up vectors in the published files' forms."""
+    root = tmp_path_factory.mktemp("parts")
+    torch.manual_seed(0)
+    Dinov2Model(Dinov2Config(**VIT)).save_pretrained(root / "vit")
+    torch.save(EfficientNetLite().state_dict(), root / "efficientnet.pth")
+    save_file({name: 0.1 * torch.randn(size) for name, size in sam_shapes().items()}, root / "sam")
+    BertModel(BertConfig(**BERT), add_pooling_layer=False).save_pretrained(root / "sentence")
+    _write_tokenizer(root / "sentence" / "tokenizer.json")
+    _write_vectors(root / "vectors")
+    texts = {f"in1k__n{index:04d}": [f"label {index}", "x"] for index in range(NUM_LABELS)}
+    (root / "texts.json").write_text(json.dumps({"other__1": ["y"], **texts}))
+    return root
+
+
+def _write_tokenizer(path: Path) -> None:
+    """A token for each letter, so that every name can be read."""
+    letters = string.ascii_lowercase + string.digits
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{one}" for one in letters)]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(path))
+
+
+def _write_vectors(folder: Path) -> None:
+    folder.mkdir()
+    lvis = [{"id": 2, "name": "tv_set"}, {"id": 1, "name": "Apple"}]
+    (folder / "lvis_v1_train_cat_info.json").write_text(json.dumps(lvis))
+    (folder / "Objects365_names_fix.csv").write_text("1,Dining,x\n2,Table,y\n3,Wild Bird,z\n")
+    generator = np.random.default_rng(0)
+    for file, count in (
+        ("lvis_v1_clip_a+cname", 2),
+        ("o365_clip_a+cnamefix", 3),
+        ("coco_clip_a+cname", len(CLASSES)),
+    ):
+        np.save(folder / f"{file}.npy", generator.normal(size=(count, JOINT_DIM)))
+
+
+@pytest.fixture(scope="session")
+def make_recipe(data_folder: Path, parts_folder: Path) -> MakeRecipe:
+    """A recipe for the tiny run, with some settings of the sections training, data and model."""
+
+    def make(
+        *, data: dict[str, Any] | None = None, model: dict[str, Any] | None = None, **training: Any
+    ) -> Recipe:
+        return Recipe.model_validate(
+            {
+                "model": {"settings": NETWORK | (RANDOM_SAM if model is None else model)},
+                "parts": {
+                    "vit": parts_folder / "vit" / "model.safetensors",
+                    "efficientnet": parts_folder / "efficientnet.pth",
+                    "sentence": parts_folder / "sentence",
+                    "sam": parts_folder / "sam",
+                    "clip_text": parts_folder / "vectors",
+                    "label_names": parts_folder / "texts.json",
+                },
+                "data": {"train": data_folder, **(data or {})},
+                "training": {
+                    "alignment_steps": 4,
+                    "steps": 4,
+                    "batch_size": 1,
+                    "alignment_batch_size": 2,
+                    "names_per_picture": 3,
+                    "save_every": 3,
+                    **training,
+                },
+            }
+        )
+
+    return make

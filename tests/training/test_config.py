@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from escnet.errors import ConfigError
+from escnet.training.config import read_recipe
+
+RECIPE = """
+[model]
+preset = "mini"
+[parts]
+vit = "v"
+efficientnet = "e"
+sentence = "s"
+sam = "m"
+clip_text = "c"
+label_names = "t"
+[data]
+train = "d"
+[training]
+steps = 7
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_what_the_file_leaves_out_has_its_default(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.training.steps == 7
+    assert recipe.training.batch_size == 4
+    assert recipe.parts.vit == Path("v")
+    assert recipe.data.validate_on is None
+
+
+def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
+    recipe = read_recipe(
+        path,
+        [
+            "training.steps=9",
+            "training.dtype=bfloat16",
+            "data.withheld=['cat', 'dog']",
+            "model.settings.num_blocks=3",
+            "data.train=some/folder=2",
+            "data.source_weights={voc=2}",
+        ],
+    )
+    assert recipe.training.steps == 9
+    assert recipe.training.dtype == "bfloat16"
+    assert recipe.data.withheld == ("cat", "dog")
+    assert recipe.model.settings == {"num_blocks": 3}
+    assert recipe.data.train == Path("some/folder=2")
+    assert recipe.data.source_weights == {"voc": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "training.step=1",
+            r"no setting training\.step: choose from alignment_batch_size, .*steps",
+        ),
+        ("trainin.steps=1", r"no setting trainin: choose from data, model, parts, training"),
+        ("training.steps=many", r"training\.steps is 'many': input should be a valid integer"),
+        ("training.steps=-1", r"training\.steps is -1: .*greater than or equal to 0"),
+        ("training.steps=", r"training\.steps is ''"),
+        ("training.learning_rate=0", r"training\.learning_rate is 0: .*greater than 0"),
+        ("training.learning_rate=inf", r"training\.learning_rate is inf: .*finite"),
+        ("training.average=1.0", r"training\.average is 1\.0: .*less than 1"),
+        ("training.names_per_picture=1", r"training\.names_per_picture is 1"),
+        ("training.dtype=float16", r"training\.dtype is 'float16': .*'float32' or 'bfloat16'"),
+        ("data.source_weights={voc=-1}", r"data\.source_weights\.voc is -1"),
+        ("parts.vit=3", r"parts\.vit is 3"),
+        ("steps=1", r"override 'steps=1' is not section\.key=value"),
+        ("training.steps", r"override 'training\.steps' is not section\.key=value"),
+        ("model.preset.x=1", r"override 'model\.preset\.x=1': preset is a value and has no keys"),
+        ("model=1", r"override 'model=1' is not"),
+    ],
+)
+def test_an_error_names_the_key(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        read_recipe(path, [override])
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named(path: Path) -> None:
+    path.write_text(RECIPE.replace('vit = "v"\n', ""))
+    with pytest.raises(ConfigError, match=r"recipe\.toml: parts\.vit is missing: give it"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("content", [b"[model", b"\xff\xfe", b"model = 3", b""])
+def test_a_file_that_is_no_recipe_is_one_line(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"recipe .*recipe\.toml") as error:
+        read_recipe(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_the_recipes_of_the_project_are_valid() -> None:
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    assert recipes
+    for recipe in recipes:
+        assert read_recipe(recipe).training.steps > 0

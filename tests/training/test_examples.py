@@ -1,0 +1,159 @@
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from escnet.data.folder import FolderDataset
+from escnet.data.label_map import read_label_map
+from escnet.errors import ConfigError, DatasetError
+from escnet.training.examples import Example, ExampleSource
+from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
+
+SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
+ANNOTATED = {"voc": {SKY, CAT, DOG, TABLE}, "street": {SKY, TRAM}}
+
+
+def draw(
+    folder: Path,
+    count: int = 60,
+    *,
+    most_names: int | None = 2,
+    weights: dict[str, float] | None = None,
+    withheld: tuple[str, ...] = (),
+) -> list[Example]:
+    source = ExampleSource(
+        FolderDataset.read(folder), side=24, source_weights=weights or {}, withheld=withheld
+    )
+    random = np.random.default_rng(0)
+    return [source.draw(random, most_names) for _ in range(count)]
+
+
+def truth_of(example: Example) -> np.ndarray:
+    """The picture's own label map, shrunk in width as the side of 24 asks for."""
+    label_map = Image.fromarray(read_label_map(example.item.mask_path))
+    shrunk = np.asarray(label_map.resize((24, 24), Image.Resampling.NEAREST))
+    return shrunk[:, ::-1] if example.is_mirrored else shrunk
+
+
+def test_the_names_are_those_shown_and_others_of_the_source_as_many_as_asked_for(
+    data_folder: Path,
+) -> None:
+    for example in draw(data_folder, most_names=3):
+        annotated = ANNOTATED[example.item.source]
+        names = example.names.tolist()
+        shown = set(np.unique(truth_of(example)).tolist()) & annotated
+        assert shown <= set(names) <= annotated
+        assert len(names) == len(set(names)) == min(3, len(annotated))
+
+
+def test_a_negative_is_any_other_name_of_the_source(data_folder: Path) -> None:
+    seen = Counter(
+        name
+        for example in draw(data_folder, 200, most_names=3)
+        for name in example.names.tolist()
+        if example.item.source == "voc"
+    )
+    assert set(seen) == ANNOTATED["voc"]
+
+
+def test_where_more_is_shown_than_asked_for_some_of_it_is_named(data_folder: Path) -> None:
+    examples = draw(data_folder, most_names=1)
+    assert all(len(example.names) == 1 for example in examples)
+    example = next(e for e in examples if e.item.source == "voc" and e.names[0] == SKY)
+    assert (example.target == NONE_OF_THEM).any()  # the thing, and what the source calls no class
+
+
+def test_all_names_of_the_source_are_taken_where_no_number_is_given(data_folder: Path) -> None:
+    for example in draw(data_folder, most_names=None):
+        assert set(example.names.tolist()) == ANNOTATED[example.item.source]
+
+
+def test_the_target_says_of_every_pixel_what_the_label_map_says(data_folder: Path) -> None:
+    for example in draw(data_folder):
+        names = example.names.tolist()
+        expected = [
+            [names.index(label) if label in names else UNKNOWN if label == 255 else NONE_OF_THEM
+             for label in row]
+            for row in truth_of(example).tolist()
+        ]  # fmt: skip
+        assert example.target.tolist() == expected
+
+
+def test_every_other_picture_is_mirrored(data_folder: Path) -> None:
+    assert 20 < sum(example.is_mirrored for example in draw(data_folder)) < 40
+
+
+def test_a_withheld_name_is_never_named_and_its_pixels_are_unknown(data_folder: Path) -> None:
+    examples = draw(data_folder, withheld=("cat",), most_names=None)
+    with_cat = [example for example in examples if (truth_of(example) == CAT).any()]
+    assert with_cat
+    for example in examples:
+        assert CAT not in example.names
+    for example in with_cat:
+        is_cat = torch.from_numpy((truth_of(example) == CAT).copy())
+        assert (example.target[is_cat] == UNKNOWN).all()
+        assert (example.target[~is_cat] != UNKNOWN).any()
+
+
+def test_a_name_that_the_source_does_not_annotate_gets_no_gradient(data_folder: Path) -> None:
+    for example in draw(data_folder, 20, most_names=None):
+        logits = torch.zeros(6, 24, 24, requires_grad=True)
+        partial_label_loss(logits[torch.from_numpy(example.names)], example.target).backward()
+        assert logits.grad is not None
+        has_gradient = {name for name in range(6) if logits.grad[name].any()}
+        assert has_gradient == ANNOTATED[example.item.source]
+
+
+def test_a_source_of_weight_nought_is_never_drawn_and_a_heavy_one_often(data_folder: Path) -> None:
+    assert {e.item.source for e in draw(data_folder, weights={"street": 0.0})} == {"voc"}
+    # Four pictures of weight 1 against two of weight 18: nine in ten.
+    drawn = Counter(e.item.source for e in draw(data_folder, 300, weights={"street": 18.0}))
+    assert 250 < drawn["street"] < 290
+
+
+def test_equal_seeds_draw_equal_examples(data_folder: Path) -> None:
+    for one, other in zip(draw(data_folder, 20), draw(data_folder, 20), strict=True):
+        assert one.item == other.item
+        assert one.names.tolist() == other.names.tolist()
+        assert torch.equal(one.target, other.target)
+
+
+@pytest.mark.parametrize(
+    ("weights", "withheld", "message"),
+    [
+        ({"coco": 1.0}, (), r"data\.source_weights: no source 'coco': choose from voc, street"),
+        ({}, ("cow",), r"data\.withheld: no class name 'cow'"),
+        ({"voc": 0.0, "street": 0.0}, (), r"data\.source_weights are all 0: give one"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    data_folder: Path, weights: dict[str, float], withheld: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        draw(data_folder, 1, weights=weights, withheld=withheld)
+
+
+def test_a_list_of_names_for_each_source_is_refused(data_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data_folder, tmp_path / "data"))
+    table = {"datasets": {"voc": {"classes": ["a", "b"]}, "street": {"classes": ["c"]}}}
+    (folder / "classes.json").write_text(json.dumps(table))
+    with pytest.raises(DatasetError, match="a list of class names for each source, but training"):
+        draw(folder)
+
+
+def test_labels_beyond_8_bits_are_refused(data_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data_folder, tmp_path / "data"))
+    table = json.loads((folder / "classes.json").read_text())
+    (folder / "classes.json").write_text(json.dumps({**table, "ignore_index": 65535}))
+    with pytest.raises(DatasetError, match="uses label 65535, but training reads"):
+        draw(folder)
+    (folder / "classes.json").write_text(json.dumps(table))
+    wide = np.full((24, 32), 300, np.uint16)
+    Image.fromarray(wide).save(folder / "masks" / "voc__0.png")
+    with pytest.raises(DatasetError, match=r"voc__0\.png has 16 bits"):
+        draw(folder)

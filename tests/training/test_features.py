@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from escnet.data.folder import FolderDataset, FolderItem
+from escnet.errors import ImageError
+from escnet.model.vision import PairedMaps, PairedVision
+from escnet.training.features import compute_features, whole_view
+
+
+@pytest.fixture(scope="module")
+def vision() -> PairedVision:
+    torch.manual_seed(0)
+    config = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "image_size": 28, "patch_size": 14}  # fmt: skip
+    tower = PairedVision(config, layers=(1, 2), joint_dim=12, head_dim=8, patch_size=16)
+    return tower.eval()
+
+
+@pytest.fixture
+def items(data_folder: Path) -> list[FolderItem]:
+    return list(FolderDataset.read(data_folder))[:3]
+
+
+def assert_close(found: PairedMaps, expected: PairedMaps) -> None:
+    for name, one, other in zip(PairedMaps._fields, found, expected, strict=True):
+        largest = other.abs().max().item()
+        assert (one - other).abs().max() < 0.05 * largest + 1e-3, name  # both halves of precision
+
+
+def test_stored_maps_are_those_of_the_tower_and_of_its_mirrored_view(
+    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+) -> None:
+    store = compute_features(vision, items, tmp_path, image_size=64, mirror=True)
+    image = torch.stack([whole_view(items[index].image_path, 64) for index in (2, 0)])
+    stems = [items[2].stem, items[0].stem]
+    with torch.no_grad():
+        assert_close(store.maps(stems), vision.read(image))
+        assert_close(store.maps(stems, mirrored=True), vision.read(image.flip(3)))
+
+
+def test_maps_are_computed_once(
+    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+) -> None:
+    compute_features(vision, items, tmp_path, image_size=64, mirror=False)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    assert len(times) == len(PairedMaps._fields)
+    compute_features(vision, items, tmp_path, image_size=64, mirror=False)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == times
+
+
+@pytest.mark.parametrize("change", ["pictures", "size", "mirror"])
+def test_other_pictures_or_another_size_are_computed_anew(
+    vision: PairedVision, items: list[FolderItem], tmp_path: Path, change: str
+) -> None:
+    compute_features(vision, items, tmp_path, image_size=64, mirror=False)
+    store = compute_features(
+        vision,
+        items[1:] if change == "pictures" else items,
+        tmp_path,
+        image_size=32 if change == "size" else 64,
+        mirror=change == "mirror",
+    )
+    maps = store.maps([items[1].stem], mirrored=change == "mirror")
+    assert maps.vit.shape[-1] == (2 if change == "size" else 4)
+    assert len(np.load(tmp_path / "plain.vit.npy")) == (2 if change == "pictures" else 3)
+
+
+def test_maps_that_were_not_finished_are_not_believed(
+    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+) -> None:
+    compute_features(vision, items, tmp_path / "maps", image_size=64, mirror=False)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    item = FolderItem(stem="x", image_path=broken, mask_path=broken, source="voc")
+    with pytest.raises(ImageError):
+        compute_features(vision, [*items, item], tmp_path / "maps", image_size=64, mirror=False)
+    assert not (tmp_path / "maps" / "done.json").exists()
+
+
+def test_the_whole_view_squeezes_the_picture_into_a_square(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 10), (255, 0, 51)).save(tmp_path / "flat.png")
+    view = whole_view(tmp_path / "flat.png", 16)
+    assert view.shape == (3, 16, 16)
+    torch.testing.assert_close(view[:, 3, 5], torch.tensor([1.0, 0.0, 0.2]))

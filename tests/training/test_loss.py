@@ -1,0 +1,78 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
+
+LOGITS = [[[2.0, -1.0], [0.5, 3.0]], [[-1.0, 1.0], [0.0, -2.0]]]
+TARGET = [[0, 1], [NONE_OF_THEM, UNKNOWN]]
+
+
+def loss_of(logits: Tensor, target: list[list[int]], binary: float, cross: float) -> Tensor:
+    return partial_label_loss(
+        logits, torch.tensor(target), binary_weight=binary, cross_weight=cross
+    )
+
+
+def softplus(value: float) -> float:
+    return math.log1p(math.exp(value))
+
+
+def test_the_binary_loss_of_a_hand_computed_map() -> None:
+    # The unknown pixel counts nowhere; the one of no name is a negative for both.
+    expected = (
+        (softplus(-2.0) + softplus(-1.0))  # name 0 is there, name 1 is not
+        + (softplus(-1.0) + softplus(-1.0))  # the other way round
+        + (softplus(0.5) + softplus(0.0))  # neither is
+    ) / 3
+    assert loss_of(torch.tensor(LOGITS), TARGET, 1.0, 0.0).item() == pytest.approx(expected)
+
+
+def test_the_cross_loss_of_a_hand_computed_map() -> None:
+    # Only pixels of a name: the right one is ahead by 3, then by 2.
+    expected = (softplus(-3.0) + softplus(-2.0)) / 2
+    assert loss_of(torch.tensor(LOGITS), TARGET, 0.0, 1.0).item() == pytest.approx(expected)
+
+
+def test_the_two_losses_add_up_with_their_weights() -> None:
+    logits = torch.tensor(LOGITS)
+    binary, cross = (loss_of(logits, TARGET, *weights) for weights in ((1.0, 0.0), (0.0, 1.0)))
+    torch.testing.assert_close(loss_of(logits, TARGET, 2.0, 3.0), 2 * binary + 3 * cross)
+
+
+def test_an_unknown_pixel_has_no_gradient_and_the_others_have() -> None:
+    logits = torch.tensor(LOGITS, requires_grad=True)
+    loss_of(logits, TARGET, 1.0, 1.0).backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, 1, 1] == 0).all()
+    assert (logits.grad[:, 0] != 0).all()
+    assert (logits.grad[:, 1, 0] > 0).all()  # of no name: both go down
+
+
+def test_a_map_of_unknown_pixels_costs_nothing_and_changes_nothing() -> None:
+    logits = torch.tensor(LOGITS, requires_grad=True)
+    loss = loss_of(logits, [[UNKNOWN] * 2] * 2, 1.0, 1.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()
+
+
+def test_reordering_the_names_changes_nothing() -> None:
+    logits = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[0, 1, 2], [NONE_OF_THEM, UNKNOWN, 1]])
+    order = [2, 0, 1]
+    place = torch.tensor([1, 2, 0])  # where each old index went
+    moved = torch.where(target >= 0, place[target.clamp(min=0)], target)
+    torch.testing.assert_close(
+        partial_label_loss(logits[order], moved), partial_label_loss(logits, target)
+    )
+
+
+def test_a_better_map_costs_less() -> None:
+    target = [[0, 1], [1, 0]]
+    right = torch.tensor([[[4.0, -4.0], [-4.0, 4.0]], [[-4.0, 4.0], [4.0, -4.0]]])
+    assert loss_of(right, target, 1.0, 1.0) < 0.1
+    assert loss_of(-right, target, 1.0, 1.0) > 5

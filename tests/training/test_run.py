@@ -1,0 +1,286 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
+from escnet.inference.segmenter import Segmenter
+from escnet.training.config import Recipe
+from escnet.training.loop import Progress
+from escnet.training.run import build_network, imagenet_names, train
+from escnet.weights.checkpoint import load_checkpoint
+from escnet.weights.tensor_file import read_tensors
+
+MakeRecipe = Callable[..., Recipe]
+CLASSES = ("sky", "cat", "dog", "diningtable", "tram", "chair")
+
+
+class Stop(Exception):  # noqa: N818 -- what a test raises to end a run in the middle
+    """The machine was turned off."""
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Feature maps, which all runs here share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_recipe: MakeRecipe,
+    cache: Path,
+    data_folder: Path,
+) -> Path:
+    """The folder of a run from beginning to end."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    recipe = make_recipe(data={"withheld": ("dog",), "validate_on": data_folder})
+    train(recipe, folder, cache=cache)
+    return folder
+
+
+def test_a_run_logs_a_finite_loss_for_every_step_of_both_phases(run: Path) -> None:
+    log = log_of(run)
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert np.isfinite([line["loss"] for line in log]).all()
+
+
+def test_a_run_leaves_its_recipe_and_its_scores(run: Path) -> None:
+    recipe = json.loads((run / "recipe.json").read_text())
+    assert recipe["training"]["alignment_steps"] == 4
+    assert recipe["training"]["learning_rate"] == 1e-3  # a default
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores.keys() == {"voc", "street"}
+    for score in scores.values():
+        assert score.keys() == {"miou_in_truth", "miou_in_either", "pixel_accuracy"}
+        assert all(0 <= value <= 1 for value in score.values())
+
+
+def test_the_checkpoint_segments_a_picture_by_any_name(run: Path, data_folder: Path) -> None:
+    segmenter = Segmenter.load(run / "model", device="cpu")
+    picture = data_folder / "images" / "voc__0.png"
+    result = segmenter.segment(picture, ["sky", "cat", "a thing with wheels", "犬", "🐈"])
+    assert result.label_map.shape == (24, 32)
+
+
+def test_the_checkpoint_says_what_it_has_seen_and_where_its_parts_came_from(run: Path) -> None:
+    config = load_checkpoint(run / "model").config
+    assert config.trained_on == tuple(name for name in CLASSES if name != "dog")
+    assert [origin["part"] for origin in config.origins] == [
+        "ViT-S/14",
+        "EfficientNet-Lite2",
+        "sentence encoder",
+    ]
+
+
+def test_the_known_words_of_all_lists_lie_beside_the_checkpoint(run: Path) -> None:
+    words = (run / "model" / "words.txt").read_text("utf-8").split()
+    assert words == sorted(words)
+    assert {"dining", "table", "apple", "wild", "tram", "label"} <= set(words)
+
+
+def test_training_moves_what_it_should_and_nothing_else(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    torch.manual_seed(0)
+    before, _ = build_network(make_recipe(), FolderDataset.read(data_folder))
+    after = load_checkpoint(run / "model").state_dict()
+    moved = {n for n, value in before.state_dict().items() if not torch.equal(value, after[n])}
+    assert not {n for n in moved if n.startswith(("vision.vit.", "vision.net.", "text.tower."))}
+    assert not {n for n in moved if n.startswith("prompt_encoder.")}
+    for part in ("vision.head.mix.", "vision.head.norms.", "text.to_joint.", "decoder.", "blocks."):
+        assert any(name.startswith(part) for name in moved), part
+    assert {"logit_scale", "logit_shift"} <= moved
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(data={"withheld": ("dog",), "validate_on": data_folder})
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 5:  # it was last saved after step 3
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(recipe, tmp_path / "run", cache=cache, on_step=stop)
+    assert len(log_of(tmp_path / "run")) == 5
+    torch.manual_seed(99)  # chance elsewhere in the meantime
+    train(recipe, tmp_path / "run", cache=cache, resume=True)
+    assert log_of(tmp_path / "run") == log_of(run)
+    found = read_tensors(tmp_path / "run" / "model" / "model.safetensors")
+    for name, value in read_tensors(run / "model" / "model.safetensors").items():
+        assert torch.equal(found[name], value), name
+
+
+def test_a_finished_run_is_not_trained_further(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "model" / "model.safetensors").unlink()
+    recipe = make_recipe(data={"withheld": ("dog",), "validate_on": data_folder})
+    train(recipe, folder, cache=cache, resume=True)
+    assert log_of(folder) == log_of(run)
+    assert (folder / "model" / "model.safetensors").is_file()
+
+
+def test_another_seed_gives_another_run(
+    run: Path, make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(data={"withheld": ("dog",)}, seed=1, alignment_steps=1, steps=1)
+    train(recipe, tmp_path, cache=cache)
+    assert log_of(tmp_path)[0] != log_of(run)[0]
+
+
+def test_the_state_of_another_recipe_is_refused_with_what_differs(
+    run: Path, make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    with pytest.raises(
+        ConfigError,
+        match=r"another recipe \(data\.validate_on, data\.withheld, training\.steps differ\)",
+    ):
+        train(make_recipe(steps=5), folder, cache=cache, resume=True)
+    assert log_of(folder) == log_of(run)
+
+
+def test_a_folder_with_a_run_is_not_written_over(
+    run: Path, make_recipe: MakeRecipe, cache: Path
+) -> None:
+    with pytest.raises(ConfigError, match="holds a run already: pass --resume, or another folder"):
+        train(make_recipe(), run, cache=cache)
+
+
+def test_a_run_starts_from_another_runs_alignment(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    recipe = make_recipe()
+    parts = recipe.parts.model_copy(update={"start_from": run / "model"})
+    dataset = FolderDataset.read(data_folder)
+    torch.manual_seed(0)
+    plain, _ = build_network(recipe, dataset)
+    torch.manual_seed(0)
+    started, _ = build_network(recipe.model_copy(update={"parts": parts}), dataset)
+    trained = load_checkpoint(run / "model").state_dict()
+    for name, value in started.state_dict().items():
+        is_taken = name.startswith(("vision.head.", "text.to_joint.", "logit_"))
+        assert torch.equal(value, trained[name] if is_taken else plain.state_dict()[name]), name
+
+
+def test_a_run_starts_from_everything_of_another(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    recipe = make_recipe()
+    update = {"start_from": run / "model", "start_with": "everything"}
+    recipe = recipe.model_copy(update={"parts": recipe.parts.model_copy(update=update)})
+    started, _ = build_network(recipe, FolderDataset.read(data_folder))
+    for name, value in load_checkpoint(run / "model").state_dict().items():
+        assert torch.equal(started.state_dict()[name], value), name
+
+
+def test_sams_weights_and_half_precision_train_as_well(
+    make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(
+        model={"sam": "pretrained", "sam_mlp_dim": 2048},
+        alignment_steps=1,
+        steps=1,
+        dtype="bfloat16",
+        sam_rate=0.0,
+    )
+    model = load_checkpoint(train(recipe, tmp_path, cache=cache))
+    assert np.isfinite([line["loss"] for line in log_of(tmp_path)]).all()
+    assert model.config.origins[-1]["part"] == "SAM"
+    tokens = read_tensors(recipe.parts.sam)["mask_decoder.mask_tokens.weight"]
+    assert torch.equal(model.blocks[0].sam.output_tokens[1:], tokens)  # a rate of 0 keeps them
+
+
+def test_the_texts_are_mapped_to_the_published_vectors(
+    make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    network, _ = build_network(make_recipe(), FolderDataset.read(data_folder))
+    assert network.text.to_joint.weight.abs().max() > 0
+    embedding = network.vision.head.label_embedding
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(1000))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(
+    make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(learning_rate=1e30, warmup_share=0.0)
+    with pytest.raises(ConfigError, match=r"the loss is \S+ at step \d: lower training\.learning"):
+        train(recipe, tmp_path, cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_block": 1}, r"model\.settings: no setting 'num_block'"),
+        (
+            {"num_blocks": "two"},
+            r"model\.settings\.num_blocks is 'two': input should be a valid in",
+        ),
+        ({"num_blocks": 0}, "num_blocks 0 is not positive"),
+        ({"vision": "clip"}, "vision 'clip' with text 'sentence' is not the built-in model's pair"),
+    ],
+)
+def test_a_wrong_setting_of_the_network_is_named(
+    make_recipe: MakeRecipe,
+    data_folder: Path,
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    recipe = make_recipe(model={"sam": "random", **settings})
+    if settings.get("vision") == "clip":
+        options = {"vision_options": {"taps": [0, 1]}}
+        recipe = make_recipe(model={"sam": "random", **settings, **options})
+    with pytest.raises(ConfigError, match=message):
+        build_network(recipe, FolderDataset.read(data_folder))
+
+
+@pytest.mark.parametrize("part", ["vit", "efficientnet", "sentence", "clip_text", "label_names"])
+def test_a_part_that_is_not_there_is_an_error_of_ours(
+    make_recipe: MakeRecipe, data_folder: Path, part: str
+) -> None:
+    recipe = make_recipe()
+    parts = recipe.parts.model_copy(update={part: Path("not/there")})
+    with pytest.raises(EscnetError, match="not/there") as error:
+        build_network(recipe.model_copy(update={"parts": parts}), FolderDataset.read(data_folder))
+    assert isinstance(error.value, WeightsError | DatasetError)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"in1k__a": ["x"]}', "names 1 ImageNet labels, not 1000"),
+        ("{", "cannot be read"),
+        ("[1]", "cannot be read"),
+        ('{"in1k__a": []}', "cannot be read"),
+    ],
+)
+def test_label_names_that_are_not_imagenets_are_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "texts.json").write_text(content)
+    with pytest.raises(DatasetError, match=message):
+        imagenet_names(tmp_path / "texts.json")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_computed(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        train(make_recipe(), tmp_path / "file" / "run", cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
