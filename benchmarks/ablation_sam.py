@@ -2,8 +2,8 @@
 
     python benchmarks/ablation_sam.py RECIPE ALIGNED --out benchmarks/results/ablation-sam.jsonl
 
-ALIGNED is the checkpoint of a run with training.steps = 0; all runs start from its alignment. Scores are
-those of every third picture of the recipe's validation folder. One JSON line a run.
+ALIGNED is the checkpoint of a run with training.steps = 0; all runs start from its alignment.
+Scores are those of every third picture of the recipe's validation folder. One JSON line a run.
 """
 
 import argparse

@@ -5,6 +5,7 @@ python benchmarks/evaluate_folder.py MODEL FOLDER [--out results.jsonl] [--sourc
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def main() -> None:
                 "iou": {
                     name: round(float(value), 4)
                     for name, value in zip(dataset.source(source).classes, score.iou, strict=True)
-                    if value == value  # NaN: not in the truth
+                    if not math.isnan(value)  # not in the truth
                 },
             }
             for source, score in scores.items()

@@ -1,4 +1,4 @@
-"""README's and docs/mini.md's tables, made from benchmarks/results: `python benchmarks/table.py [--check]`.
+"""The pages' tables, made from benchmarks/results: `python benchmarks/table.py [--check]`.
 
 Between `<!-- NAME: made by ... -->` and `<!-- end of NAME -->` everything is replaced.
 """
@@ -16,7 +16,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md")
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
-_SAM = {"pretrained": "pretrained SAM blocks", "none": "no SAM block (correlation, fusion, decoder)"}
+_SAM = {
+    "pretrained": "pretrained SAM blocks",
+    "none": "no SAM block (correlation, fusion, decoder)",
+}
 
 
 def scores() -> str:
@@ -72,7 +75,10 @@ def filled(text: str) -> str:
     for name, make in TABLES.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
         text = re.sub(
-            pattern, lambda match, make=make: match[1] + make() + "\n" + match[2], text, flags=re.S
+            pattern,
+            lambda match, make=make: match[1] + make() + "\n" + match[2],
+            text,
+            flags=re.DOTALL,
         )
     return text
 

@@ -23,7 +23,7 @@ def drawn_result(**changes: object) -> Segmentation:
         "weights_hash": "0123",
         "settings": {"template": "{}"},
     }
-    return Segmentation(**(values | changes))  # type: ignore[arg-type]
+    return Segmentation(**(values | changes))
 
 
 def test_share_counts_all_pixels_void_included() -> None:

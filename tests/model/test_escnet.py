@@ -444,7 +444,11 @@ def free_axes() -> tuple[dict[int, Any], ...]:
 @torch.no_grad()
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("settings", [{}, {"language_attention": "classes"}], ids=name_of)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"language_attention": "classes"}, marks=pytest.mark.slow)],
+    ids=name_of,
+)
 def test_an_exported_network_takes_another_number_of_pictures_and_names(
     tiny_network: MakeNetwork, make_patches: MakePatches, settings: dict[str, Any]
 ) -> None:

@@ -77,7 +77,7 @@ def test_a_layer_is_its_formula_written_out(
 ) -> None:
     image = own_patches(shared_patches)
     updated = token + 1
-    found_token, found_image = layer(image, position, updated, token)
+    found_token, found_image = layer(image, layer.place(position), updated, token)
     for b in range(B):
         for n in range(N):
             x, patches = written_out(layer, image[b, n], position, updated[b, n], token[b, n])

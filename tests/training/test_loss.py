@@ -76,3 +76,23 @@ def test_a_better_map_costs_less() -> None:
     right = torch.tensor([[[4.0, -4.0], [-4.0, 4.0]], [[-4.0, 4.0], [4.0, -4.0]]])
     assert loss_of(right, target, 1.0, 1.0) < 0.1
     assert loss_of(-right, target, 1.0, 1.0) > 5
+
+
+def test_balanced_names_count_alike_however_many_pixels_they_have() -> None:
+    logits = torch.tensor(LOGITS)
+    target = torch.tensor([[0, 1], [1, UNKNOWN]])
+    options = {"binary_weight": 0.0, "cross_weight": 1.0}
+    # The right name is ahead by 3 in one pixel of name 0, by 2 and by -0.5 in two of name 1.
+    one, other = softplus(-3.0), softplus(-2.0) + softplus(0.5)
+    plain = partial_label_loss(logits, target, **options)
+    assert plain.item() == pytest.approx((one + other) / 3)
+    balanced = partial_label_loss(logits, target, **options, balance=1.0)
+    assert balanced.item() == pytest.approx((one + other / 2) / 2)
+    between = partial_label_loss(logits, target, **options, balance=0.5)
+    root = math.sqrt(0.5)
+    assert between.item() == pytest.approx((one + root * other) / (1 + 2 * root))
+
+
+def test_balancing_a_map_without_a_label_costs_nothing() -> None:
+    target = torch.full((2, 2), UNKNOWN)
+    assert partial_label_loss(torch.tensor(LOGITS), target, balance=1.0).item() == 0

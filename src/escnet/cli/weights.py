@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -124,7 +124,9 @@ def check(
 def pack(
     source: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint's folder.")],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
-    storage: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "int8",
+    storage: Annotated[
+        Literal["float32", "float16", "int8"], typer.Option(help="How tensors are stored.")
+    ] = "int8",
     halve: Annotated[
         list[str] | None,
         typer.Option(help="Names that int8 keeps in half precision, as a pattern; repeatable."),

