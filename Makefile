@@ -18,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/escnet segment examples/chelsea.jpg --classes "cat, wall=wall|curtain, blanket=blanket|carpet" --out out
-	$(BIN)/escnet segment examples/coffee.jpg --classes "cup=cup|coffee cup, spoon, table=dining table|table" --out out
+	$(BIN)/escnet segment examples/chelsea.jpg --classes "cat" --background --out out
+	$(BIN)/escnet segment examples/coffee.jpg --classes "cup=cup|coffee cup, table=table|dining table" --out out
 	@echo "Look at out/chelsea.overlay.jpg and out/coffee.overlay.jpg"
 
 test: $(READY)

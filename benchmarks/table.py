@@ -39,8 +39,9 @@ def scores() -> str:
 def ablation() -> str:
     """What the SAM block contributes, mean and spread over seeds."""
     records = _lines("ablation-sam.jsonl")
+    seeds = len({record["seed"] for record in records})
     rows = [
-        f"| {records[0]['steps']} steps | " + " | ".join(_SOURCES.values()) + " |",
+        f"| {records[0]['steps']} steps, {seeds} seed(s) | " + " | ".join(_SOURCES.values()) + " |",
         "|---|---|---|---|",
     ]
     for kind, shown in _SAM.items():
@@ -51,8 +52,8 @@ def ablation() -> str:
                 for record in records
                 if record["sam"] == kind
             ]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{spread}")
         rows.append(f"| {shown} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
