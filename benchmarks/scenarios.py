@@ -29,7 +29,7 @@ _GRID = 24  # patches along a side, as in the paper
 _SAM_WIDTH, _SAM_HEADS, _SAM_MLP_WIDTH = 256, 8, 2048
 _SAM_PIXELS = 1024  # side of the picture in whose pixels transformers' SAM counts
 _NUM_REGIONS = 5
-_CLASS_CHUNK = 64
+_CLASS_CHUNK = 32
 
 Work = Callable[[], object]
 

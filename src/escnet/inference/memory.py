@@ -8,7 +8,7 @@ from escnet.model.config import EscNetConfig
 
 DEFAULT_BUDGET = 256 * 2**20  # bytes of working memory for the class chunks of one picture
 # Larger chunks fall out of the processor's caches and gain nothing (benchmarks/results).
-_MOST_CLASSES = 16
+_MOST_CLASSES = 32
 _BYTES = 4
 
 
