@@ -84,11 +84,11 @@ def test_permuting_the_labels_permutes_the_label_map() -> None:
     assert (same_confidence == confidence).all()
 
 
-def test_the_order_of_the_queries_does_not_matter() -> None:
+@pytest.mark.parametrize("owner", [[0, 1, 2, 2], [0, 1, 2, 3]])
+def test_the_order_of_the_queries_does_not_matter(owner: list[int]) -> None:
     logits, order = noise(4), [2, 0, 3, 1]
-    owner = [0, 1, 2, 2]
-    found = label_pixels(logits[order], [owner[query] for query in order], 3, SIZE_HW)
-    assert (found[0] == label_pixels(logits, owner, 3, SIZE_HW)[0]).all()
+    found = label_pixels(logits[order], [owner[query] for query in order], 4, SIZE_HW)
+    assert (found[0] == label_pixels(logits, owner, 4, SIZE_HW)[0]).all()
 
 
 def test_pixels_of_lower_confidence_are_void_and_no_others() -> None:

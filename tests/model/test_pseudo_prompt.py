@@ -68,6 +68,14 @@ def test_the_foreground_is_what_reaches_the_threshold(correlation: Tensor) -> No
     assert (prompt.region >= 0).equal(probability >= 0.5)
 
 
+def test_the_largest_threshold_still_leaves_the_best_patch(correlation: Tensor) -> None:
+    region = generator(threshold=1.0)(correlation).region
+    best = correlation.flatten(2).argmax(dim=2)
+    for b in range(B):
+        for n in range(N):
+            assert (region[b, n] >= 0).flatten().nonzero().tolist() == [[int(best[b, n])]]
+
+
 def test_the_prompt_of_an_empty_region_is_dropped_or_repeats_the_best_patch() -> None:
     correlation = torch.zeros(1, 1, 4, 4)
     correlation[0, 0, 2, 1] = 1.0
