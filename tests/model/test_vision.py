@@ -108,6 +108,15 @@ def test_projecting_what_was_read_is_the_whole_tower(paired: PairedVision) -> No
 
 
 @torch.no_grad()
+def test_the_labels_of_a_place_share_one_probability(paired: PairedVision) -> None:
+    maps = paired.read(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    power = paired.net.label_logits(maps.head).exp()
+    label = power / power.sum(dim=1, keepdim=True)
+    expected = paired.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
+    torch.testing.assert_close(paired.project(maps).joint, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
 def test_a_patch_that_is_surely_a_label_is_pulled_to_its_name(stir: Stir) -> None:
     head = JointHead(4, D, 8).eval()
     stir(head)
