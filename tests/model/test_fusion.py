@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from escnet.model.fusion import ClassAttention, Fusion, TextAttention, WindowAttention
+from escnet.model.fusion import (
+    ClassAttention,
+    Fusion,
+    TextAttention,
+    WindowAttention,
+    Windows,
+    windows_of,
+)
 
 B, N, C, S, D, G = 2, 3, 8, 6, 5, 2
 GRIDS = [(4, 4), (5, 7), (2, 3), (1, 6), (8, 4)]
@@ -40,13 +47,31 @@ def head(x: Tensor, index: int) -> Tensor:
     return x[..., index * C // G : (index + 1) * C // G]
 
 
+def by_window(x: Tensor, windows: Windows) -> Tensor:
+    return x.flatten(2, 3)[:, :, windows.patch]
+
+
+def by_row(x: Tensor, windows: Windows, height: int, width: int) -> Tensor:
+    return x[:, :, windows.place].unflatten(2, (height, width))
+
+
+def test_places_of_a_shifted_grid_by_hand() -> None:
+    # Shifted by one, a grid of 2 x 3 in windows of 2 starts at its second row and second column.
+    windows = windows_of(2, 3, 2, 1, torch.device("cpu"))
+    assert windows.patch.tolist() == [4, 5, 1, 2, 0, 3, 0, 0]  # padding shows patch 0
+    assert windows.place.tolist() == [7, 2, 3, 5, 0, 1]
+
+
 @torch.no_grad()
 def test_the_projection_is_that_of_the_normed_concatenation(stir: Stir) -> None:
     attention = WindowAttention(C, G, window=2, shift=0, ffn_ratio=2)
     stir(attention)
     state, guidance = 3 * draw(B, N, 4, 5, C) + 2, draw(B, 4, 5, C, seed=2) - 1
     joined = torch.cat([state, guidance[:, None].expand_as(state)], dim=-1)
-    found = attention._project(state, attention.share(guidance))
+    shared = attention.share(guidance)
+    found = by_row(
+        attention._project(by_window(state, shared.windows), shared), shared.windows, 4, 5
+    )
     expected = linear(attention.qkv, norm(attention.norm1, joined))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -83,7 +108,10 @@ def test_windows_are_a_masked_attention_over_the_whole_map(
             weight = torch.softmax(score / (C // G) ** 0.5, dim=0)[..., None]
             values = torch.stack([head(value, index)[:, :, v, u] for v, u in seen])
             head(expected[:, :, y, x], index).copy_((weight * values).sum(dim=0))
-    torch.testing.assert_close(attention._attend(qkv), expected, atol=1e-5, rtol=1e-5)
+    windows = attention.share(draw(1, height, width, C)).windows
+    found = attention._attend(by_window(qkv, windows), windows.may_see)
+    found = by_row(found, windows, height, width)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -92,7 +120,11 @@ def test_the_half_pair_is_attention_and_network_each_beside_what_it_adds_to(stir
     stir(attention)
     state, guidance = draw(B, N, 4, 4, C), draw(B, 4, 4, C, seed=2)
     shared = attention.share(guidance)
-    x = state + linear(attention.out, attention._attend(attention._project(state, shared)))
+    windows = shared.windows
+    found = attention._attend(
+        attention._project(by_window(state, windows), shared), windows.may_see
+    )
+    x = state + linear(attention.out, by_row(found, windows, 4, 4))
     inner = gelu(linear(attention.ffn.lin1, norm(attention.norm2, x)))
     expected = x + linear(attention.ffn.lin2, inner)
     torch.testing.assert_close(attention(state, shared), expected, atol=1e-5, rtol=1e-5)

@@ -4,12 +4,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from escnet.inference.batch import PictureReport
+from typing import Protocol
 
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+class Report(Protocol):
+    """What is said of a finished picture."""
+
+    @property
+    def status(self) -> str: ...
 
 
 class Pace:
@@ -21,7 +25,7 @@ class Pace:
         self._worked = 0
         self._start = time.monotonic()
 
-    def add(self, report: "PictureReport") -> None:
+    def add(self, report: Report) -> None:
         """Count one more picture."""
         self.done += 1
         self._worked += report.status != "skipped"
@@ -45,13 +49,14 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress(total: int) -> Iterator[Callable[["PictureReport"], None]]:
+def shown_progress(total: int, pace: Pace | None = None) -> Iterator[Callable[[Report], None]]:
     """Give a function that is called with each picture's report and shows how far the job is.
 
     Args:
         total: Pictures in the job; of a single one nothing is shown.
+        pace: Counts them, and says what stands beside the count.
     """
-    pace = Pace(total)
+    pace = pace or Pace(total)
     if total < 2:
         yield pace.add
     elif sys.stderr.isatty():
@@ -61,10 +66,10 @@ def shown_progress(total: int) -> Iterator[Callable[["PictureReport"], None]]:
         yield _lines(pace)
 
 
-def _lines(pace: Pace) -> Callable[["PictureReport"], None]:
+def _lines(pace: Pace) -> Callable[[Report], None]:
     last = time.monotonic()
 
-    def show(report: "PictureReport") -> None:
+    def show(report: Report) -> None:
         nonlocal last
         pace.add(report)
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
@@ -75,7 +80,7 @@ def _lines(pace: Pace) -> Callable[["PictureReport"], None]:
 
 
 @contextmanager
-def _bar(pace: Pace) -> Iterator[Callable[["PictureReport"], None]]:
+def _bar(pace: Pace) -> Iterator[Callable[[Report], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -83,7 +88,7 @@ def _bar(pace: Pace) -> Iterator[Callable[["PictureReport"], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=pace.total, pace="...")
 
-        def show(report: "PictureReport") -> None:
+        def show(report: Report) -> None:
             pace.add(report)
             progress.update(task, advance=1, pace=str(pace))
 

@@ -1,22 +1,33 @@
-"""Scores of a segmenter on a folder of pictures with label maps.
+"""Pictures in, counts out: a model's label maps beside the truth.
 
-The whole picture is one view; every source's class names are used exactly as its classes.json
-writes them; pixels that nobody labelled, and those of no class, count nowhere.
+The scores are taken at each picture's own size. Pixels that nobody labelled count nowhere, and a
+picture without any other pixel is not even asked about.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Integer, UInt
 
-from escnet.data.folder import FolderDataset, FolderItem
-from escnet.data.label_map import read_label_map
-from escnet.errors import DatasetError
-from escnet.evaluation.metrics import ConfusionMatrix, Scores
+from escnet.data.folder import FolderDataset
+from escnet.data.image import image_size_hw, shown_path
+from escnet.errors import DatasetError, ImageError
+from escnet.evaluation.metrics import (
+    ConfusionMatrix,
+    PictureCounts,
+    Scores,
+    check_labels,
+    count_picture,
+)
+from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
+from escnet.evaluation.records import PictureRecord
+from escnet.evaluation.target import EvalItem, EvalTarget, Question, folder_targets
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 
-Predict = Callable[[FolderItem, Vocabulary], UInt[np.ndarray, "H W"]]
+Predict = Callable[[EvalItem, Vocabulary], UInt[np.ndarray, "H W"]]
 
 
 def evaluate(
@@ -24,7 +35,7 @@ def evaluate(
     predict: Predict,
     on_picture: Callable[[int], None] | None = None,
 ) -> dict[str, Scores]:
-    """The scores of each source that has a labelled pixel.
+    """The scores of each source that has a labelled pixel, seen as a whole and kept nowhere.
 
     Args:
         dataset: Pictures with label maps, of one or more sources.
@@ -32,31 +43,112 @@ def evaluate(
         on_picture: Called with the number of finished pictures.
 
     Raises:
-        DatasetError: If a label map does not have its picture's size.
+        DatasetError: If a label map does not have its picture's size, or holds another label.
     """
-    matrices = {
-        name: ConfusionMatrix(len(dataset.source(name).classes), ignore_label=dataset.ignore_index)
-        for name in dataset.sources
-    }
-    for count, item in enumerate(dataset, 1):
-        truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
-        found = predict(item, Vocabulary.of(dataset.source(item.source).classes))
-        if truth.shape != found.shape:
-            raise DatasetError(
-                f"label map {item.mask_path.name} is {truth.shape[1]} x {truth.shape[0]}, but its "
-                f"picture is {found.shape[1]} x {found.shape[0]}: they must agree"
-            )
-        truth = np.where(truth == dataset.background_index, dataset.ignore_index, truth)
-        matrices[item.source].add(truth, found)
-        if on_picture is not None:
-            on_picture(count)
-    return {name: matrix.scores() for name, matrix in matrices.items() if matrix.counts.any()}
+    scores, finished = {}, 0
+    for target in folder_targets(dataset):
+        matrix = ConfusionMatrix(len(target.classes), ignore_label=target.ignore_label)
+        question = Question(target, WHOLE_VIEW)
+        for item in target.items:
+            matrix.add_counts(count_item(target, question, item, predict)[0])
+            finished += 1
+            if on_picture is not None:
+                on_picture(finished)
+        if matrix.counts.any():
+            scores[target.name] = matrix.scores()
+    return scores
 
 
-def predict_with(segmenter: Segmenter) -> Predict:
-    """How `evaluate` asks a segmenter."""
+def record_item(
+    target: EvalTarget, question: Question, item: EvalItem, predict: Predict, *, skip_bad: bool
+) -> PictureRecord:
+    """What becomes of one picture.
 
-    def predict(item: FolderItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+    Args:
+        target: What is evaluated on.
+        question: What is asked about its pictures.
+        item: The picture.
+        predict: Asks the model.
+        skip_bad: Whether a picture or label map that cannot be used is recorded as skipped.
+
+    Raises:
+        DatasetError: If the label map cannot be used.
+        ImageError: If the picture cannot be read.
+    """
+    try:
+        counts, seconds, checksum = count_item(target, question, item, predict)
+    except (DatasetError, ImageError) as error:
+        if not skip_bad:
+            raise
+        return PictureRecord(stem=item.stem, counts=None, skipped=str(error))
+    return PictureRecord(stem=item.stem, counts=counts, seconds=seconds, checksum=checksum)
+
+
+def count_item(
+    target: EvalTarget, question: Question, item: EvalItem, predict: Predict
+) -> tuple[PictureCounts, float, str]:
+    """What was counted in one picture, the seconds of the answer, and the picture's checksum.
+
+    Raises:
+        DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
+            label that is no class.
+        ImageError: If the picture cannot be read.
+    """
+    truth = _checked_truth(target, item)
+    num_classes, ignore_label = len(target.classes), target.ignore_label
+    labels = np.unique(truth)
+    asked = question.about([int(label) for label in labels if label != ignore_label])
+    start = time.monotonic()
+    if asked is None:
+        prediction = np.zeros_like(truth)
+    else:
+        vocabulary, class_of = asked
+        prediction = class_of[predict(item, vocabulary)]
+    seconds = time.monotonic() - start if asked else 0.0
+    if truth.shape != prediction.shape:
+        _refuse_size(item, truth.shape, prediction.shape)
+    counts = count_picture(truth, prediction, num_classes=num_classes, ignore_label=ignore_label)
+    return counts, seconds, _checksum(item, truth)
+
+
+def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> Predict:
+    """How `evaluate` asks a segmenter under a protocol."""
+
+    def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         return segmenter.segment(item.image_path, vocabulary).label_map
 
     return predict
+
+
+def _checked_truth(target: EvalTarget, item: EvalItem) -> Integer[np.ndarray, "H W"]:
+    truth = item.read_truth().astype(np.int64)
+    size_hw = image_size_hw(item.image_path)
+    if truth.shape != size_hw:
+        _refuse_size(item, truth.shape, size_hw)
+    check_labels(
+        truth,
+        num_classes=len(target.classes),
+        ignore_label=target.ignore_label,
+        shown=item.truth_shown,
+    )
+    return truth
+
+
+def _refuse_size(item: EvalItem, truth_hw: Sequence[int], picture_hw: Sequence[int]) -> None:
+    raise DatasetError(
+        f"{item.truth_shown} is {truth_hw[1]} x {truth_hw[0]}, but its picture is "
+        f"{picture_hw[1]} x {picture_hw[0]}: they must agree"
+    )
+
+
+def _checksum(item: EvalItem, truth: Integer[np.ndarray, "H W"]) -> str:
+    """Of the picture's file and the decoded labels, so that their encoding makes no difference."""
+    try:
+        digest = sha256(item.image_path.read_bytes())
+    except OSError as error:
+        raise ImageError(
+            f"picture {shown_path(item.image_path)} cannot be read ({error.strerror}): check it"
+        ) from None
+    digest.update(repr(truth.shape).encode())
+    digest.update(truth.astype("<i4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""`escnet evaluate`: benchmarks or folders in, scores with everything that moves them out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from escnet.evaluation.protocol import EvalProtocol
+    from escnet.evaluation.result import EvalResult, ModelUsed
+    from escnet.evaluation.run import Progress
+    from escnet.evaluation.target import EvalTarget
+    from escnet.inference.segmenter import Segmenter
+
+
+def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
+    targets: Annotated[
+        list[str], typer.Argument(help="Benchmarks such as a-150, or folders with label maps.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds the benchmarks' data sets.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results and records.")] = Path("evaluation"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an equal run was stopped.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be used; list them.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N pictures of each.", metavar="N", min=1)
+    ] = None,
+    view: Annotated[str | None, typer.Option(metavar="whole|windows")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Square that windows are cut from; 0: the picture's own.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of a window, in pixels.")] = None,
+    overlap: Annotated[
+        float | None, typer.Option(help="Share of a window that the next has too.", metavar="P")
+    ] = None,
+    global_view: Annotated[
+        bool | None,
+        typer.Option("--global-view/--no-global-view", help="Average with the whole picture."),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help='Such as "a photo of a {}".', metavar="TEXT")
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help='How "door, double door" is asked: one string, its first name, or each.',
+            metavar="whole|first|synonyms",
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask about all names, or those in the picture's truth.", metavar="all|present"
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="Other names count as background, or the word is asked.", metavar="others|name"
+        ),
+    ] = None,
+    headline: Annotated[
+        str | None,
+        typer.Option(help="Which mean is the result.", metavar="miou_in_truth|miou_in_either"),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
+    ] = "mini",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+) -> None:
+    """Score a model against pictures with label maps.
+
+    A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
+    a folder with images/, masks/ and classes.json, seen as a whole, each of whose sources is scored
+    by itself. OUT/NAME.json is the result, OUT/NAME.pictures.jsonl what was counted in each
+    picture. Start it with torchrun or accelerate launch to share the work among processes or GPUs.
+    """
+    changes = {
+        "view": view, "size": size, "window": window, "overlap": overlap,
+        "global_view": global_view, "template": template, "names": names,
+        "vocabulary": vocabulary, "background": background, "headline": headline,
+    }  # fmt: skip
+    found = [target for name in targets for target in _targets(name, data)]
+    _refuse_repeats(found)
+    plan = [(target, _protocol(target, changes)) for target in found]
+
+    from escnet.evaluation.evaluate import predict_with
+    from escnet.evaluation.processes import joined_processes
+    from escnet.evaluation.run import Evaluation
+    from escnet.inference.segmenter import Segmenter
+
+    with joined_processes() as processes:
+        segmenter = Segmenter.load(model, device=device, dtype=dtype)
+        for target, protocol in plan:
+            evaluation = Evaluation(
+                target=target,
+                model=_model_used(segmenter),
+                predict=predict_with(segmenter, protocol),
+                protocol=protocol,
+                out=out,
+                limit=limit,
+                skip_bad=skip_bad,
+                processes=processes,
+            )
+            total = len(evaluation.items[processes.rank :: processes.count])
+            with _progress(target.name, total, is_shown=processes.is_first) as on_picture:
+                result = evaluation.run(resume=resume, on_picture=on_picture)
+            if result is not None:
+                _print_result(result, evaluation.result_path)
+
+
+def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
+    from escnet.data.folder import FolderDataset
+    from escnet.evaluation.target import folder_targets
+
+    return folder_targets(FolderDataset.read(name))
+
+
+def _refuse_repeats(targets: "list[EvalTarget]") -> None:
+    from escnet.errors import ConfigError
+
+    names = [target.name for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{name} is evaluated twice, and both results would be {name}.json: "
+                "run them one by one, each with its own --out"
+            )
+
+
+def _protocol(target: "EvalTarget", changes: dict[str, Any]) -> "EvalProtocol":
+    return target.paper.with_changes(**changes)
+
+
+def _model_used(segmenter: "Segmenter") -> "ModelUsed":
+    from escnet.evaluation.result import ModelUsed
+
+    network = getattr(segmenter, "network", None)
+    trained_on = getattr(getattr(network, "config", None), "trained_on", None)
+    return ModelUsed(
+        name=segmenter.model,
+        method=getattr(getattr(segmenter, "method", None), "name", "esc-net"),
+        weights_hash=segmenter.weights_hash,
+        settings=dict(segmenter.settings),
+        trained_on=list(trained_on) if trained_on else None,
+    )
+
+
+@contextmanager
+def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[Progress], None]]":
+    from escnet.cli.progress import Pace, shown_progress
+
+    class ScoredPace(Pace):
+        miou = float("nan")
+
+        def __str__(self) -> str:
+            return f"{super().__str__()}, {name} mIoU so far {100 * self.miou:.1f}"
+
+    pace = ScoredPace(total)
+    with shown_progress(total if is_shown else 0, pace) as show:
+
+        def on_picture(progress: "Progress") -> None:
+            pace.miou = progress.miou
+            show(progress)
+
+        yield on_picture
+
+
+def _print_result(result: "EvalResult", path: Path) -> None:
+    from escnet.data.image import shown_path
+
+    print(f"{result.benchmark}: {result.data.num_pictures} pictures, {result.model.name}")
+    for name, value in result.scores.items():
+        if value is None:
+            continue
+        low, high = result.intervals.get(name, (value, value))
+        mark = " *" if name == result.protocol.headline else ""
+        print(f"  {name:24} {100 * value:5.1f}  ({100 * low:.1f} to {100 * high:.1f}){mark}")
+    for deviation in result.deviations:
+        print(f"  not the benchmark's own protocol: {deviation}")
+    if result.skipped:
+        print(f"  {len(result.skipped)} pictures skipped, the first: {result.skipped[0].reason}")
+    print(shown_path(path))

@@ -1,0 +1,95 @@
+"""The protocol of an evaluation: everything besides weights and data that moves the number.
+
+The paper does not print its protocol; it follows CAT-Seg's evaluation (see docs/paper-notes.md), in
+which a picture is squeezed to 640 x 640, seen through four windows of 384 that overlap by a third
+and once as a whole, and the two kinds of views are averaged.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from escnet.errors import ConfigError
+
+_OF_WINDOWS = ("size", "window", "overlap", "global_view")  # nothing without windows
+
+
+class EvalProtocol(BaseModel):
+    """How a model is asked and how its answers are scored; stored in every result.
+
+    Attributes:
+        view: Whether a picture is seen as a whole or through windows.
+        size: Side of the square that a picture is resized to before windows are cut; None keeps
+            its own size and aspect.
+        window: Side of a window, in pixels of the resized picture.
+        overlap: Share of a window that it has in common with the next.
+        global_view: Whether the whole picture is one more view, averaged with the windows.
+        template: Sentence that a class name is put into; None is the model's own.
+        names: What of "door, double door" is asked: the string as a whole, its first name, or each
+            name by itself, of which the best counts.
+        vocabulary: Whether every picture is asked about all class names, or only about those that
+            its truth holds (an oracle, which flatters).
+        background: For a benchmark with a background class, whether predictions of the other names
+            that are asked count as background, or the word itself is asked like a name; "none"
+            where there is no such class.
+        headline: The mean of IoUs that is called the result; both are always reported.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    view: Literal["whole", "windows"] = "whole"
+    size: int | None = Field(default=None, ge=16, le=16_384)
+    window: int = Field(default=384, ge=16, le=16_384)
+    overlap: float = Field(default=1 / 3, ge=0, le=0.9)
+    global_view: bool = True
+    template: str | None = None
+    names: Literal["whole", "first", "synonyms"] = "whole"
+    vocabulary: Literal["all", "present"] = "all"
+    background: Literal["none", "others", "name"] = "none"
+    headline: Literal["miou_in_truth", "miou_in_either"] = "miou_in_truth"
+
+    @field_validator("template")
+    @classmethod
+    def _holds_one_name(cls, template: str | None) -> str | None:
+        if template is not None and template.count("{}") != 1:
+            raise ValueError("write {} once, where the class name goes")
+        return template
+
+    def with_changes(self, **changes: Any) -> "EvalProtocol":
+        """The protocol with some fields set; those that are None stay as they are.
+
+        Raises:
+            ConfigError: If a value is out of range.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        try:
+            return EvalProtocol.model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+            raise ConfigError(
+                f"protocol setting {name} is {first.get('input')!r}: {_lowered(first['msg'])}"
+            ) from None
+
+    def deviations(self, paper: "EvalProtocol") -> list[str]:
+        """Where this protocol leaves another, as "field: its value -> ours"."""
+        mine, other = self.model_dump(), paper.model_dump()
+        has_windows = self.view == paper.view == "windows"
+        return [
+            f"{name}: {_shown(other[name])} -> {_shown(mine[name])}"
+            for name in mine
+            if mine[name] != other[name] and (has_windows or name not in _OF_WINDOWS)
+        ]
+
+
+WHOLE_VIEW = EvalProtocol()  # of a folder
+PAPER = EvalProtocol(view="windows", size=640)  # of the six benchmarks
+
+
+def _lowered(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _shown(value: object) -> str:
+    return "own" if value is None else f"{value:.4g}" if type(value) is float else str(value)

@@ -1,0 +1,218 @@
+"""Records of finished pictures, kept on disk while an evaluation runs for hours.
+
+One line of JSON for each picture, under a first line that says what run it belongs to. A line is
+added when its picture is finished, so a killed run loses at most the picture it was at, whose line
+may be torn; the next run drops it. All scores, resamples and comparisons need only these records.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from escnet.annotations.files import write_file
+from escnet.data.image import shown_path
+from escnet.errors import ConfigError, OutputError
+from escnet.evaluation.metrics import PictureCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRecord:
+    """What became of one picture.
+
+    Attributes:
+        stem: The picture's name.
+        counts: What was counted; None for a picture that was skipped.
+        seconds: Time of the model's answer.
+        checksum: SHA-256 of the picture's file and of its label map.
+        skipped: Why the picture was skipped.
+    """
+
+    stem: str
+    counts: PictureCounts | None
+    seconds: float = 0.0
+    checksum: str = ""
+    skipped: str = ""
+
+    def to_line(self) -> bytes:
+        """One line of JSON, with its line break."""
+        if self.counts is None:
+            return _line({"stem": self.stem, "skipped": self.skipped})
+        c = self.counts
+        return _line(
+            {
+                "stem": self.stem,
+                "seconds": round(self.seconds, 4),
+                "checksum": self.checksum,
+                "pixels": c.num_pixels,
+                "confusion": [c.truth.tolist(), c.predicted.tolist(), c.count.tolist()],
+                "boundary": [
+                    c.boundary_class.tolist(), c.boundary_both.tolist(), c.boundary_either.tolist(),
+                ],
+            }
+        )  # fmt: skip
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> "PictureRecord":
+        """The record that a line holds."""
+        if "skipped" in table:
+            return cls(stem=table["stem"], counts=None, skipped=table["skipped"])
+        truth, predicted, count = (_integers(part) for part in table["confusion"])
+        classes, both, either = (_integers(part) for part in table["boundary"])
+        counts = PictureCounts(
+            num_pixels=table["pixels"],
+            truth=truth,
+            predicted=predicted,
+            count=count,
+            boundary_class=classes,
+            boundary_both=both,
+            boundary_either=either,
+        )
+        return cls(
+            stem=table["stem"],
+            counts=counts,
+            seconds=table["seconds"],
+            checksum=table["checksum"],
+        )
+
+
+class RecordWriter:
+    """A file of records that are added one by one."""
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+            whole = _whole_bytes(path)
+            self._file.truncate(whole)  # a torn line of a killed run
+            if not whole:
+                self._write(_line(header))
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, record: PictureRecord) -> None:
+        """Write one record.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        try:
+            self._write(record.to_line())
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line)
+        self._file.flush()
+
+    def _failure(self, error: OSError) -> OutputError:
+        reason = (error.strerror or str(error)).lower()
+        return OutputError(
+            f"{shown_path(self._path)} cannot be written ({reason}): "
+            "what is finished is kept; mend that and add --resume"
+        )
+
+
+def write_records(path: Path, header: Mapping[str, Any], records: Iterable[PictureRecord]) -> None:
+    """Write a whole file of records at once.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_file(path, b"".join([_line(header), *(record.to_line() for record in records)]))
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The first line; None if there is no whole line.
+
+    Raises:
+        ConfigError: If it is not one of a records file.
+    """
+    return next((table for _, table in _tables(path, whole_file=True)), None)
+
+
+def read_records(path: str | Path) -> Iterator[PictureRecord]:
+    """The records of a file, in their order; a torn last line is left out.
+
+    Raises:
+        ConfigError: If the file is missing or damaged.
+    """
+    path = Path(path)
+    for number, table in _tables(path, whole_file=False):
+        try:
+            yield PictureRecord.from_table(table)
+        except (KeyError, TypeError, ValueError):
+            raise _damaged(path, number) from None
+
+
+def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """Where two headers differ, as "key is theirs, not ours"; None if they do not."""
+    for key in (*ours, *theirs):
+        mine, other = ours.get(key), theirs.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            if (inner := first_difference(mine, other)) is not None:
+                return f"{key}.{inner}"
+        elif mine != other:
+            return f"{key} is {_short(other)}, not {_short(mine)}"
+    return None
+
+
+def _tables(path: Path, *, whole_file: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                if number == 1 and not whole_file:
+                    continue
+                yield number, _parsed(path, number, line)
+    except OSError as error:
+        raise ConfigError(
+            f"{shown_path(path)} cannot be read ({error.strerror}): check it"
+        ) from None
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        table = json.loads(line)
+    except ValueError:
+        raise _damaged(path, number) from None
+    if not isinstance(table, dict):
+        raise _damaged(path, number)
+    return table
+
+
+def _damaged(path: Path, number: int) -> ConfigError:
+    return ConfigError(
+        f"line {number} of {shown_path(path)} is no record of a picture: "
+        "delete the file, or choose another --out"
+    )
+
+
+def _whole_bytes(path: Path) -> int:
+    """How many bytes come before a torn last line."""
+    content = path.read_bytes()
+    return content.rfind(b"\n") + 1
+
+
+def _line(table: Mapping[str, Any]) -> bytes:
+    return json.dumps(table, separators=(",", ":")).encode() + b"\n"
+
+
+def _integers(values: list[int]) -> Int[np.ndarray, " K"]:
+    return np.array(values, np.int64)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,226 @@
+"""The result of an evaluation: its numbers, and everything that moves them, as one JSON file."""
+
+import math
+import platform
+import resource
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import escnet
+from escnet.annotations.files import write_file
+from escnet.data.image import shown_path
+from escnet.errors import ConfigError
+from escnet.evaluation.protocol import EvalProtocol
+
+FORMAT = 1
+_MOST_DENSE = 200  # classes; the matrix of more is mostly zeros
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataUsed(_Part):
+    """The pictures that were counted.
+
+    Attributes:
+        root: Name of the folder.
+        num_pictures: How many.
+        checksum: SHA-256 over their names, files and label maps.
+    """
+
+    root: str
+    num_pictures: int
+    checksum: str
+
+
+class ModelUsed(_Part):
+    """The model that was asked.
+
+    Attributes:
+        name: What it was loaded by.
+        method: How it segments.
+        weights_hash: SHA-256 of its weights.
+        settings: What else moves a pixel.
+        trained_on: Class names that it has seen labelled; None where that is not known.
+    """
+
+    name: str
+    method: str
+    weights_hash: str
+    settings: dict[str, Any]
+    trained_on: list[str] | None = None
+
+
+class SparseMatrix(_Part):
+    """The cells of a confusion matrix that are not zero: true class, predicted class, pixels."""
+
+    rows: list[int]
+    columns: list[int]
+    counts: list[int]
+
+
+class ClassScore(_Part):
+    """The scores of one class; None for a class absent from the truth.
+
+    Attributes:
+        name: The class name.
+        iou: Intersection over union.
+        accuracy: Share of its pixels that were found.
+        boundary_iou: IoU of the bands along its outlines.
+        pixels: In the truth.
+    """
+
+    name: str
+    iou: float | None
+    accuracy: float | None
+    boundary_iou: float | None
+    pixels: int
+
+
+class PictureScore(_Part):
+    """The scores of one picture; None where no pixel is labelled.
+
+    Attributes:
+        stem: The picture's name.
+        miou: Mean IoU over the classes in its truth.
+        pixel_accuracy: Share of its labelled pixels that got the right class.
+        seconds: Time of the model's answer.
+    """
+
+    stem: str
+    miou: float | None
+    pixel_accuracy: float | None
+    seconds: float
+
+
+class SkippedPicture(_Part):
+    """A picture that could not be used, and why."""
+
+    stem: str
+    reason: str
+
+
+class EvalResult(_Part):
+    """What `escnet evaluate` writes for one benchmark or source.
+
+    Attributes:
+        format: Of this file.
+        benchmark: The benchmark, or the folder's source.
+        data: The pictures.
+        model: The model.
+        protocol: How it was asked and scored.
+        deviations: Where that leaves the benchmark's own protocol, as "field: its value -> ours".
+        versions: Of the software.
+        seconds: Of the model's answers, summed over pictures.
+        peak_memory: Most bytes of this process, or of the GPU where one was used.
+        classes: The class names that were scored, in label order.
+        confusion: Pixels by true class (row) and predicted class (column).
+        scores: The scores of `metrics.SCORES`, None where not defined.
+        intervals: Where a score lies in 95 of 100 resamples of the pictures.
+        per_class: In label order.
+        pictures: In the benchmark's order.
+        skipped: Pictures that count in nothing above.
+    """
+
+    format: int = Field(default=FORMAT, ge=1, le=FORMAT)
+    benchmark: str
+    data: DataUsed
+    model: ModelUsed
+    protocol: EvalProtocol
+    deviations: list[str]
+    versions: dict[str, str]
+    seconds: float
+    peak_memory: int | None
+    classes: list[str]
+    confusion: list[list[int]] | SparseMatrix
+    scores: dict[str, float | None]
+    intervals: dict[str, tuple[float, float]]
+    per_class: list[ClassScore]
+    pictures: list[PictureScore]
+    skipped: list[SkippedPicture]
+
+    @property
+    def headline(self) -> float | None:
+        """The mIoU under the protocol's rule."""
+        return self.scores[self.protocol.headline]
+
+    def matrix(self) -> Int[np.ndarray, "N N"]:
+        """The confusion matrix, true classes in rows."""
+        if not isinstance(self.confusion, SparseMatrix):
+            return np.array(self.confusion, np.int64).reshape(len(self.classes), -1)
+        found = np.zeros((len(self.classes),) * 2, np.int64)
+        found[self.confusion.rows, self.confusion.columns] = self.confusion.counts
+        return found
+
+    def write(self, path: str | Path) -> None:
+        """Write the result as JSON.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        write_file(path, self.model_dump_json(indent=1).encode() + b"\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "EvalResult":
+        """The result in a file.
+
+        Raises:
+            ConfigError: If the file cannot be read or is no such result.
+        """
+        path = Path(path)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            reason = error.strerror
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = f"{where}: {first['msg']}" if where else str(first["msg"])
+        raise ConfigError(
+            f"{shown_path(path)} is no result of `escnet evaluate` ({reason}): "
+            "give a file that it wrote"
+        )
+
+
+def to_confusion(matrix: Int[np.ndarray, "N N"]) -> list[list[int]] | SparseMatrix:
+    """The matrix as it is stored: nested lists of up to 200 classes, sparse with more."""
+    if len(matrix) <= _MOST_DENSE:
+        return matrix.tolist()
+    rows, columns = np.nonzero(matrix)
+    return SparseMatrix(
+        rows=rows.tolist(), columns=columns.tolist(), counts=matrix[rows, columns].tolist()
+    )
+
+
+def to_values(numbers: Mapping[str, Any]) -> dict[str, float | None]:
+    """Numbers for JSON, which has no NaN."""
+    return {name: to_value(number) for name, number in numbers.items()}
+
+
+def to_value(number: Any) -> float | None:
+    """A number for JSON; NaN, which it does not have, is None."""
+    return None if math.isnan(number) else float(number)
+
+
+def software_versions() -> dict[str, str]:
+    """The versions of what computes a score."""
+    found = {"escnet": escnet.__version__, **_versions_of(("torch", "transformers", "numpy"))}
+    return {**found, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def _versions_of(packages: Iterable[str]) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def peak_memory() -> int:
+    """The most memory that this process has used."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,163 @@
+"""What is evaluated on: pictures with their truth, and the names that a model is asked about.
+
+A benchmark is one target; a folder in the project's own format has one for each of its sources.
+
+Sizes: H x W pixels, M names asked, N classes scored.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer
+
+from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.image import shown_path
+from escnet.data.label_map import read_label_map
+from escnet.errors import ConfigError
+from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
+from escnet.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalItem:
+    """One picture with its truth.
+
+    Attributes:
+        stem: Its name, unique in the target.
+        image_path: The picture.
+        read_truth: Reads the label map.
+        truth_shown: What messages call the label map.
+    """
+
+    stem: str
+    image_path: Path
+    read_truth: Callable[[], Integer[np.ndarray, "H W"]]
+    truth_shown: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalTarget:
+    """Pictures, class names and protocol that make one number.
+
+    Attributes:
+        name: The benchmark, or the folder's source.
+        root: Name of the folder that holds it.
+        items: The pictures.
+        classes: The classes that are scored, in label order.
+        others: Names besides these that a model is asked about where the protocol says that their
+            predictions count as background, the last class.
+        ignore_label: The truth's label of pixels that count nowhere.
+        paper: The protocol that is taken if nobody asks for another.
+    """
+
+    name: str
+    root: str
+    items: tuple[EvalItem, ...]
+    classes: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    ignore_label: int = 255
+    paper: EvalProtocol = WHOLE_VIEW
+
+
+def folder_targets(dataset: FolderDataset) -> list[EvalTarget]:
+    """A target for each source that has pictures; pixels of no class count nowhere."""
+    return [
+        EvalTarget(
+            name=name,
+            root=dataset.root.resolve().name,
+            items=tuple(
+                EvalItem(
+                    stem=item.stem,
+                    image_path=item.image_path,
+                    read_truth=partial(_folder_truth, dataset, item),
+                    truth_shown=f"label map {shown_path(item.mask_path)}",
+                )
+                for item in dataset
+                if item.source == name
+            ),
+            classes=dataset.source(name).classes,
+            ignore_label=dataset.ignore_index,
+        )
+        for name in dataset.sources
+        if any(item.source == name for item in dataset)
+    ]
+
+
+def _folder_truth(dataset: FolderDataset, item: FolderItem) -> Integer[np.ndarray, "H W"]:
+    truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
+    return np.where(truth == dataset.background_index, dataset.ignore_index, truth)
+
+
+class Question:
+    """What a model is asked about a target's pictures, and which class each answer is."""
+
+    def __init__(self, target: EvalTarget, protocol: EvalProtocol) -> None:
+        self._last = len(target.classes) - 1
+        self._has_others = protocol.background == "others"
+        if self._has_others and not target.others:
+            raise ConfigError(
+                f"{target.name} has no other names that could count as background: "
+                "leave the protocol setting background at none"
+            )
+        names = (*target.classes[:-1], *target.others) if self._has_others else target.classes
+        queries = _queries_of(names, protocol.names)
+        self._entries = list(zip(names, queries, strict=True))
+        self._is_oracle = protocol.vocabulary == "present"
+        self._all = self._asking(range(len(names)))
+
+    def about(
+        self, truth_classes: Sequence[int]
+    ) -> tuple[Vocabulary, Integer[np.ndarray, " M"]] | None:
+        """The names for one picture, and the class of each.
+
+        Args:
+            truth_classes: The classes in the picture's truth; without any nothing is asked.
+        """
+        if not truth_classes:
+            return None
+        if not self._is_oracle:
+            return self._all
+        there = set(truth_classes)
+        return self._asking([i for i in range(len(self._entries)) if self._class_of(i) in there])
+
+    def _asking(self, chosen: Sequence[int]) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
+        vocabulary = Vocabulary.of(dict(self._entries[index] for index in chosen))
+        return vocabulary, np.array([self._class_of(index) for index in chosen])
+
+    def _class_of(self, index: int) -> int:
+        return min(index, self._last) if self._has_others else index
+
+
+def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
+    """The texts that each name is asked by.
+
+    A synonym that several names list belongs to the one whose first it is, else to the first; a
+    name that is left with nothing is asked as a whole.
+    """
+    if handling == "whole":
+        return [[name] for name in names]
+    parts = [
+        [part.strip() for part in re.split(r"[,;]", name) if part.strip()] or [name]
+        for name in names
+    ]
+    taken: set[str] = set()
+
+    def is_free(text: str) -> bool:
+        key = text.casefold()
+        if key in taken:
+            return False
+        taken.add(key)
+        return True
+
+    queries = [
+        [first] if is_free(first) else [name]
+        for name, (first, *_) in zip(names, parts, strict=True)
+    ]
+    if handling == "synonyms":
+        for found, (_, *rest) in zip(queries, parts, strict=True):
+            found += [part for part in rest if is_free(part)]
+    return queries

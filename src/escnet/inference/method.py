@@ -1,0 +1,58 @@
+"""What every method of segmenting gives: pictures and text embeddings in, logits of the names out.
+
+The three structures of Figure 1 are methods: ESC-Net itself, correlation refinement (CAT-Seg, or a
+plain CLIP without training), and mask proposals. `Segmenter` does the rest for all of them alike:
+vocabulary, windows, labels, confidence.
+
+Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid of the picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+class ViewLogits(NamedTuple):
+    """Logits of one view, a whole picture or a window of it.
+
+    Attributes:
+        logits: A map for each kept text; their grid covers the whole view.
+        kept: Which of the texts they belong to, in increasing order.
+    """
+
+    logits: Float[Tensor, "M h w"]
+    kept: list[int]
+
+
+class Method(Protocol):
+    """A way to segment, with its weights on its device.
+
+    Attributes:
+        name: What outputs call it: esc-net, cat-seg, training-free, training-free-sam or
+            mask-proposals.
+        template: Sentence that a class name is put into.
+        view_size: Side of the square that the method sees a view as, in pixels.
+        settings: What moves a pixel besides the weights, the names and the two above.
+    """
+
+    name: str
+    template: str
+    view_size: int
+
+    @property
+    def settings(self) -> Mapping[str, object]: ...
+
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+        """The embeddings of texts that the template has been applied to.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+        """
+
+    def logits(
+        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+    ) -> list[ViewLogits]:
+        """The logits of each view; the same as one by one."""
