@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.data.folder import FolderDataset, FolderItem
-from escnet.data.label_map import read_label_map
+from escnet.data.folder import FolderDataset
 from escnet.errors import DatasetError
 from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.evaluation.target import EvalItem, folder_targets
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 
@@ -42,10 +42,14 @@ def dataset(tmp_path: Path) -> FolderDataset:
     return FolderDataset.read(tmp_path)
 
 
-def truth(item: FolderItem, _: Vocabulary) -> np.ndarray:
+def truth(item: EvalItem, _: Vocabulary) -> np.ndarray:
     """What a perfect segmenter says; it must say something where the truth says nothing."""
-    label_map = read_label_map(item.mask_path)
+    label_map = item.read_truth()
     return np.where(label_map < 254, label_map, 0).astype(np.uint8)
+
+
+def nothing_but_cats(item: EvalItem, _: Vocabulary) -> np.ndarray:
+    return np.zeros(item.read_truth().shape, np.uint8)
 
 
 def test_a_perfect_prediction_scores_one(dataset: FolderDataset) -> None:
@@ -59,8 +63,8 @@ def test_sources_without_a_picture_have_no_score(dataset: FolderDataset) -> None
 
 
 def test_pixels_of_no_name_and_those_nobody_labelled_count_nowhere(dataset: FolderDataset) -> None:
-    def wrong_elsewhere(item: FolderItem, names: Vocabulary) -> np.ndarray:
-        return np.where(read_label_map(item.mask_path) < 254, truth(item, names), 1)
+    def wrong_elsewhere(item: EvalItem, names: Vocabulary) -> np.ndarray:
+        return np.where(item.read_truth() < 254, truth(item, names), np.uint8(1))
 
     plain, found = evaluate(dataset, truth), evaluate(dataset, wrong_elsewhere)
     for name, score in plain.items():
@@ -69,7 +73,7 @@ def test_pixels_of_no_name_and_those_nobody_labelled_count_nowhere(dataset: Fold
 
 
 def test_the_scores_of_a_hand_counted_case(dataset: FolderDataset) -> None:
-    scores = evaluate(dataset, lambda item, _: np.zeros_like(read_label_map(item.mask_path)))
+    scores = evaluate(dataset, nothing_but_cats)
     # Everything is a cat: 2 of 7 labelled pixels are.
     assert scores["pets"].iou.tolist() == [2 / 7, 0, 0]
     assert scores["pets"].pixel_accuracy == pytest.approx(2 / 7)
@@ -81,7 +85,7 @@ def test_every_source_is_asked_with_its_own_names_as_they_are_written(
 ) -> None:
     asked = {}
 
-    def remember(item: FolderItem, names: Vocabulary) -> np.ndarray:
+    def remember(item: EvalItem, names: Vocabulary) -> np.ndarray:
         asked[item.stem] = list(names.queries)
         return truth(item, names)
 
@@ -98,12 +102,15 @@ def test_finished_pictures_are_counted(dataset: FolderDataset) -> None:
 def test_a_label_map_of_another_size_is_named_with_both_sizes(dataset: FolderDataset) -> None:
     with pytest.raises(DatasetError, match=r"pets__1\.png is 3 x 2, but its picture is 4 x 5"):
         evaluate(dataset, lambda _, __: np.zeros((5, 4), np.uint8))
+    Image.new("RGB", (6, 7)).save(dataset.root / "images" / "pets__1.png")
+    with pytest.raises(DatasetError, match=r"pets__1\.png is 3 x 2, but its picture is 6 x 7"):
+        evaluate(dataset, truth)
 
 
 def test_a_label_that_is_no_class_is_refused(dataset: FolderDataset) -> None:
     Image.fromarray(np.full((2, 3), 77, np.uint8)).save(dataset.root / "masks" / "pets__1.png")
-    with pytest.raises(DatasetError, match="label 77"):
-        evaluate(dataset, lambda item, _: np.zeros_like(read_label_map(item.mask_path)))
+    with pytest.raises(DatasetError, match=r"pets__1\.png holds label 77"):
+        evaluate(dataset, nothing_but_cats)
 
 
 def test_an_ignore_index_of_16_bits_is_understood(dataset: FolderDataset) -> None:
@@ -120,7 +127,7 @@ def test_an_ignore_index_of_16_bits_is_understood(dataset: FolderDataset) -> Non
 
 def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderDataset) -> None:
     segmenter = Segmenter.load("tiny", device="cpu")
-    item = next(iter(dataset))
+    item = folder_targets(dataset)[0].items[0]
     found = predict_with(segmenter)(item, Vocabulary.of(PETS))
     assert (found == segmenter.segment(item.image_path, PETS).label_map).all()
     assert evaluate(dataset, predict_with(segmenter)).keys() == {"pets", "street"}

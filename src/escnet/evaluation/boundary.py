@@ -10,6 +10,7 @@ the largest label around it are equal.
 Sizes: H x W pixels, N classes.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -48,7 +49,7 @@ def boundary_counts(
 
 def band_distance(size_hw: tuple[int, ...]) -> int:
     """The width of the bands in a picture of that size, at least one pixel."""
-    return max(1, round(_BAND_SHARE * float(np.hypot(*size_hw))))
+    return max(1, round(_BAND_SHARE * math.hypot(*size_hw)))
 
 
 def label_bands(label_map: Integer[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:

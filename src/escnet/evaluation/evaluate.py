@@ -13,7 +13,7 @@ from jaxtyping import Integer, UInt
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw, shown_path
-from escnet.errors import DatasetError, ImageError
+from escnet.errors import ConfigError, DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
     PictureCounts,
@@ -112,7 +112,13 @@ def count_item(
 
 
 def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> Predict:
-    """How `evaluate` asks a segmenter under a protocol."""
+    """How `evaluate` asks a segmenter under a protocol.
+
+    Raises:
+        ConfigError: If the segmenter cannot follow the protocol.
+    """
+    if protocol.view == "windows":
+        raise ConfigError("the model sees pictures as a whole, not through windows: set view whole")
 
     def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         return segmenter.segment(item.image_path, vocabulary).label_map

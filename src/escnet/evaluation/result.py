@@ -1,5 +1,6 @@
 """The result of an evaluation: its numbers, and everything that moves them, as one JSON file."""
 
+import json
 import math
 import platform
 import resource
@@ -161,12 +162,14 @@ class EvalResult(_Part):
         return found
 
     def write(self, path: str | Path) -> None:
-        """Write the result as JSON.
+        """Write the result as JSON, a line for each field.
 
         Raises:
             OutputError: If the file cannot be written.
         """
-        write_file(path, self.model_dump_json(indent=1).encode() + b"\n")
+        fields = self.model_dump(mode="json").items()
+        lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields)
+        write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     @classmethod
     def read(cls, path: str | Path) -> "EvalResult":

@@ -169,7 +169,8 @@ class Evaluation:
         Skipped pictures are not among them: they may have been mended.
         """
         sums = np.zeros((len(QUANTITIES), len(self.target.classes)))
-        mine, finished = {item.stem for item in self._share()}, set()
+        mine = {item.stem for item in self._share()}
+        finished: set[str] = set()
         for path in self._parts():
             for record in read_records(path):
                 if record.counts is not None and record.stem in mine - finished:

@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from escnet.model.chunks import class_chunks
+from escnet.model.chunks import chunk_in_cache, class_chunks
 
 _CHANNELS_PER_GROUP = 16
 
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
             for stage, skip, factor in zip(self.stages, skips, (2, 4), strict=True)
         ]
         logits = []
-        for chunk in class_chunks(N, class_chunk):
+        for chunk in class_chunks(N, chunk_in_cache(class_chunk, state.device)):
             x = rearrange(state[:, chunk], "B n h w C -> (B n) C h w")
             for stage, skip in zip(self.stages, shared, strict=True):
                 x = stage(x, skip)
@@ -93,7 +93,9 @@ class UpStage(nn.Module):
         skip = F.relu(self.project(skip))
         if skip.shape[-2:] != size_hw:
             skip = F.interpolate(skip, size=size_hw, mode="bilinear", align_corners=False)
-        return F.conv2d(skip, self.conv1.weight[:, self.width :], padding=1)
+        shared = F.conv2d(skip, self.conv1.weight[:, self.width :], padding=1)
+        # As the class states are laid out: with channels last a stage takes two thirds of the time.
+        return shared.contiguous(memory_format=torch.channels_last)
 
     def forward(
         self, x: Float[Tensor, "_ _ _ _"], shared: Float[Tensor, "B _ H W"]

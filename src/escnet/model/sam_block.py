@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from escnet.model.chunks import class_chunks
+from escnet.model.chunks import chunk_in_cache, class_chunks
 from escnet.model.prompt_encoder import MaskEmbedding, PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt
 from escnet.model.two_way import SharedPatches, TwoWayTransformer
@@ -91,7 +91,7 @@ class SamBlock(nn.Module):
         else:
             weight = evidence.softmax(dim=1)
         refined = torch.zeros_like(appearance)
-        for chunk in class_chunks(N, class_chunk):
+        for chunk in class_chunks(N, chunk_in_cache(class_chunk, appearance.device)):
             code, basis = None, None
             if has_mask:
                 masks = self._encode_masks(prompt.mask[:, chunk], prompt_encoder)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
+from escnet.evaluation.target import EvalItem
 from escnet.inference.labelling import label_pixels
 from escnet.inference.memory import class_chunk
 from escnet.inference.tokens import Tokenize
@@ -43,7 +44,7 @@ def validate(
     )
     chunk = class_chunk(config)
 
-    def predict(item: FolderItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+    def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         tokens = tokenize(vocabulary.templated(config.template))
         text = network.encode_text(tokens.token, tokens.is_token)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -22,6 +22,8 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from escnet.errors import OutputError, WeightsError
+from escnet.model.catseg import CatSeg
+from escnet.model.catseg_config import CatSegConfig
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.weights.origin import Origin, file_sha256, origins_of
@@ -29,6 +31,8 @@ from escnet.weights.storage import STORAGES, Storage, pack, unpack, unpacked_sha
 from escnet.weights.tensor_file import first_line, read_header, read_tensors, refuse
 
 CONFIG_FILE = "config.json"
+Network = TypeVar("Network", EscNet, CatSeg)
+
 _PLAIN_FILE = "model.safetensors"
 _INT8_FILE = "model_int8.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
@@ -71,7 +75,7 @@ class CheckpointSummary:
 
 def write_checkpoint(
     folder: str | Path,
-    model: EscNet,
+    model: EscNet | CatSeg,
     *,
     storage: Storage = "float32",
     halve: Sequence[str] = (),
@@ -111,7 +115,7 @@ def write_checkpoint(
 
 
 def load_checkpoint(folder: str | Path) -> EscNet:
-    """The network in a folder that `write_checkpoint` or `save_pretrained` wrote, in float32.
+    """The ESC-Net in a folder that `write_checkpoint` or `save_pretrained` wrote, in float32.
 
     It comes on the CPU, in evaluation mode.
 
@@ -120,12 +124,43 @@ def load_checkpoint(folder: str | Path) -> EscNet:
             exactly those of the network that its config.json describes.
         ConfigError: If its config.json contradicts itself.
     """
+    return load_network(folder, EscNet)
+
+
+def load_any_network(folder: str | Path) -> EscNet | CatSeg:
+    """As `load_checkpoint`, for a network of whichever kind the folder holds.
+
+    Raises:
+        WeightsError: As `load_checkpoint`.
+        ConfigError: If its config.json contradicts itself.
+    """
+    if _read_config(Path(folder))["model_type"] == CatSegConfig.model_type:
+        return load_network(folder, CatSeg)
+    return load_network(folder, EscNet)
+
+
+def load_network(folder: str | Path, kind: type[Network]) -> Network:
+    """As `load_checkpoint`, for a network of any kind.
+
+    Args:
+        folder: The checkpoint.
+        kind: `EscNet` or `CatSeg`.
+
+    Raises:
+        WeightsError: As `load_checkpoint`, or if the folder holds the other kind.
+        ConfigError: If its config.json contradicts itself.
+    """
     folder = Path(folder)
     record = _read_config(folder)
+    if record["model_type"] != kind.config_class.model_type:
+        raise WeightsError(
+            f"folder {folder} holds a model of type {record['model_type']!r}, not "
+            f"{kind.config_class.model_type!r}: give a checkpoint of that type"
+        )
     path, _ = _tensor_file(folder)
     tensors = unpack(read_tensors(path))
     try:
-        model, info = _from_state_dict(EscNetConfig.from_dict(record), tensors)
+        model, info = _from_state_dict(kind, record, tensors)
     except _UNUSABLE_CONFIG as error:
         raise WeightsError(
             f"{folder / CONFIG_FILE} does not describe a network of this version "
@@ -187,7 +222,9 @@ def is_checkpoint(folder: str | Path) -> bool:
         return False
 
 
-def _write_tensors(path: Path, model: EscNet, storage: Storage, halve: Sequence[str]) -> None:
+def _write_tensors(
+    path: Path, model: EscNet | CatSeg, storage: Storage, halve: Sequence[str]
+) -> None:
     """Write the network's configuration, and its tensors as they are to be stored."""
     # transformers gives some tensors of its towers other names in files than in modules, and
     # only its own writer knows them all.
@@ -222,7 +259,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is no readable JSON: copy it again") from error
     model_type = config.get("model_type") if isinstance(config, dict) else None
-    if model_type != EscNetConfig.model_type:
+    if model_type not in {EscNetConfig.model_type, CatSegConfig.model_type}:
         raise WeightsError(
             f"folder {folder} holds a model of type {model_type!r}, not "
             f"{EscNetConfig.model_type!r}: give a checkpoint of this project"
@@ -251,13 +288,13 @@ def _tensor_file(folder: Path) -> tuple[Path, Storage]:
 
 
 def _from_state_dict(
-    config: EscNetConfig, tensors: dict[str, Tensor]
-) -> tuple[EscNet, dict[str, Any]]:
+    kind: type[Network], record: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[Network, dict[str, Any]]:
     """The network with these tensors, and what did not fit."""
     with quiet_transformers():
-        model, info = EscNet.from_pretrained(
+        model, info = kind.from_pretrained(
             None,
-            config=config,
+            config=kind.config_class.from_dict(record),
             state_dict=tensors,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # they are in `info`, and refused with the others

@@ -1,0 +1,172 @@
+"""CAT-Seg: correlation refined by aggregation (Cho et al., CVPR 2024, arXiv:2303.11797; Fig. 1b).
+
+The structure that ESC-Net is compared with, and whose published weights it can load
+(`weights/catseg.py`). Towers, dense read-out and correlation are those of ESC-Net.
+
+Sizes: B pictures, N class names, P templates, M names kept for a picture, D joint space, C hidden
+width, A guidance width, H x W pixels, h x w patches.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from escnet.model.catseg_aggregation import AggregationLayer
+from escnet.model.catseg_config import CatSegConfig
+from escnet.model.catseg_decoder import CatSegDecoder
+from escnet.model.chunks import class_chunks
+from escnet.model.correlation import correlation_map
+from escnet.model.text import ClipText
+from escnet.model.vision import ClipVision, Patches
+
+_DROPPED = -100.0  # logit of a name that was not kept
+
+
+class CatSegPrediction(NamedTuple):
+    """What one pass yields.
+
+    Attributes:
+        logits: Of the names kept for each picture.
+        kept: Which these are, in increasing order.
+    """
+
+    logits: Float[Tensor, "B M _ _"]
+    kept: Int[Tensor, "B M"]
+
+
+class CatSeg(PreTrainedModel):
+    """Image and text embeddings in, a logit for every class name and place out."""
+
+    config_class = CatSegConfig
+    base_model_prefix = "catseg"
+    main_input_name = "image"
+
+    def __init__(self, config: CatSegConfig) -> None:
+        super().__init__(config)
+        self.vision = ClipVision(config.vision_config, taps=(config.taps[0], config.taps[1]))
+        self.text = ClipText(config.text_config)
+        kernel = config.embed_kernel
+        self.embed = nn.Conv2d(config.num_templates, config.hidden_dim, kernel, padding=kernel // 2)
+        self.to_guidance = nn.Conv2d(config.joint_dim, config.guidance_dim, 3, padding=1)
+        self.to_text_guidance = nn.Linear(config.joint_dim, config.guidance_dim)
+        self.layers = nn.ModuleList(
+            AggregationLayer(
+                hidden_dim=config.hidden_dim,
+                guidance_dim=config.guidance_dim,
+                num_heads=config.num_heads,
+                window=config.window,
+                ffn_ratio=config.ffn_ratio,
+                pooling=(config.pooling, config.train_pooling),
+                pad_to=config.max_classes,
+            )
+            for _ in range(config.num_layers)
+        )
+        self.decoder = CatSegDecoder(
+            hidden_dim=config.hidden_dim,
+            tower_dim=self.vision.skip_channels[0],
+            skip_channels=(config.skip_channels[0], config.skip_channels[1]),
+            skip_dims=(config.skip_dims[0], config.skip_dims[1]),
+            dims=(config.decoder_dims[0], config.decoder_dims[1]),
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing: every module starts itself, and checkpoints are complete."""
+
+    def forward(
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        text_embedding: Float[Tensor, "N *P D"],
+        class_chunk: int | None = None,
+    ) -> Float[Tensor, "B N _ _"]:
+        """Logits of every class name on a grid four times as fine as the patches.
+
+        Args:
+            image: Pixels in [0, 1], at the size that the tower sees; its normalisation happens
+                inside.
+            text_embedding: One embedding for each class name, or one for each of P templates.
+            class_chunk: Class names worked on at a time, which bounds the memory and does not
+                change the result; None for all.
+
+        Returns:
+            Names beyond `max_classes` that were dropped for a picture get -100 in it.
+        """
+        found = self.segment(self.vision(image), text_embedding, class_chunk)
+        B, M, H, W = found.logits.shape
+        N = text_embedding.shape[0]
+        if M == N:
+            return found.logits
+        logits = found.logits.new_full((B, N, H, W), _DROPPED)
+        where = found.kept[:, :, None, None].expand(-1, -1, H, W)
+        return logits.scatter(1, where, found.logits)
+
+    def encode_text(
+        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
+    ) -> Float[Tensor, "N D"]:
+        """Text embeddings of tokenised class names.
+
+        Args:
+            token: Padded token indices.
+            is_token: 1 for tokens, 0 for padding.
+        """
+        return self.text(token, is_token)
+
+    def segment(
+        self,
+        patches: Patches,
+        text_embedding: Float[Tensor, "N *P D"],
+        class_chunk: int | None = None,
+    ) -> CatSegPrediction:
+        """The network after its towers.
+
+        Args:
+            patches: What the vision tower gave, now or earlier.
+            text_embedding: As in `forward`.
+            class_chunk: As in `forward`.
+        """
+        N, D = text_embedding.shape[0], text_embedding.shape[-1]
+        text = F.normalize(text_embedding.reshape(N, -1, D), dim=-1)  # (N, P, D)
+        correlation = correlation_map(patches.joint, text.flatten(0, 1))
+        correlation = correlation.unflatten(1, (N, -1))  # (B, N, P, h, w)
+        kept = self._kept(correlation)  # (B, M)
+        correlation = _take(correlation, kept)
+        state = self._embed(correlation, class_chunk)  # (B, M, h, w, C)
+        guidance = F.relu(self.to_guidance(patches.joint))
+        guidance = rearrange(guidance, "B A h w -> B h w A")
+        of_text = F.relu(self.to_text_guidance(F.normalize(text.mean(dim=1), dim=-1)))  # (N, A)
+        for layer in self.layers:
+            state = layer(state, guidance, of_text[kept], class_chunk)
+        return CatSegPrediction(self.decoder(state, patches.skips, class_chunk), kept)
+
+    def _kept(self, correlation: Float[Tensor, "B N P h w"]) -> Int[Tensor, "B M"]:
+        """For each picture the names whose highest correlation is among the largest."""
+        B, N = correlation.shape[:2]
+        most = self.config.max_classes
+        if most == 0 or most >= N:
+            return torch.arange(N, device=correlation.device).expand(B, -1)
+        peak = correlation.amax(dim=(2, 3, 4))  # (B, N)
+        return peak.topk(most, dim=1).indices.sort(dim=1).values
+
+    def _embed(
+        self, correlation: Float[Tensor, "B M P h w"], class_chunk: int | None
+    ) -> Float[Tensor, "B M h w C"]:
+        """A class state from the maps of each class."""
+        B, M = correlation.shape[:2]
+        parts = []
+        for chunk in class_chunks(M, class_chunk):
+            maps = self.embed(correlation[:, chunk].flatten(0, 1))
+            parts.append(rearrange(maps, "(B n) C h w -> B n h w C", B=B))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _take(
+    correlation: Float[Tensor, "B N P h w"], kept: Int[Tensor, "B M"]
+) -> Float[Tensor, "B M P h w"]:
+    if kept.shape[1] == correlation.shape[1]:
+        return correlation
+    return torch.take_along_dim(correlation, kept[:, :, None, None, None], dim=1)

@@ -1,0 +1,42 @@
+import pytest
+
+from escnet.errors import ConfigError
+from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
+
+
+def test_the_papers_protocol_leaves_itself_nowhere() -> None:
+    assert PAPER.deviations(PAPER) == []
+
+
+def test_a_deviation_says_both_values() -> None:
+    changed = PAPER.with_changes(size=800, overlap=0.5, names="synonyms")
+    assert changed.deviations(PAPER) == [
+        "size: 640 -> 800",
+        "overlap: 0.3333 -> 0.5",
+        "names: whole -> synonyms",
+    ]
+
+
+def test_without_windows_their_settings_are_no_deviation() -> None:
+    changed = PAPER.with_changes(view="whole", size=800)
+    assert changed.deviations(PAPER) == ["view: windows -> whole"]
+
+
+def test_what_is_not_set_stays() -> None:
+    assert PAPER.with_changes(view=None, global_view=None) == PAPER
+    assert not PAPER.with_changes(global_view=False).global_view
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("view", "both", r"view is 'both': .*'whole' or 'windows'"),
+        ("overlap", 1.0, r"overlap is 1\.0"),
+        ("window", 3, "window is 3"),
+        ("template", "a photo", r"template is 'a photo': write \{\} once"),
+        ("vocabulary", "oracle", "vocabulary is 'oracle'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(field: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        WHOLE_VIEW.with_changes(**{field: value})
