@@ -8,9 +8,12 @@ from typer.testing import CliRunner, Result
 
 from escnet.cli.weights import app
 from escnet.errors import WeightsError
+from escnet.model.catseg import CatSeg
+from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.catalog import CATALOG
+from escnet.weights.catseg import catseg_shapes
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
 from escnet.weights.origin import Origin
 from escnet.weights.sam import sam_shapes
@@ -95,3 +98,21 @@ def test_check_refuses_what_is_not(sam_file: Path, tmp_path: Path) -> None:
 def test_showing_what_is_no_model_is_an_error(sam_file: Path) -> None:
     assert isinstance(escnet_weights("show", sam_file).exception, WeightsError)
     assert isinstance(escnet_weights("show", "no-such-model").exception, WeightsError)
+
+
+def test_convert_catseg_writes_a_checkpoint_of_ours(tmp_path: Path) -> None:
+    clip, out, source = tmp_path / "clip", tmp_path / "ours", tmp_path / "model_final.pth"
+    shapes = catseg_shapes(CatSeg(catseg_preset("tiny")))
+    torch.save({"model": {name: torch.zeros(shape) for name, shape in shapes.items()}}, source)
+    clip.mkdir()
+    failed = escnet_weights("convert", "catseg", source, "--clip", clip, "--out", out)
+    assert isinstance(failed.exception, WeightsError)
+    assert "no tokenizer.json in" in str(failed.exception)
+    assert not out.exists()
+    (clip / "tokenizer.json").write_text("{}")
+    done = escnet_weights("convert", "catseg", source, "--clip", clip, "--out", out)
+    assert done.exit_code == 0
+    assert f"{out}: CAT-Seg, complete" in done.stdout
+    assert (out / "tokenizer.json").read_text() == "{}"
+    assert "checkpoint, complete" in escnet_weights("check", out).stdout
+    assert "CAT-Seg: model_final.pth (unknown)" in escnet_weights("show", out).stdout

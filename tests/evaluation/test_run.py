@@ -131,7 +131,7 @@ def test_a_finished_run_is_not_run_again(folder: Path, tmp_path: Path) -> None:
 def test_records_of_other_settings_are_refused(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path)
     oracle = WHOLE_VIEW.with_changes(vocabulary="present")
-    with pytest.raises(ConfigError, match='protocol.vocabulary is "all", not "present"'):
+    with pytest.raises(ConfigError, match=r'protocol\.vocabulary is "all", not "present"'):
         run(folder, tmp_path, resume=True, protocol=oracle)
     model = ModelUsed(name="guess", method="none", weights_hash="1" * 64, settings={"a": 1})
     with pytest.raises(ConfigError, match=r"model\.weights_hash"):

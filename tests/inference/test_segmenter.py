@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.errors import ConfigError, EscnetError, ImageError, VocabularyError, WeightsError
+from escnet.inference.esc_method import EscMethod
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.tokens import Tokenize, Tokens, byte_tokenizer
 from escnet.model.config import EscNetConfig, preset
@@ -40,7 +41,12 @@ def variant(tokenize: Tokenize | None = None, **settings: Any) -> Segmenter:
     torch.manual_seed(0)
     network = EscNet(EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings}))
     tokenize = tokenize or byte_tokenizer(298, 299, 77)
-    return Segmenter(network, tokenize, model="variant", weights_hash="", device="cpu")
+    return Segmenter(EscMethod(network, tokenize, device="cpu"), model="variant", weights_hash="")
+
+
+def network_of(segmenter: Segmenter) -> EscNet:
+    assert isinstance(segmenter.method, EscMethod)
+    return segmenter.method.network
 
 
 def test_several_names_win_somewhere(tiny: Segmenter, pixels: Pixels) -> None:
@@ -73,6 +79,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
     assert result.names == (*NAMES, "background")
     assert (result.model, result.weights_hash) == ("tiny", tiny.weights_hash)
     assert result.settings == {
+        "method": "esc-net",
         "template": "A photo of a {} in the scene",
         "image_size": 32,
         "max_classes": 0,
@@ -141,15 +148,13 @@ def test_the_memory_budget_does_not_change_the_result(tiny: Segmenter, pixels: P
     embedding = tiny.text_embedding(vocabulary)
     logits = []
     for budget in (1, 200_000, 2**30):
-        segmenter = Segmenter(
-            tiny.network,
+        method = EscMethod(
+            network_of(tiny),
             byte_tokenizer(298, 299, 77),
-            model="tiny",
-            weights_hash="",
             device="cpu",
             memory_budget=budget,
         )
-        logits.append(segmenter._logits([pixels], embedding)[0][0])
+        logits.append(method.logits([pixels], embedding)[0].logits)
     for other in logits[1:]:
         torch.testing.assert_close(other.sigmoid(), logits[0].sigmoid(), atol=1e-5, rtol=0)
 
@@ -246,7 +251,7 @@ def test_names_are_encoded_once_for_each_list_of_them_and_template() -> None:
     swapped = segmenter.text_embedding(Vocabulary.of(["dog", "cat"]))
     assert len(counting.asked) == 2
     torch.testing.assert_close(swapped, first[[1, 0]])
-    segmenter.network.config.template = "a {}"
+    network_of(segmenter).config.template = "a {}"
     other = segmenter.text_embedding(Vocabulary.of(["cat", "dog"]))
     assert counting.asked[-1] == ("a cat", "a dog")
     assert not torch.allclose(other, first)
@@ -279,7 +284,7 @@ def test_of_many_names_only_the_likely_ones_take_part_and_keep_their_labels(
     pruned = variant(max_classes=4)
     found = pruned.segment(pixels, names).label_map
     embedding = pruned.text_embedding(Vocabulary.of(names))
-    kept = pruned._logits([pixels], embedding)[0][1]
+    kept = pruned.method.logits([pixels], embedding)[0].kept
     assert len(kept) == 4
     assert kept != [0, 1, 2, 3]
     alone = variant().segment(pixels, [names[index] for index in kept]).label_map
@@ -303,10 +308,10 @@ def test_half_precision_gives_nearly_the_same(tiny: Segmenter, pixels: Pixels, d
 
 def test_the_tiny_network_is_the_same_every_time_and_leaves_chance_alone() -> None:
     torch.manual_seed(5)
-    first = Segmenter.load("tiny").network.state_dict()
+    first = network_of(Segmenter.load("tiny")).state_dict()
     torch.rand(3)
     state = torch.get_rng_state()
-    second = Segmenter.load("tiny").network.state_dict()
+    second = network_of(Segmenter.load("tiny")).state_dict()
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
@@ -333,7 +338,7 @@ def test_a_checkpoint_of_ours_is_loaded_with_its_tokenizer(
     segmenter = Segmenter.load(checkpoint, device="cpu")
     assert segmenter.weights_hash == weights_hash(checkpoint)
     assert segmenter.model == str(checkpoint)
-    assert not segmenter.network.training
+    assert not network_of(segmenter).training
     assert segmenter.segment(pixels, ["cat", "dog", "sky"]).label_map.shape == (40, 60)
     with pytest.raises(VocabularyError, match="has 126 tokens, but the text tower reads 77"):
         segmenter.segment(pixels, ["cat", "-".join(["cat"] * 60)])

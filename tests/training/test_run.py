@@ -12,8 +12,8 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
 from escnet.inference.segmenter import Segmenter
 from escnet.training.config import Recipe
-from escnet.training.loop import Progress
-from escnet.training.run import build_network, imagenet_names, train
+from escnet.training.loop import Progress, worded
+from escnet.training.run import build_network, imagenet_names, train, wordings_of
 from escnet.weights.checkpoint import load_checkpoint
 from escnet.weights.tensor_file import read_tensors
 
@@ -284,3 +284,22 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_computed(
     with pytest.raises(OutputError):
         train(make_recipe(), tmp_path / "file" / "run", cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_synonyms_come_after_all_names() -> None:
+    wordings, texts = wordings_of(["cat", "car", "sky"], {"car": ["auto", "van"], "cat": ["kitty"]})
+    assert texts == ["cat", "car", "sky", "kitty", "auto", "van"]
+    assert wordings == [[0, 3], [1, 4, 5], [2]]
+
+
+def test_a_synonym_of_no_class_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no class name 'cow'"):
+        wordings_of(["cat"], {"cow": ["bull"]})
+
+
+def test_every_other_time_a_synonym_stands_for_its_name() -> None:
+    random = np.random.default_rng(0)
+    drawn = [worded(np.array([2, 1]), [[0], [1, 4, 5], [2]], random) for _ in range(2000)]
+    assert {first for first, _ in drawn} == {2}
+    share = {row: sum(second == row for _, second in drawn) / 2000 for row in (1, 4, 5)}
+    assert share == pytest.approx({1: 0.5, 4: 0.25, 5: 0.25}, abs=0.04)

@@ -92,18 +92,22 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
 
-    from escnet.evaluation.evaluate import predict_with
+    from escnet.evaluation.evaluate import predict_with, with_template
     from escnet.evaluation.processes import joined_processes
     from escnet.evaluation.run import Evaluation
+    from escnet.evaluation.target import Question
     from escnet.inference.segmenter import Segmenter
 
+    for target, protocol in plan:
+        Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
         segmenter = Segmenter.load(model, device=device, dtype=dtype)
         for target, protocol in plan:
+            asked = with_template(segmenter, protocol.template)
             evaluation = Evaluation(
                 target=target,
-                model=_model_used(segmenter),
-                predict=predict_with(segmenter, protocol),
+                model=_model_used(asked, _trained_on(segmenter)),
+                predict=predict_with(asked, protocol),
                 protocol=protocol,
                 out=out,
                 limit=limit,
@@ -140,18 +144,23 @@ def _protocol(target: "EvalTarget", changes: dict[str, Any]) -> "EvalProtocol":
     return target.paper.with_changes(**changes)
 
 
-def _model_used(segmenter: "Segmenter") -> "ModelUsed":
+def _model_used(segmenter: "Segmenter", trained_on: list[str] | None) -> "ModelUsed":
     from escnet.evaluation.result import ModelUsed
 
-    network = getattr(segmenter, "network", None)
-    trained_on = getattr(getattr(network, "config", None), "trained_on", None)
     return ModelUsed(
         name=segmenter.model,
-        method=getattr(getattr(segmenter, "method", None), "name", "esc-net"),
+        method=segmenter.method.name,
         weights_hash=segmenter.weights_hash,
         settings=dict(segmenter.settings),
-        trained_on=list(trained_on) if trained_on else None,
+        trained_on=trained_on,
     )
+
+
+def _trained_on(segmenter: "Segmenter") -> list[str] | None:
+    """Class names that the model says it has seen labelled; None if it does not say."""
+    network = getattr(segmenter.method, "network", None)  # only trained methods have one
+    names = getattr(getattr(network, "config", None), "trained_on", None)
+    return list(names) if names else None
 
 
 @contextmanager

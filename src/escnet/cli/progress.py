@@ -4,11 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
+@runtime_checkable
 class Report(Protocol):
     """What is said of a finished picture."""
 

@@ -100,11 +100,11 @@ def check(
 ) -> None:
     """Check that weights are complete: every tensor there, in its shape, and none besides."""
     from escnet.weights.catalog import require_local
-    from escnet.weights.checkpoint import is_checkpoint, load_checkpoint, weights_hash
+    from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
 
     path = require_local(source)
     if is_checkpoint(path):
-        num_tensors = len(load_checkpoint(path).state_dict())
+        num_tensors = len(load_any_network(path).state_dict())
         report: dict[str, Any] = {"kind": "checkpoint", "sha256": weights_hash(path)}
     else:
         from escnet.weights.sam import read_sam_parts, sam_shapes
@@ -134,10 +134,10 @@ def pack(
 ) -> None:
     """Write a checkpoint again in another storage."""
     from escnet.weights.catalog import require_local
-    from escnet.weights.checkpoint import load_checkpoint, summarize_checkpoint, write_checkpoint
+    from escnet.weights.checkpoint import load_any_network, summarize_checkpoint, write_checkpoint
 
     folder = require_local(source)
-    network = load_checkpoint(folder)
+    network = load_any_network(folder)
     write_checkpoint(out, network, storage=storage, halve=halve or (), tokenizer_from=folder)
     print(f"{out}: {_megabytes(summarize_checkpoint(out).num_bytes)}")
 
@@ -157,6 +157,31 @@ def assemble(
     folder = require_local(clip)
     write_checkpoint(out, assemble_clip(preset, clip=folder, sam=sam), tokenizer_from=folder)
     print(f"{out}: assembled; its fusion and decoder are untrained")
+
+
+@app.command()
+def convert(
+    kind: Annotated[Literal["catseg"], typer.Argument(help="What the file is.")],  # noqa: ARG001
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="CAT-Seg's model_final.pth.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="The CLIP whose tokenizer is copied: a folder, or a hub identifier; "
+            "if not given, one is looked for in the hub's cache."
+        ),
+    ] = None,
+    storage: Annotated[
+        Literal["float32", "float16", "int8"], typer.Option(help="How tensors are stored.")
+    ] = "float32",
+) -> None:
+    """Turn a published checkpoint of CAT-Seg into one of ours."""
+    from escnet.weights.catseg import read_catseg, tokenizer_folder
+    from escnet.weights.checkpoint import summarize_checkpoint, write_checkpoint
+
+    folder = tokenizer_folder(clip)  # before anything large is read
+    write_checkpoint(out, read_catseg(source), storage=storage, tokenizer_from=folder)
+    print(f"{out}: CAT-Seg, complete, {_megabytes(summarize_checkpoint(out).num_bytes)}")
 
 
 def _print_settings(summary: "CheckpointSummary") -> None:

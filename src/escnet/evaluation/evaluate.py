@@ -5,7 +5,7 @@ picture without any other pixel is not even asked about.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -24,6 +24,7 @@ from escnet.evaluation.metrics import (
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.evaluation.records import PictureRecord
 from escnet.evaluation.target import EvalItem, EvalTarget, Question, folder_targets
+from escnet.inference.method import Method
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 
@@ -114,6 +115,10 @@ def count_item(
 def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> Predict:
     """How `evaluate` asks a segmenter under a protocol.
 
+    Args:
+        segmenter: Of the protocol's template; see `with_template`.
+        protocol: How pictures are seen.
+
     Raises:
         ConfigError: If the segmenter cannot follow the protocol.
     """
@@ -124,6 +129,33 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
         return segmenter.segment(item.image_path, vocabulary).label_map
 
     return predict
+
+
+def with_template(segmenter: Segmenter, template: str | None) -> Segmenter:
+    """The segmenter asked with another template; the same one if there is none."""
+    if template is None:
+        return segmenter
+    return Segmenter(
+        _Templated(segmenter.method, template),
+        model=segmenter.model,
+        weights_hash=segmenter.weights_hash,
+    )
+
+
+class _Templated:
+    """A method that puts class names into another sentence."""
+
+    def __init__(self, method: Method, template: str) -> None:
+        self.name = method.name
+        self.template = template
+        self.view_size = method.view_size
+        self.encode_text = method.encode_text
+        self.logits = method.logits
+        self._method = method
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self._method.settings
 
 
 def _checked_truth(target: EvalTarget, item: EvalItem) -> Integer[np.ndarray, "H W"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt
 from torch import Tensor
 
 _MOST_VALUES = 16_000_000  # logits of one band
-_LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
+LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 
 
 def label_pixels(
@@ -45,10 +45,10 @@ def label_pixels(
         confidence as float16.
     """
     present = sorted(set(owner))
-    logits = _merge_queries(logits.float(), np.searchsorted(present, owner).tolist())
+    logits = merge_queries(logits.float(), np.searchsorted(present, owner).tolist())
     index = np.array([*present, num_labels])  # the rest class comes last
     num_names = num_labels + int(background)
-    dtype = np.uint8 if num_names <= _LARGEST_8_BIT else np.uint16
+    dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
     void = np.iinfo(dtype).max
     height, width = size_hw
     label_map = np.empty(size_hw, dtype)
@@ -72,7 +72,7 @@ def label_pixels(
     return label_map, confidence
 
 
-def _merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:
+def merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:
     """Of each label the highest of its queries; the labels are 0 to the largest owner."""
     num_labels = max(owner) + 1
     if len(owner) == num_labels:

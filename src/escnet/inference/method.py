@@ -8,7 +8,7 @@ Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid o
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -27,6 +27,7 @@ class ViewLogits(NamedTuple):
     kept: list[int]
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to segment, with its weights on its device.
 
@@ -38,9 +39,14 @@ class Method(Protocol):
         settings: What moves a pixel besides the weights, the names and the two above.
     """
 
-    name: str
-    template: str
-    view_size: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def template(self) -> str: ...
+
+    @property
+    def view_size(self) -> int: ...
 
     @property
     def settings(self) -> Mapping[str, object]: ...

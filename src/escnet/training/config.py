@@ -58,12 +58,14 @@ class DataSection(_Section):
         train: The folder to train on.
         validate_on: The folder whose scores are reported; never trained on.
         source_weights: How often a picture of each source is drawn, relative to the others.
+        synonyms: Other texts for a class name; every other time one of them stands for it.
         withheld: Class names that are never shown as labels; their pixels give no loss.
     """
 
     train: Path
     validate_on: Path | None = None
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.data.folder import FolderDataset
@@ -30,7 +30,7 @@ from escnet.training.features import FeatureStore
 from escnet.training.loss import partial_label_loss
 from escnet.weights.assemble import paired_towers
 
-_LABEL_SIDE = 96  # the decoder's grid; the towers' 24 patches times four
+_LABEL_SIDE = 168  # finer than the decoder's grid of 96, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
 _STATE_FILE = "state.pt"
 _LOG_FILE = "log.jsonl"
@@ -52,7 +52,8 @@ class Trainer:
     """A network, its data, and everything that changes from step to step.
 
     Attributes:
-        sentences: The sentence vector of each of the dataset's class names.
+        sentences: The sentence vector of every text that stands for a class name.
+        wordings: For each of the dataset's class names its rows in `sentences`, its own first.
     """
 
     network: EscNet
@@ -60,6 +61,7 @@ class Trainer:
     dataset: FolderDataset
     store: FeatureStore
     sentences: Float[Tensor, "M V"]
+    wordings: Sequence[Sequence[int]]
     folder: Path
     step: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -237,7 +239,9 @@ class Trainer:
         total = torch.zeros(())
         for index, example in enumerate(batch):
             one = patches._replace(joint=patches.joint[index : index + 1].float())
-            text = self.text.to_joint(self.sentences[example.names])
+            text = self.text.to_joint(
+                self.sentences[worded(example.names, self.wordings, self.random)]
+            )
             logits = self.network.correlate(one, text)
             total = total + self._loss(logits, example) / size
         yield total
@@ -248,7 +252,9 @@ class Trainer:
             example = self.examples.draw(self.random, training.names_per_picture)
             maps = self.store.maps([example.item.stem], mirrored=example.is_mirrored)
             with self._autocast():
-                text = self.text.to_joint(self.sentences[example.names])
+                text = self.text.to_joint(
+                    self.sentences[worded(example.names, self.wordings, self.random)]
+                )
                 prediction = self.network.segment(self.vision.project(maps), text)
             loss = self._loss(prediction.logits, example)
             for evidence in prediction.evidence:
@@ -281,6 +287,18 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self._trained():
                 self.average[name].lerp_(parameter, 1 - decay)
+
+
+def worded(
+    names: Int[np.ndarray, " n"], wordings: Sequence[Sequence[int]], random: np.random.Generator
+) -> list[int]:
+    """The row of a text for each name: its own every other time, else one of its synonyms'."""
+    rows = []
+    for name in names:
+        own, *others = wordings[name]
+        is_own = not others or random.integers(2)
+        rows.append(own if is_own else others[int(random.integers(len(others)))])
+    return rows
 
 
 def parameter_groups(

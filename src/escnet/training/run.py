@@ -1,7 +1,7 @@
 """A recipe turned into a trained checkpoint: parts assembled, features computed, loop run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +66,8 @@ def train(
     torch.manual_seed(recipe.training.seed)
     network, tokenize = build_network(recipe, dataset)
     classes = shared_classes(dataset)
-    sentences = sentence_vectors(network, tokenize, classes)
+    wordings, texts = wordings_of(classes, recipe.data.synonyms)
+    sentences = sentence_vectors(network, tokenize, texts)
     store = compute_features(
         paired_towers(network)[0],
         list(dataset),
@@ -74,7 +75,7 @@ def train(
         image_size=network.config.image_size,
         mirror=True,
     )
-    trainer = Trainer(network, recipe, dataset, store, sentences, folder)
+    trainer = Trainer(network, recipe, dataset, store, sentences, wordings, folder)
     if resume:
         trainer.resume()
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
@@ -95,6 +96,25 @@ def train(
         )
         (folder / "scores.json").write_text(json.dumps(_summary(scores), indent=2))
     return model
+
+
+def wordings_of(
+    classes: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> tuple[list[list[int]], list[str]]:
+    """For each class name the texts that may stand for it, and all texts; the names come first.
+
+    Raises:
+        ConfigError: If synonyms are given for a name that is no class name.
+    """
+    if unknown := sorted(set(synonyms) - set(classes)):
+        raise ConfigError(f"data.synonyms: no class name {unknown[0]!r} in the data")
+    texts = list(classes)
+    wordings = []
+    for index, name in enumerate(classes):
+        first = len(texts)
+        texts.extend(synonyms.get(name, ()))
+        wordings.append([index, *range(first, len(texts))])
+    return wordings, texts
 
 
 def _summary(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 
@@ -82,8 +83,11 @@ def read_catseg(path: str | Path) -> CatSeg:
         raise WeightsError(f"{path} is a folder: {_CURE}")
     tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    network = CatSeg(config_of(found))
-    check_shapes(str(path), found, catseg_shapes(network), cure=_CURE)
+    config = config_of(found)
+    with torch.device("meta"):  # for the names and shapes
+        expected = catseg_shapes(CatSeg(config))
+    check_shapes(str(path), found, expected, cure=_CURE)
+    network = CatSeg(config)
     install_tower(network.vision.tower, dict(_vision_of(tensors)), str(path))
     install_tower(network.text.tower, dict(_text_of(tensors)), str(path))
     own = {

@@ -134,7 +134,7 @@ def load_any_network(folder: str | Path) -> EscNet | CatSeg:
         WeightsError: As `load_checkpoint`.
         ConfigError: If its config.json contradicts itself.
     """
-    if _read_config(Path(folder))["model_type"] == CatSegConfig.model_type:
+    if model_type_of(folder) == CatSegConfig.model_type:
         return load_network(folder, CatSeg)
     return load_network(folder, EscNet)
 
@@ -212,6 +212,15 @@ def weights_hash(folder: str | Path) -> str:
     """
     path, _ = _tensor_file(Path(folder))
     return file_sha256(path)
+
+
+def model_type_of(folder: str | Path) -> str:
+    """What a checkpoint's config.json calls its network.
+
+    Raises:
+        WeightsError: If the folder is no checkpoint of ours.
+    """
+    return str(_read_config(Path(folder))["model_type"])
 
 
 def is_checkpoint(folder: str | Path) -> bool:

@@ -1,0 +1,134 @@
+"""Downloaded data sets as they came: folders and archives, read in place.
+
+A file is found by the end of its path, so that it does not matter how deep a folder was unpacked,
+or whether it is still in its archive. Nothing is unpacked under a name that an archive gives.
+"""
+
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from escnet.data.image import shown_path
+from escnet.errors import DatasetError
+
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.gz.")  # the last as one of them is published
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One downloaded file, in a folder or in an archive."""
+
+    path: PurePosixPath
+    shown: str
+    read: Callable[[], bytes]
+
+
+class Downloads:
+    """All files in a folder, and in the archives that lie in it; used as a context.
+
+    Raises:
+        DatasetError: If there is no such folder, or an archive cannot be opened.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DatasetError(
+                f"no folder {shown_path(folder)}: give the one with the downloaded files"
+            )
+        self._open = ExitStack()
+        self._by_parent: dict[str, list[Download]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for download in self._all():
+                self._by_parent.setdefault(download.path.parent.name, []).append(download)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def in_folder(self, tail: str, suffix: str) -> dict[str, Download]:
+        """The files by stem whose folder's path ends with `tail`, an unpacked one before others."""
+        parts = PurePosixPath(tail).parts
+        found: dict[str, Download] = {}
+        for download in self._by_parent.get(parts[-1], ()):
+            path = download.path
+            is_there = path.parent.parts[-len(parts) :] == parts
+            if is_there and path.suffix.lower() == suffix and not path.name.startswith("."):
+                found.setdefault(path.stem, download)
+        return found
+
+    def below(self, tail: str) -> list[Download]:
+        """The files whose path holds the folders of `tail` anywhere."""
+        wanted = f"/{tail}/"
+        return [
+            download
+            for group in self._by_parent.values()
+            for download in group
+            if wanted in f"/{download.path}"
+        ]
+
+    def file(self, tail: str) -> Download | None:
+        """The first file whose path ends with `tail`."""
+        parts = PurePosixPath(tail).parts
+        for group in self._by_parent.values():
+            for download in group:
+                if download.path.parts[-len(parts) :] == parts:
+                    return download
+        return None
+
+    def _all(self) -> Iterator[Download]:
+        archives = []
+        for path in sorted(self.folder.rglob("*")):
+            if not path.is_file():
+                continue
+            if path.name.lower().endswith((".zip", *_TAR_ENDINGS)):
+                archives.append(path)
+                continue
+            inside = PurePosixPath(self.folder.name, *path.relative_to(self.folder).parts)
+            yield Download(path=inside, shown=shown_path(path), read=path.read_bytes)
+        for path in archives:
+            yield from self._in_zip(path) if path.suffix == ".zip" else self._in_tar(path)
+
+    def _in_zip(self, path: Path) -> Iterator[Download]:
+        try:
+            archive = self._open.enter_context(zipfile.ZipFile(path))
+        except (zipfile.BadZipFile, OSError) as error:
+            raise _unreadable(path, error) from None
+        for name in archive.namelist():
+            if not name.endswith("/"):
+                yield Download(
+                    path=PurePosixPath(name),
+                    shown=f"{shown_path(path)}:{name}",
+                    read=lambda archive=archive, name=name: archive.read(name),
+                )
+
+    def _in_tar(self, path: Path) -> Iterator[Download]:
+        try:
+            archive = self._open.enter_context(tarfile.open(path))
+            members = [member for member in archive.getmembers() if member.isfile()]
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise _unreadable(path, error) from None
+        for member in members:
+            yield Download(
+                path=PurePosixPath(member.name),
+                shown=f"{shown_path(path)}:{member.name}",
+                read=lambda archive=archive, member=member: _of_tar(archive, member),
+            )
+
+
+def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    return b"" if stream is None else stream.read()
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"archive {shown_path(path)} cannot be read ({error}): fetch it again")

@@ -1,0 +1,160 @@
+"""Pascal VOC 2012 with 20 classes, and Pascal Context (on VOC 2010) with 59 and 459.
+
+VOC's label maps hold the class index plus one, 0 for background, 255 at outlines; those that SBD
+augmented (SegmentationClassAug) likewise. PAS-20 leaves the background out, PAS-20b counts it as a
+class of its own. Pascal Context comes as one .mat file a picture (LabelMap, index plus one of 459)
+and, for 59 classes, as one JSON of run lengths whose category ids are those of the 459.
+
+Sizes: H x W pixels.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt16
+
+from escnet.data.layout import Layout, Split, class_names
+from escnet.data.mat_file import read_matrix
+from escnet.errors import DatasetError
+
+_VOC12 = "VOCdevkit/VOC2012"
+_VOC10 = "VOCdevkit/VOC2010"
+_VAL_LIST = f"{_VOC12}/ImageSets/Segmentation/val.txt"
+_OUTLINE = 255
+_IGNORE_459 = 459
+
+BACKGROUND = "background"
+
+
+def _voc(name: str, classes: tuple[str, ...], background: int, prepared: str) -> Split:
+    codes = {0: background, _OUTLINE: 255} | {raw: raw - 1 for raw in range(1, 21)}
+    folders = ("SegmentationClassAug", "SegmentationClass")
+    return Split(
+        name=name,
+        classes=classes,
+        ignore_label=255,
+        layouts=(
+            *(
+                Layout(
+                    pictures=f"{_VOC12}/JPEGImages",
+                    labels=f"{_VOC12}/{folder}",
+                    codes=codes,
+                    names_file=_VAL_LIST,
+                )
+                for folder in folders
+            ),
+            Layout(pictures=f"{_VOC12}/JPEGImages", labels=f"{_VOC12}/{prepared}/val"),
+        ),
+        counts=(1_449,),
+    )
+
+
+PAS_20 = _voc("pas-20", class_names("voc20"), 255, "annotations_detectron2")
+PAS_20B = _voc(
+    "pas-20b", (*class_names("voc20"), BACKGROUND), 20, "annotations_detectron2_bg"
+)
+# what predictions of background are asked by: the Context names that are no VOC class
+BACKGROUND_NAMES = class_names("voc20b")[20:]
+
+PC_59 = Split(
+    name="pc-59",
+    classes=class_names("pc59"),
+    ignore_label=255,
+    layouts=(
+        Layout(
+            pictures=f"{_VOC10}/JPEGImages",
+            labels=f"{_VOC10}/annotations_detectron2/pc59_val",
+        ),
+        Layout(
+            pictures=f"{_VOC10}/JPEGImages",
+            labels=f"{_VOC10}/SegmentationClassContext",
+            codes={0: 255, 255: 255} | {raw: raw - 1 for raw in range(1, 60)},
+            names_file=f"{_VOC10}/ImageSets/SegmentationContext/val.txt",
+        ),
+    ),
+    counts=(5_104, 5_105),
+)
+PC_459 = Split(
+    name="pc-459",
+    classes=class_names("pc459"),
+    ignore_label=_IGNORE_459,
+    layouts=(
+        Layout(
+            pictures=f"{_VOC10}/JPEGImages",
+            labels=f"{_VOC10}/annotations_detectron2/pc459_val",
+            label_suffix=".tif",
+        ),
+    ),
+    counts=(5_104, 5_105),
+)
+
+_IN_459 = {"diningtable": "table"}  # the one name that the two lists spell differently
+CODES_59 = {
+    class_names("pc459").index(_IN_459.get(name, name)) + 1: label
+    for label, name in enumerate(class_names("pc59"))
+}
+
+
+def labels_of_mat(content: bytes, shown: str) -> UInt16[np.ndarray, "H W"]:
+    """Class indices in PC-459 of one of the published .mat files.
+
+    Raises:
+        DatasetError: If it cannot be read, or holds other labels than 1..459.
+    """
+    raw = read_matrix(content, "LabelMap", shown)
+    outside = raw[(raw < 1) | (raw > _IGNORE_459) | (raw != np.floor(raw))]
+    if outside.size:
+        raise DatasetError(f"{shown} holds label {outside[0]}, not 1..459: fetch it again")
+    return (raw.astype(np.int64) - 1).astype(np.uint16)
+
+
+def labels_of_annotations(
+    annotations: Iterable[Mapping[str, Any]], height: int, width: int, shown: str
+) -> UInt8[np.ndarray, "H W"]:
+    """Class indices in PC-59 of a picture's entries in trainval_merged.json, 255 elsewhere.
+
+    Args:
+        annotations: The entries; where two overlap, the later counts.
+        height: H.
+        width: W.
+        shown: What errors call the picture's entries.
+
+    Raises:
+        DatasetError: If an entry is not as published.
+    """
+    labels = np.full((height, width), 255, dtype=np.uint8)
+    for entry in annotations:
+        try:
+            mask = rle_mask(entry["segmentation"])
+            labels[mask] = CODES_59.get(int(entry["category_id"]), 255)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise DatasetError(f"{shown} has a wrong entry ({error}): fetch it again") from None
+    return labels
+
+
+def rle_mask(rle: Mapping[str, Any]) -> Bool[np.ndarray, "H W"]:
+    """The mask of a COCO run length encoding, of numbers or packed into a string."""
+    height, width = rle["size"]
+    runs = _unpacked(rle["counts"]) if isinstance(rle["counts"], str) else list(rle["counts"])
+    values = np.arange(len(runs)) % 2 == 1  # runs of outside and inside take turns
+    flat = np.repeat(values, runs)
+    if flat.size != height * width:
+        raise ValueError(f"runs of {flat.size} pixels for a mask of {height} x {width}")
+    return flat.reshape(width, height).T  # column by column
+
+
+def _unpacked(packed: str) -> list[int]:
+    """COCO's packed runs: digits of five bits, and from the third run on a difference."""
+    runs: list[int] = []
+    value = shift = 0
+    for digit in (ord(letter) - 48 for letter in packed):
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift  # a negative number's sign fills all higher bits
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    return runs

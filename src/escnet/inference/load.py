@@ -1,0 +1,69 @@
+"""From the name of a model to the method that it is.
+
+A name is "mini", the built-in model; "tiny", a random network for tests; a folder; or a hub
+identifier. The `model_type` in the folder's config.json says which method a checkpoint is of. What
+needs no checkpoint of its own is named KIND:CLIP or KIND:CLIP+sam:SAM.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from escnet.errors import ConfigError
+from escnet.inference.catseg import load_catseg_method
+from escnet.inference.device import chosen_device, chosen_dtype
+from escnet.inference.esc_method import TINY, load_esc_method, tiny_esc_method
+from escnet.inference.memory import DEFAULT_BUDGET
+from escnet.inference.method import Method
+from escnet.inference.training_free import load_training_free
+from escnet.model.catseg_config import CatSegConfig
+from escnet.weights.catalog import require_local
+from escnet.weights.checkpoint import model_type_of
+
+_KINDS = ("training-free", "proposals")  # of the form KIND:...
+
+
+class LoadedMethod(NamedTuple):
+    """A method and the SHA-256 of its weights."""
+
+    method: Method
+    weights_hash: str
+
+
+def load_method(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    memory_budget: int = DEFAULT_BUDGET,
+) -> LoadedMethod:
+    """The method that a model's name stands for, with its weights on its device.
+
+    Args:
+        model: See the module.
+        device: auto (the best there is), cpu, cuda or mps.
+        dtype: What matrix products are computed in: float32, bfloat16 or float16.
+        memory_budget: Bytes of working memory for the class names.
+
+    Raises:
+        WeightsError: If the weights are not here, damaged, or of another kind.
+        ConfigError: If the device is not there, the dtype unknown, or the kind of the name.
+    """
+    chosen_device(device)  # before anything large is read
+    chosen_dtype(dtype)
+    kind, colon, rest = str(model).partition(":")
+    if kind == "training-free" and "+sam:" not in rest and colon:
+        return LoadedMethod(*load_training_free(rest, device=device, dtype=dtype))
+    if colon and kind in _KINDS:
+        raise ConfigError(f"model {str(model)!r}: {kind} is not available in this version")
+    if model == TINY:
+        return LoadedMethod(
+            *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)
+        )
+    folder = require_local(model)
+    if model_type_of(folder) == CatSegConfig.model_type:
+        return LoadedMethod(
+            *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
+        )
+    return LoadedMethod(
+        *load_esc_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
+    )

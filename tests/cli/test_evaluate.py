@@ -1,0 +1,181 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.cli.main import run
+from escnet.evaluation.result import EvalResult
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    sources = {"pets": ["cat", "dog, hound"], "street": ["road", "car", "sky"]}
+    table = {"datasets": {name: {"classes": classes} for name, classes in sources.items()}}
+    (folder / "classes.json").write_text(json.dumps(table))
+    for source, classes in sources.items():
+        for number in range(3):
+            labels = random.integers(len(classes), size=(30, 40)).astype(np.uint8)
+            Image.fromarray(labels).save(folder / "masks" / f"{source}__{number}.png")
+            Image.fromarray(random.integers(256, size=(30, 40, 3)).astype(np.uint8)).save(
+                folder / "images" / f"{source}__{number}.png"
+            )
+    return folder
+
+
+def command(folder: Path, out: Path, *options: str) -> list[str]:
+    return [
+        "evaluate",
+        str(folder),
+        "--model",
+        "tiny",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *options,
+    ]
+
+
+def lasting(path: Path) -> dict[str, Any]:
+    """The result without times and memory."""
+    table = json.loads(path.read_text())
+    for picture in table["pictures"]:
+        del picture["seconds"]
+    del table["seconds"], table["peak_memory"]
+    return table
+
+
+def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("escnet: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_every_source_has_a_result_and_both_rules_are_printed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(command(folder, out)) == 0
+    printed = capsys.readouterr().out
+    for source, num_classes in (("pets", 2), ("street", 3)):
+        result = EvalResult.read(out / f"{source}.json")
+        assert result.data.num_pictures == 3
+        assert result.matrix().shape == (num_classes, num_classes)
+        assert result.matrix().sum() == 3 * 30 * 40
+        assert result.model.name == "tiny"
+        assert len(result.model.weights_hash) == 64
+        assert str(out / f"{source}.json") in printed
+        for name in ("miou_in_truth", "miou_in_either"):
+            assert f"{name:24} {100 * (result.scores[name] or 0):5.1f}" in printed
+    assert not result.deviations
+
+
+def test_flags_change_the_protocol_and_are_told_as_deviations(folder: Path, tmp_path: Path) -> None:
+    options = ["--vocabulary", "present", "--names", "first", "--headline", "miou_in_either"]
+    template = ["--template", "this is a {}"]
+    assert run(command(folder, tmp_path, "--limit", "2", *options, *template)) == 0
+    result = EvalResult.read(tmp_path / "pets.json")
+    assert result.deviations == [
+        "template: own -> this is a {}",
+        "names: whole -> first",
+        "vocabulary: all -> present",
+        "headline: miou_in_truth -> miou_in_either",
+        "pictures: 3 -> 2",
+    ]
+    assert result.protocol.vocabulary == "present"
+    assert result.model.settings["template"] == "this is a {}"
+
+
+def test_another_template_gives_another_matrix(folder: Path, tmp_path: Path) -> None:
+    assert run(command(folder, tmp_path / "1")) == 0
+    assert run(command(folder, tmp_path / "2", "--template", "zebra {} zebra")) == 0
+    first, second = (EvalResult.read(tmp_path / name / "street.json") for name in "12")
+    assert (first.matrix() != second.matrix()).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--view", "both"], "view is 'both'"),
+        (["--overlap", "2"], "overlap is 2.0"),
+        (["--template", "a photo"], "write {} once"),
+        (["--names", "some"], "names is 'some'"),
+        (["--background", "others"], "no other names"),
+        (["--limit", "0"], "--limit"),
+    ],
+)
+def test_a_wrong_flag_is_told_in_one_line(
+    folder: Path,
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert message in error_of(command(folder, tmp_path / "out", *options), capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_is_neither_a_folder_nor_a_benchmark_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no-such-set" in error_of(command(Path("no-such-set"), tmp_path), capsys)
+
+
+def test_a_source_in_two_folders_would_overwrite_itself(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(folder, tmp_path)
+    assert "pets is evaluated twice" in error_of([*arguments, str(folder)], capsys)
+
+
+def test_a_bad_label_map_is_named_in_one_line_or_skipped_and_the_rest_resumed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "masks" / "pets__1.png"
+    path.write_bytes(path.read_bytes()[:70])
+    out = tmp_path / "out"
+    assert "pets__1.png" in error_of(command(folder, out), capsys)
+    assert "--resume" in error_of(command(folder, out, "--skip-bad"), capsys)
+    assert run(command(folder, out, "--skip-bad", "--resume")) == 0
+    assert "1 pictures skipped, the first: label map" in capsys.readouterr().out
+    assert EvalResult.read(out / "pets.json").data.num_pictures == 2
+    assert EvalResult.read(out / "street.json").data.num_pictures == 3
+
+
+def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> None:
+    assert run(command(folder, tmp_path / "one")) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "escnet", *command(folder, tmp_path / "two")],
+            env={**os.environ, **together, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    for source in ("pets", "street"):
+        one, two = (lasting(tmp_path / run / f"{source}.json") for run in ("one", "two"))
+        assert one == two
+    assert "miou_in_truth" in printed[0]
+    assert "miou_in_truth" not in printed[1]
+    assert len(list((tmp_path / "two").iterdir())) == 4  # no process's own records are left

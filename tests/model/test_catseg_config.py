@@ -1,0 +1,35 @@
+from typing import Any
+
+import pytest
+
+from escnet.errors import ConfigError
+from escnet.model.catseg_config import CATSEG_PRESETS, CatSegConfig, catseg_preset
+
+
+@pytest.mark.parametrize("name", sorted(CATSEG_PRESETS))
+def test_every_preset_sees_24_by_24_patches(name: str) -> None:
+    assert catseg_preset(name).grid_size == 24
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no CAT-Seg preset 'vit': choose one of tiny, vit-b-16"):
+        catseg_preset("vit")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 100}, "image_size 100 is not a multiple of patch_size 16: try 96"),
+        ({"window": 7}, "window 7 does not divide the grid of 24 patches"),
+        ({"num_heads": 3}, "hidden_dim 128 is not a multiple of 3"),
+        ({"decoder_dims": (64, 24)}, r"decoder_dims \[64, 24\] are not multiples of 16"),
+        ({"template": "a photo"}, "template 'a photo' has 0 places for the name"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        CatSegConfig(**settings)
+
+
+def test_a_window_larger_than_the_grid_is_allowed() -> None:
+    assert CatSegConfig(window=100).window == 100
