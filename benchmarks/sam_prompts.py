@@ -56,7 +56,7 @@ def main() -> None:
         lines = map(json.loads, arguments.out.read_text().splitlines())
         done = {(line["stem"], line["label"]) for line in lines}
     todo = list(objects(items, dataset))
-    random.Random(0).shuffle(todo)
+    random.Random(0).shuffle(todo)  # noqa: S311 -- an order, not a secret
     for item, label in todo:
         if (item.stem, label) in done:
             continue
@@ -107,7 +107,11 @@ def ways(sam: Sam, picture: SamPicture, coarse: Tensor) -> dict[str, Tensor]:
     fine = F.interpolate(
         coarse[None, None], size=picture.size_hw, mode="bilinear", align_corners=False
     )[0, 0]
-    masks, quality = masks_for(sam, picture, coarse)
+    return fused(fine, *masks_for(sam, picture, coarse))
+
+
+def fused(fine: Tensor, masks: Tensor, quality: Tensor) -> dict[str, Tensor]:
+    """The same from SAM's masks, of which the first three answer all points together."""
     score = agreement(masks, fine)
     found = {
         "map": unit(fine),
@@ -150,23 +154,21 @@ def at_thresholds(
     value: Tensor, target: Tensor, valid: Tensor, distance: int | None = None
 ) -> list[float]:
     """IoU at each threshold, of the whole masks or of the bands along their edges."""
-    found = []
-    target = target & valid
-    wanted = target if distance is None else band(target, distance)
-    for threshold in THRESHOLDS:
-        mask = (value >= threshold) & valid
-        mask = mask if distance is None else band(mask, distance)
-        union = (mask | wanted).sum()
-        found.append(round(float((mask & wanted).sum() / union), 4) if union else 1.0)
-    return found
+    levels = torch.tensor(THRESHOLDS)[:, None, None]
+    masks, target = (value >= levels) & valid, (target & valid)[None]
+    if distance is not None:
+        masks, target = band(masks, distance), band(target, distance)
+    shared = (masks & target).sum(dim=(1, 2)).tolist()
+    union = (masks | target).sum(dim=(1, 2)).tolist()
+    return [round(some / all_, 4) if all_ else 1.0 for some, all_ in zip(shared, union, strict=True)]
 
 
-def band(mask: Tensor, distance: int) -> Tensor:
-    """The pixels of a mask that are no farther than that from its outside."""
-    outside = F.pad((~mask).float()[None, None], (distance,) * 4, value=1.0)
+def band(masks: Tensor, distance: int) -> Tensor:
+    """The pixels of each mask that are no farther than that from its outside."""
+    outside = F.pad((~masks).float()[:, None], (distance,) * 4, value=1.0)
     size = 2 * distance + 1
-    near = F.max_pool2d(F.max_pool2d(outside, (size, 1), 1), (1, size), 1)[0, 0]
-    return mask & near.bool()
+    near = F.max_pool2d(F.max_pool2d(outside, (size, 1), 1), (1, size), 1)[:, 0]
+    return masks & near.bool()
 
 
 def boundary_distance(size_hw: tuple[int, int]) -> int:

@@ -19,9 +19,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     targets: Annotated[
         list[str], typer.Argument(help="Benchmarks such as a-150, or folders with label maps.")
     ],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that holds the benchmarks' data sets.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the targets.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for results and records.")] = Path("evaluation"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an equal run was stopped.")
@@ -39,6 +37,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     window: Annotated[int | None, typer.Option(help="Side of a window, in pixels.")] = None,
     overlap: Annotated[
         float | None, typer.Option(help="Share of a window that the next has too.", metavar="P")
+    ] = None,
+    seams: Annotated[
+        str | None, typer.Option(help="Overlapping windows.", metavar="equal|smooth")
     ] = None,
     global_view: Annotated[
         bool | None,
@@ -85,7 +86,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
-        "global_view": global_view, "template": template, "names": names,
+        "seams": seams, "global_view": global_view, "template": template, "names": names,
         "vocabulary": vocabulary, "background": background, "headline": headline,
     }  # fmt: skip
     found = [target for name in targets for target in _targets(name, data)]
@@ -125,7 +126,10 @@ def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
     from escnet.data.folder import FolderDataset
     from escnet.evaluation.target import folder_targets
 
-    return folder_targets(FolderDataset.read(name))
+    path = Path(name)
+    if data is not None and not path.is_dir():
+        path = data / name
+    return folder_targets(FolderDataset.read(path))
 
 
 def _refuse_repeats(targets: "list[EvalTarget]") -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import escnet
-from escnet.cli import evaluate, segment, train, weights
+from escnet.cli import data, evaluate, segment, train, weights
 from escnet.errors import EscnetError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command(name="segment")(segment.segment)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
+app.add_typer(data.app, name="data")
 
 # Typer brings Click along under a private name that has moved, and this base with it.
 _USAGE_ERRORS = tuple(

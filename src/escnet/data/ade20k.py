@@ -8,7 +8,7 @@ Sizes: H x W pixels.
 """
 
 import io
-import pickle  # noqa: S403 -- read by a reader that makes nothing but lists and arrays
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -113,7 +113,7 @@ class Downloads:
 
     def _in_tar(self, path: Path) -> Iterator[Download]:
         try:
-            archive = self._open.enter_context(tarfile.open(path))
+            archive = self._open.enter_context(tarfile.open(path))  # noqa: SIM115 -- closed by the stack
             members = [member for member in archive.getmembers() if member.isfile()]
         except (tarfile.TarError, OSError, EOFError) as error:
             raise _unreadable(path, error) from None

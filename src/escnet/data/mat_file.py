@@ -14,7 +14,18 @@ from escnet.errors import DatasetError
 
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15
-_KINDS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_KINDS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 _MOST_BYTES = 1 << 30  # of one unpacked matrix: a small file must not fill the memory
 
 
@@ -33,9 +44,9 @@ def read_matrix(content: bytes, name: str, shown: str) -> Shaped[np.ndarray, "H 
     if order is None or content[124:126][:: -1 if order == "<" else 1] != b"\x01\x00":
         raise DatasetError(f"{shown} is no MATLAB file of version 5 to 7: fetch it again")
     try:
-        for kind, data in _elements(content[_HEADER_BYTES:], order):
-            if kind == _COMPRESSED:
-                kind, data = next(_elements(_unpacked(data), order))
+        for outer in _elements(content[_HEADER_BYTES:], order):
+            is_packed = outer[0] == _COMPRESSED
+            kind, data = next(_elements(_unpacked(outer[1]), order)) if is_packed else outer
             if kind == _MATRIX and (matrix := _matrix(data, order, name)) is not None:
                 return matrix
     except (struct.error, zlib.error, ValueError, KeyError, StopIteration) as error:

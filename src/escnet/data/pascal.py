@@ -51,9 +51,7 @@ def _voc(name: str, classes: tuple[str, ...], background: int, prepared: str) ->
 
 
 PAS_20 = _voc("pas-20", class_names("voc20"), 255, "annotations_detectron2")
-PAS_20B = _voc(
-    "pas-20b", (*class_names("voc20"), BACKGROUND), 20, "annotations_detectron2_bg"
-)
+PAS_20B = _voc("pas-20b", (*class_names("voc20"), BACKGROUND), 20, "annotations_detectron2_bg")
 # what predictions of background are asked by: the Context names that are no VOC class
 BACKGROUND_NAMES = class_names("voc20b")[20:]
 

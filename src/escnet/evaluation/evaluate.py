@@ -13,7 +13,7 @@ from jaxtyping import Integer, UInt
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw, shown_path
-from escnet.errors import ConfigError, DatasetError, ImageError
+from escnet.errors import DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
     PictureCounts,
@@ -26,6 +26,7 @@ from escnet.evaluation.records import PictureRecord
 from escnet.evaluation.target import EvalItem, EvalTarget, Question, folder_targets
 from escnet.inference.method import Method
 from escnet.inference.segmenter import Segmenter
+from escnet.inference.windows import Windows
 from escnet.vocabulary import Vocabulary
 
 Predict = Callable[[EvalItem, Vocabulary], UInt[np.ndarray, "H W"]]
@@ -118,15 +119,19 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
     Args:
         segmenter: Of the protocol's template; see `with_template`.
         protocol: How pictures are seen.
-
-    Raises:
-        ConfigError: If the segmenter cannot follow the protocol.
     """
+    windows = None
     if protocol.view == "windows":
-        raise ConfigError("the model sees pictures as a whole, not through windows: set view whole")
+        windows = Windows(
+            size=protocol.size,
+            window=protocol.window,
+            overlap=protocol.overlap,
+            seams=protocol.seams,
+            global_view=protocol.global_view,
+        )
 
     def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
-        return segmenter.segment(item.image_path, vocabulary).label_map
+        return segmenter.segment(item.image_path, vocabulary, windows=windows).label_map
 
     return predict
 

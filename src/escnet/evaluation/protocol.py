@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from escnet.errors import ConfigError
 
-_OF_WINDOWS = ("size", "window", "overlap", "global_view")  # nothing without windows
+_OF_WINDOWS = ("size", "window", "overlap", "seams", "global_view")  # nothing without windows
 
 
 class EvalProtocol(BaseModel):
@@ -23,6 +23,7 @@ class EvalProtocol(BaseModel):
             its own size and aspect.
         window: Side of a window, in pixels of the resized picture.
         overlap: Share of a window that it has in common with the next.
+        seams: Whether windows count alike where they overlap, or each fades out.
         global_view: Whether the whole picture is one more view, averaged with the windows.
         template: Sentence that a class name is put into; None is the model's own.
         names: What of "door, double door" is asked: the string as a whole, its first name, or each
@@ -41,6 +42,7 @@ class EvalProtocol(BaseModel):
     size: int | None = Field(default=None, ge=16, le=16_384)
     window: int = Field(default=384, ge=16, le=16_384)
     overlap: float = Field(default=1 / 3, ge=0, le=0.9)
+    seams: Literal["equal", "smooth"] = "equal"
     global_view: bool = True
     template: str | None = None
     names: Literal["whole", "first", "synonyms"] = "whole"

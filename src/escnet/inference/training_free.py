@@ -227,7 +227,8 @@ def load_training_free(name: str, *, device: str, dtype: str) -> tuple[TrainingF
     if kind == "escnet":
         if "?" in name:
             raise ConfigError(
-                f"{choices.clip!r} is an ESC-Net, read out in one way: drop {name[name.index('?') :]!r}"
+                f"{choices.clip!r} is an ESC-Net, read out in one way: "
+                f"drop {name[name.index('?') :]!r}"
             )
         return _of_esc_net(folder, device=device, dtype=dtype)
     if folder is None or kind not in {"clip", "siglip"}:

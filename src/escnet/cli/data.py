@@ -1,0 +1,111 @@
+"""`escnet data`: the published data sets, from download to a checked folder."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from escnet.data.check import CheckReport
+
+app = typer.Typer(
+    help="List, prepare, and check the benchmarks' data sets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Name = Annotated[str, typer.Argument(help="Such as a-150; see `escnet data list`.")]
+
+_MOST_SHOWN = 10
+
+
+@app.command(name="list")
+def list_known(as_json: AsJson = False) -> None:
+    """List the data sets that this program knows."""
+    from escnet.data.splits import SPLITS
+
+    rows = [
+        {
+            "name": split.name,
+            "num_classes": len(split.classes),
+            "num_pictures": list(split.counts),
+            "ignore_label": split.ignore_label,
+            "pictures": split.layouts[0].pictures,
+            "labels": [layout.labels for layout in split.layouts],
+        }
+        for split in SPLITS.values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for split in SPLITS.values():
+        counts = " or ".join(f"{count:,}" for count in split.counts)
+        print(f"{split.name:<17} {len(split.classes):>3} classes, {counts} pictures")
+        print(f"  {split.layouts[0].pictures}")
+        for layout in split.layouts:
+            print(f"  {layout.labels}/*{layout.label_suffix}")
+
+
+@app.command()
+def prepare(
+    name: Name,
+    source: Annotated[
+        Path, typer.Option("--from", help="Folder with the downloaded archives or folders.")
+    ],
+    root: Annotated[Path, typer.Option("--to", help="Folder for the files that are read.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a data set's files from its downloads; what is there already is kept."""
+    from escnet.data.prepare import prepare as run
+    from escnet.data.splits import find_split
+
+    done = run(find_split(name), source, root)
+    if as_json:
+        print(json.dumps(asdict(done), indent=2, ensure_ascii=False))
+    else:
+        print(
+            f"{name}: {done.num_written} files written, {done.num_kept} kept, {len(done.bad)} bad"
+        )
+        _print_first(done.bad)
+    if done.bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    name: Name,
+    root: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set against what was published: counts, pairs, sizes, label values."""
+    from escnet.data.check import check_split
+    from escnet.data.splits import find_split
+
+    report = check_split(find_split(name), root)
+    if as_json:
+        document = {**asdict(report), "is_good": report.is_good}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        _print_report(report)
+    if not report.is_good:
+        raise typer.Exit(1)
+
+
+def _print_report(report: "CheckReport") -> None:
+    print(f"{report.name}: {report.num_pairs} pictures with label maps")
+    print(f"  {report.num_pictures} pictures in {report.pictures}")
+    print(f"  {report.num_labels} label maps in {report.labels}")
+    print(f"  sha256 {report.checksum}")
+    print(f"  {len(report.problems)} problems" if report.problems else "  as published")
+    _print_first(report.problems)
+
+
+def _print_first(problems: tuple[str, ...]) -> None:
+    for problem in problems[:_MOST_SHOWN]:
+        print(f"  {problem}")
+    if len(problems) > _MOST_SHOWN:
+        print(f"  ... and {len(problems) - _MOST_SHOWN} more")

@@ -1,0 +1,130 @@
+"""Whether a data set on disk is the published one: counts, pairs, sizes, label values, checksum."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from escnet.data.image import image_size_hw
+from escnet.data.layout import (
+    LabelledPicture,
+    Layout,
+    Split,
+    label_files,
+    listed_names,
+    picture_files,
+)
+from escnet.errors import DatasetError, EscnetError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What was found.
+
+    Attributes:
+        name: The data set.
+        pictures: Its folder of pictures, below the root.
+        labels: Its folder of label maps, below the root.
+        num_pictures: Pictures in the folder, of the split if it has a list.
+        num_labels: Label maps likewise.
+        num_pairs: Pictures that have a label map.
+        expected: The published numbers of pairs.
+        problems: One line each, in the order of the names.
+        checksum: SHA-256 of all names, decoded label maps, and picture files; of equal data sets
+            equal, however their label maps are stored.
+    """
+
+    name: str
+    pictures: str
+    labels: str
+    num_pictures: int
+    num_labels: int
+    num_pairs: int
+    expected: tuple[int, ...]
+    problems: tuple[str, ...]
+    checksum: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def check_split(
+    split: Split, root: str | Path, on_picture: Callable[[int, int], None] | None = None
+) -> CheckReport:
+    """Read a data set's label maps and its pictures' sizes, and tell what is wrong.
+
+    Args:
+        split: The data set.
+        root: The folder above it.
+        on_picture: Called with the number of finished pictures and of all.
+
+    Raises:
+        DatasetError: If the root does not hold it at all.
+    """
+    root = Path(root)
+    layout = split.layout_in(root)
+    pairs = split.read(root)
+    pictures, labels = picture_files(root, layout), label_files(root, layout)
+    problems = _count_problems(split, len(pairs)) + _pair_problems(
+        root, layout, set(pictures), set(labels)
+    )
+    digest = hashlib.sha256()
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            _check_pair(split, pair, digest.update)
+        except EscnetError as error:
+            problems.append(str(error))
+        if on_picture is not None:
+            on_picture(number, len(pairs))
+    return CheckReport(
+        name=split.name,
+        pictures=layout.pictures,
+        labels=layout.labels,
+        num_pictures=len(pictures),
+        num_labels=len(labels),
+        num_pairs=len(pairs),
+        expected=split.counts,
+        problems=tuple(problems),
+        checksum=digest.hexdigest(),
+    )
+
+
+def _count_problems(split: Split, num_pairs: int) -> list[str]:
+    if num_pairs in split.counts:
+        return []
+    published = " or ".join(str(count) for count in split.counts)
+    return [f"{num_pairs} pictures with label maps, but {published} are published"]
+
+
+def _pair_problems(root: Path, layout: Layout, pictures: set[str], labels: set[str]) -> list[str]:
+    names = listed_names(root, layout)
+    problems = [f"label map {stem} has no picture" for stem in sorted(labels - pictures)]
+    if names is not None:
+        nothing = sorted(set(names) - labels)
+        problems += [f"{stem} is in {layout.names_file}, but has no label map" for stem in nothing]
+    elif not layout.pictures.endswith("JPEGImages"):  # VOC's folder holds other splits' pictures
+        problems += [f"picture {stem} has no label map" for stem in sorted(pictures - labels)]
+    return problems
+
+
+def _check_pair(split: Split, pair: LabelledPicture, add: Callable[[bytes], None]) -> None:
+    labels = pair.read_truth()
+    outside = labels[(labels >= len(split.classes)) & (labels != split.ignore_label)]
+    if outside.size:
+        raise DatasetError(
+            f"label map {pair.label_path} holds label {outside[0]}, but {split.name} has classes "
+            f"0..{len(split.classes) - 1} and ignores {split.ignore_label}"
+        )
+    size_hw = image_size_hw(pair.image_path)
+    if labels.shape != size_hw:
+        raise DatasetError(
+            f"label map {pair.label_path} is {labels.shape[0]} x {labels.shape[1]} (H x W), but "
+            f"its picture {size_hw[0]} x {size_hw[1]}"
+        )
+    add(pair.stem.encode())
+    add(labels.astype(np.uint16).tobytes())
+    add(hashlib.sha256(pair.image_path.read_bytes()).digest())
