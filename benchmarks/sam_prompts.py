@@ -160,7 +160,9 @@ def at_thresholds(
         masks, target = band(masks, distance), band(target, distance)
     shared = (masks & target).sum(dim=(1, 2)).tolist()
     union = (masks | target).sum(dim=(1, 2)).tolist()
-    return [round(some / all_, 4) if all_ else 1.0 for some, all_ in zip(shared, union, strict=True)]
+    return [
+        round(some / all_, 4) if all_ else 1.0 for some, all_ in zip(shared, union, strict=True)
+    ]
 
 
 def band(masks: Tensor, distance: int) -> Tensor:

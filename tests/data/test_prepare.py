@@ -91,7 +91,7 @@ def test_run_lengths_go_column_by_column() -> None:
 
 def test_context_59_has_the_published_category_ids() -> None:
     assert len(CODES_59) == 59
-    assert [CODES_59[raw] for raw in (2, 9, 18, 458)] == [0, 1, 2, 57]
+    assert [CODES_59[raw] for raw in (2, 9, 18, 458)] == [0, 1, 2, 58]
     entry = {"segmentation": {"size": [1, 2], "counts": [1, 1]}, "category_id": 2}
     assert labels_of_annotations([entry], 1, 2, "x").tolist() == [[255, 0]]
 

@@ -16,6 +16,7 @@ from escnet.data import image
 from escnet.errors import ConfigError, ImageError, OutputError
 from escnet.inference import batch
 from escnet.inference.batch import JobReport, PictureReport, segment_files
+from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -40,6 +41,7 @@ class ColourSegmenter:
         *,
         void_below: float,
         background: bool,  # noqa: ARG002 -- the names carry it too
+        windows: Windows | None,  # noqa: ARG002 -- moves no pixel here
     ) -> list[Segmentation]:
         self.batch_sizes.append(len(pictures))
         if any(picture.shape[:2] == (7, 7) for picture in pictures):

@@ -32,7 +32,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = None,
     view: Annotated[str | None, typer.Option(metavar="whole|windows")] = None,
     size: Annotated[
-        int | None, typer.Option(help="Square that windows are cut from; 0: the picture's own.")
+        int | None, typer.Option(help="Side of the square that windows are cut from.")
     ] = None,
     window: Annotated[int | None, typer.Option(help="Side of a window, in pixels.")] = None,
     overlap: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from escnet.inference.batch import JobReport, PictureReport
+    from escnet.inference.windows import Windows
     from escnet.vocabulary import Vocabulary
 
 
@@ -37,6 +38,17 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     background: Annotated[
         bool, typer.Option("--background", help="Add a class that wins where no name does.")
     ] = False,
+    windows: Annotated[
+        str,
+        typer.Option(
+            help="See a picture as a whole, as the paper does (windows of 640 x 640), or in windows "
+            "of its own resolution.",
+            metavar="whole|paper|native",
+        ),
+    ] = "whole",
+    window_overlap: Annotated[
+        float | None, typer.Option(help="Share of a window that the next one has, too.")
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Search folders within folders too.")
     ] = False,
@@ -81,6 +93,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         max_pixels=max_pixels,
         batch_size=batch_size,
     )
+    cut = _windows(windows, window_overlap)
     pictures = _without_results(find_images(sources, recursive=recursive), sources)
     make_folder(out)
 
@@ -97,6 +110,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             resume=resume,
             void_below=void_below,
             background=background,
+            windows=cut,
             max_pixels=max_pixels,
             batch_size=batch_size,
             on_progress=on_progress,
@@ -121,6 +135,20 @@ def _vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabulary":
     if classes_file is not None:
         return Vocabulary.read(classes_file)
     raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
+
+
+def _windows(mode: str, overlap: float | None) -> "Windows | None":
+    from escnet.errors import ConfigError
+    from escnet.inference.windows import MODES
+
+    if mode not in MODES:
+        raise ConfigError(f"windows {mode!r} are unknown: choose from {', '.join(MODES)}")
+    chosen = MODES[mode]
+    if overlap is None:
+        return chosen
+    if chosen is None:
+        raise ConfigError("--window-overlap needs windows: pass --windows native or paper")
+    return replace(chosen, overlap=overlap)
 
 
 def _without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:

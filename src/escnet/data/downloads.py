@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from escnet.data.image import shown_path
 from escnet.errors import DatasetError
@@ -43,7 +42,7 @@ class Downloads:
         self._open = ExitStack()
         self._by_parent: dict[str, list[Download]] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Downloads":
         try:
             for download in self._all():
                 self._by_parent.setdefault(download.path.parent.name, []).append(download)

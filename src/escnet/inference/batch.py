@@ -31,6 +31,7 @@ from escnet.inference.outputs import (
     made_by,
     plan_outputs,
 )
+from escnet.inference.windows import Windows
 from escnet.segmentation import FORMATS, Segmentation, check_formats, to_json
 from escnet.vocabulary import Vocabulary
 
@@ -64,6 +65,7 @@ class PictureSegmenter(Protocol):
         *,
         void_below: float,
         background: bool,
+        windows: Windows | None,
     ) -> list[Segmentation]:
         """One result for each picture."""
 
@@ -110,6 +112,7 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
     resume: bool = False,
     void_below: float = 0.0,
     background: bool = False,
+    windows: Windows | None = None,
     max_pixels: int = MAX_PIXELS,
     batch_size: int = 4,
     on_progress: Callable[[PictureReport], None] | None = None,
@@ -131,6 +134,7 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
             the formats.
         void_below: Leave pixels whose confidence is below this unlabelled, from 0 to 1.
         background: Add a class that wins where no name does.
+        windows: How pictures are cut into windows; None sees each as a whole.
         max_pixels: The largest picture that is read.
         batch_size: Pictures that go through the network together.
         on_progress: Called in this thread once for each picture as soon as its fate is known.
@@ -154,6 +158,7 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
         formats=formats,
         resume=resume,
         void_below=void_below,
+        windows=windows,
         max_pixels=max_pixels,
         batch_size=batch_size,
         on_progress=on_progress,
@@ -213,6 +218,7 @@ class _Job:
     formats: tuple[str, ...]
     resume: bool
     void_below: float
+    windows: Windows | None
     max_pixels: int
     batch_size: int
     on_progress: Callable[[PictureReport], None] | None
@@ -289,6 +295,7 @@ class _Job:
                 self.vocabulary,
                 void_below=self.void_below,
                 background=self.vocabulary.has_background,
+                windows=self.windows,
             )
         except EscnetError as error:
             if len(batch) == 1:
@@ -311,6 +318,7 @@ class _Job:
             "void_below": self.void_below,
             "background": self.vocabulary.has_background,
             "synonyms": {label: found for label, found in queries.items() if found != [label]},
+            **({} if self.windows is None else {"windows": self.windows.as_settings()}),
         }
 
     def _is_of_this_job(self, summary: Mapping[str, Any]) -> bool:

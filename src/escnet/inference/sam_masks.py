@@ -10,6 +10,7 @@ Sizes: N class names, h x w the grid of the map, a x b SAM's finer one, R masks.
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -17,9 +18,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from escnet.errors import ConfigError
+from escnet.inference.device import chosen_device
 from escnet.inference.method import Method, ViewLogits
 from escnet.inference.sam_prompting import Sam, SamPicture
+from escnet.inference.training_free import load_training_free
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
+from escnet.weights.catalog import require_local, tensor_file_of
+from escnet.weights.origin import file_sha256
+from escnet.weights.sam_model import load_sam_model
 
 NUM_NEGATIVES = 4
 DEFAULT_SHARE = 0.5  # of SAM's masks in the sharpened map
@@ -183,3 +190,31 @@ def sharpened(
     covariance = (centred * (correlation - correlation.mean())).mean()
     slope = covariance / centred.square().mean().clamp(min=_SMALLEST_VARIANCE)
     return (1 - share) * correlation + share * (correlation.mean() + slope * centred)
+
+
+def load_training_free_sam(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeSam, str]:
+    """The method `CLIP+sam:SAM`, and the hash of both weights.
+
+    Raises:
+        WeightsError: If weights are not here, damaged, or of another family.
+        ConfigError: If a part of the name is missing.
+    """
+    clip, sam, sam_hash = read_sam_name(name, device=device)
+    base, base_hash = load_training_free(clip, device=device, dtype=dtype)
+    return TrainingFreeSam(base, sam), sha256(f"{base_hash} {sam_hash}".encode()).hexdigest()
+
+
+def read_sam_name(name: str, *, device: str) -> tuple[str, Sam, str]:
+    """Of `CLIP+sam:SAM` the name of the CLIP, SAM on its device, and the hash of its file.
+
+    Raises:
+        WeightsError: If SAM's weights are not here, damaged, or of another family.
+        ConfigError: If a part of the name is missing.
+    """
+    clip, _, source = name.partition("+sam:")
+    if not clip or not source:
+        raise ConfigError(f"model {name!r} lacks a part: write CLIP+sam:SAM")
+    path = require_local(source)
+    model = load_sam_model(path)
+    file = path if path.is_file() else tensor_file_of(path)
+    return clip, Sam(model, device=chosen_device(device)), file_sha256(file)

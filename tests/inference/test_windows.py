@@ -1,0 +1,192 @@
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from escnet.errors import ConfigError
+from escnet.inference import windows as windows_file
+from escnet.inference.method import ViewLogits
+from escnet.inference.segmenter import Segmenter
+from escnet.inference.windows import (
+    NATIVE,
+    PAPER,
+    WindowedScores,
+    Windows,
+    label_windows,
+    window_starts,
+)
+
+
+class Colours:
+    """Finds red, green and blue: the logits of a place are its colours, on the view's own grid."""
+
+    name = "colours"
+    template = "{}"
+    view_size = 8
+    settings: Mapping[str, object] = {}
+
+    def __init__(self) -> None:
+        self.views: list[tuple[int, ...]] = []
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return torch.eye(3)[: len(texts)]
+
+    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+        self.views += [view.shape[:2] for view in views]
+        found = []
+        for view in views:
+            colour = torch.from_numpy(view.copy()).float().permute(2, 0, 1) / 255 * 4 - 2
+            maps = torch.einsum("chw,nc->nhw", colour, text_embedding)
+            found.append(ViewLogits(maps, list(range(len(text_embedding)))))
+        return found
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+
+
+def scores_of(picture: np.ndarray, windows: Windows, method: Colours | None = None) -> Tensor:
+    scores = WindowedScores(method or Colours(), picture, torch.eye(3), [0, 1, 2], windows)
+    return scores.band(0, scores.canvas_hw[0])
+
+
+def test_windows_start_where_the_papers_do() -> None:
+    assert window_starts(640, 384, 1 / 3) == [0, 256]
+
+
+def test_the_last_window_ends_with_the_canvas() -> None:
+    assert window_starts(21, 8, 0.25) == [0, 6, 12, 13]
+
+
+def test_a_canvas_smaller_than_a_window_has_one() -> None:
+    assert window_starts(5, 8, 0.5) == [0]
+
+
+@pytest.mark.parametrize("seams", ["equal", "smooth"])
+def test_windows_that_see_each_place_alike_give_what_the_whole_gives(
+    picture: np.ndarray, seams: str
+) -> None:
+    # The logits of a place depend on that place alone, so no seam may show anywhere.
+    windows = Windows(window=8, overlap=0.3, seams=seams, global_view=False)  # type: ignore[arg-type]
+    expected = (torch.from_numpy(picture).float().permute(2, 0, 1) / 255 * 4 - 2).sigmoid()
+    torch.testing.assert_close(scores_of(picture, windows), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_papers_protocol_is_the_mean_of_windows_and_whole(picture: np.ndarray) -> None:
+    windows = Windows(size=12, window=8, overlap=0.5, seams="equal")
+    canvas = windows_file._resized(picture, (12, 12))
+    whole = windows_file._resized(picture, (8, 8))
+
+    def probability(view: np.ndarray) -> Tensor:
+        return (torch.from_numpy(view.copy()).float().permute(2, 0, 1) / 255 * 4 - 2).sigmoid()
+
+    total, count = torch.zeros(3, 12, 12), torch.zeros(12, 12)
+    for top in (0, 4):
+        for left in (0, 4):
+            total[:, top : top + 8, left : left + 8] += probability(
+                canvas[top : top + 8, left : left + 8]
+            )
+            count[top : top + 8, left : left + 8] += 1
+    enlarged = torch.nn.functional.interpolate(
+        probability(whole)[None], size=(12, 12), mode="bilinear", align_corners=False
+    )[0]
+    expected = (total / count + enlarged) / 2
+    torch.testing.assert_close(scores_of(picture, windows), expected, atol=1e-5, rtol=1e-5)
+
+
+class Moody(Colours):
+    """Each view is shifted by a number of its own, as a network that sees more or less context."""
+
+    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+        return [
+            ViewLogits(view.logits + 0.5 * (index % 2), view.kept)
+            for index, view in enumerate(super().logits(views, text_embedding))
+        ]
+
+
+def largest_step(scores: Tensor) -> float:
+    return float((scores[:, :, 1:] - scores[:, :, :-1]).abs().max())
+
+
+def test_smooth_seams_hide_how_windows_differ() -> None:
+    even = np.full((8, 40, 3), 128, np.uint8)
+    settings = {"window": 8, "overlap": 0.5, "global_view": False}
+    equal = scores_of(even, Windows(seams="equal", **settings), Moody())  # type: ignore[arg-type]
+    smooth = scores_of(even, Windows(seams="smooth", **settings), Moody())  # type: ignore[arg-type]
+    difference = float(torch.tensor(0.5).sigmoid() - 0.5)  # of the views themselves
+    assert largest_step(equal) > 0.45 * difference
+    assert largest_step(smooth) < 0.4 * difference
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        Windows(window=8, overlap=0.4),
+        Windows(size=16, window=8),
+        Windows(short_side=33, window=8, seams="equal"),
+        Windows(short_side=11, window=8),
+    ],
+)
+def test_bands_give_the_map_of_the_whole(
+    picture: np.ndarray, windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def labels() -> tuple[np.ndarray, np.ndarray]:
+        scores = WindowedScores(Colours(), picture, torch.eye(3), [0, 1, 2], windows)
+        return label_windows(scores, 3, (21, 30), background=True)
+
+    expected = labels()
+    monkeypatch.setattr(windows_file, "_MOST_VALUES", 500)
+    found = labels()
+    assert (expected[0] == found[0]).all()
+    np.testing.assert_allclose(expected[1], found[1], atol=2e-3)
+
+
+def test_each_window_is_seen_once(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows_file, "_MOST_VALUES", 200)
+    method = Colours()
+    windows = Windows(window=8, overlap=0.5)
+    scores = WindowedScores(method, picture, torch.eye(3), [0, 1, 2], windows)
+    label_windows(scores, 3, (21, 30))
+    rows, columns = len(window_starts(21, 8, 0.5)), len(window_starts(30, 8, 0.5))
+    assert len(method.views) == 1 + rows * columns
+
+
+def test_no_view_is_larger_than_a_window(picture: np.ndarray) -> None:
+    method = Colours()
+    scores_of(picture, PAPER, method)
+    assert max(side for view in method.views for side in view) == 384
+
+
+def test_synonyms_are_one_label_and_its_better_one_wins() -> None:
+    red_and_blue = np.zeros((6, 6, 3), np.uint8)
+    red_and_blue[:, :3, 0] = 255
+    red_and_blue[:, 3:, 2] = 255
+    windows = Windows(window=6, global_view=False)
+    scores = WindowedScores(Colours(), red_and_blue, torch.eye(3), [0, 1, 0], windows)
+    label_map, confidence = label_windows(scores, 2, (6, 6))
+    assert (label_map == 0).all()
+    assert confidence == pytest.approx(float(torch.tensor(2.0).sigmoid()), abs=1e-3)
+
+
+def test_what_is_unsure_is_void_or_background() -> None:
+    black = np.zeros((6, 6, 3), np.uint8)
+    windows = Windows(window=6)
+    scores = WindowedScores(Colours(), black, torch.eye(3), [0, 1, 2], windows)
+    assert (label_windows(scores, 3, (6, 6), void_below=0.9)[0] == 255).all()
+    scores = WindowedScores(Colours(), black, torch.eye(3), [0, 1, 2], windows)
+    assert (label_windows(scores, 3, (6, 6), background=True)[0] == 3).all()
+
+
+@pytest.mark.parametrize(("field", "value"), [("overlap", 0.95), ("overlap", -0.1), ("window", 0)])
+def test_windows_that_cannot_be_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=str(value)):
+        Windows(**{field: value})  # type: ignore[arg-type]
+
+
+def test_the_result_says_how_it_was_cut(picture: np.ndarray) -> None:
+    result = Segmenter.load("tiny").segment(picture, ["a", "b"], windows=NATIVE)
+    assert result.label_map.shape == (21, 30)
+    assert result.settings["windows"] == NATIVE.as_settings()
