@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md", ROOT / "docs" / "results.md")
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
 _SAM = {
@@ -68,7 +68,32 @@ def speed() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"scores": scores, "ablation": ablation, "speed": speed}
+def sam_prompts() -> str:
+    """What becomes of a noisy map by SAM, for each way and noise level."""
+    records = _lines("sam-prompts.jsonl")
+    levels = sorted({record["level"] for record in records})
+    heads = [f"noise {level}" for level in levels]
+    rows = ["| way | " + " | ".join(heads) + " |", "|---" * (len(levels) + 1) + "|"]
+    for way in records[0]["iou"]:
+        cells = []
+        for level in levels:
+            some = [record for record in records if record["level"] == level]
+            columns = list(zip(*(record["iou"][way] for record in some), strict=True))
+            best = max(range(len(columns)), key=lambda at, c=columns: sum(c[at]))
+            edge = statistics.mean(record["boundary"][way][best] for record in some)
+            own = statistics.mean(max(record["iou"][way]) for record in some)
+            mean, median = statistics.mean(columns[best]), statistics.median(columns[best])
+            cells.append(f"{mean:.3f} / {median:.3f} / {edge:.3f} ({own:.3f})")
+        rows.append(f"| {way} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "scores": scores,
+    "ablation": ablation,
+    "speed": speed,
+    "sam-prompts": sam_prompts,
+}
 
 
 def filled(text: str) -> str:

@@ -1,5 +1,7 @@
 """Maps sharpened by SAM's masks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -47,10 +49,14 @@ class Base:
     def __init__(self, maps: torch.Tensor) -> None:
         self.maps = maps
 
-    def encode_text(self, texts):
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         return torch.zeros(len(texts), 2)
 
-    def logits(self, views, text_embedding):
+    def logits(
+        self,
+        views: Sequence[np.ndarray],
+        text_embedding: torch.Tensor,  # noqa: ARG002
+    ) -> list[ViewLogits]:
         return [ViewLogits(self.maps, list(range(len(self.maps)))) for _ in views]
 
 

@@ -70,7 +70,7 @@ def test_windows_that_see_each_place_alike_give_what_the_whole_gives(
     picture: np.ndarray, seams: str
 ) -> None:
     # The logits of a place depend on that place alone, so no seam may show anywhere.
-    windows = Windows(window=8, overlap=0.3, seams=seams, global_view=False)  # type: ignore[arg-type]
+    windows = Windows(window=8, overlap=0.3, seams=seams, global_view=False)
     expected = (torch.from_numpy(picture).float().permute(2, 0, 1) / 255 * 4 - 2).sigmoid()
     torch.testing.assert_close(scores_of(picture, windows), expected, atol=1e-5, rtol=1e-5)
 
@@ -114,8 +114,8 @@ def largest_step(scores: Tensor) -> float:
 def test_smooth_seams_hide_how_windows_differ() -> None:
     even = np.full((8, 40, 3), 128, np.uint8)
     settings = {"window": 8, "overlap": 0.5, "global_view": False}
-    equal = scores_of(even, Windows(seams="equal", **settings), Moody())  # type: ignore[arg-type]
-    smooth = scores_of(even, Windows(seams="smooth", **settings), Moody())  # type: ignore[arg-type]
+    equal = scores_of(even, Windows(seams="equal", **settings), Moody())
+    smooth = scores_of(even, Windows(seams="smooth", **settings), Moody())
     difference = float(torch.tensor(0.5).sigmoid() - 0.5)  # of the views themselves
     assert largest_step(equal) > 0.45 * difference
     assert largest_step(smooth) < 0.4 * difference
@@ -183,7 +183,7 @@ def test_what_is_unsure_is_void_or_background() -> None:
 @pytest.mark.parametrize(("field", "value"), [("overlap", 0.95), ("overlap", -0.1), ("window", 0)])
 def test_windows_that_cannot_be_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=str(value)):
-        Windows(**{field: value})  # type: ignore[arg-type]
+        Windows(**{field: value})
 
 
 def test_the_result_says_how_it_was_cut(picture: np.ndarray) -> None:

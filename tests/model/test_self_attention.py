@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from escnet.model.self_attention import dense_embedding, last_block, neighbourhood
+from escnet.model.self_attention import Attention, dense_embedding, last_block, neighbourhood
 from escnet.model.vision import ClipVision, SiglipVision
 
 _SIZES = {
@@ -17,12 +18,12 @@ _SIZES = {
 
 
 @pytest.fixture
-def clip():
+def clip() -> ClipVision:
     torch.manual_seed(0)
     return ClipVision({**_SIZES, "projection_dim": 6}, taps=(0, 0)).eval()
 
 
-def _by_loops(block, x, attention):
+def _by_loops(block: nn.Module, x: Tensor, attention: str) -> Tensor:
     """One picture on a 2 x 3 grid after a class token, token by token and head by head."""
     own, heads = block.self_attn, 2
     y = block.layer_norm1(x)
@@ -60,7 +61,7 @@ def _by_loops(block, x, attention):
 
 @pytest.mark.parametrize("attention", ["clip", "maskclip", "sclip", "naclip"])
 @torch.no_grad()
-def test_the_last_block_agrees_with_plain_loops(clip, attention):
+def test_the_last_block_agrees_with_plain_loops(clip: ClipVision, attention: Attention) -> None:
     block = clip.tower.vision_model.encoder.layers[-1]
     x = torch.randn(1, 7, 8) * 3
     found = last_block(block, x, attention, (2, 3), 1)
@@ -68,19 +69,19 @@ def test_the_last_block_agrees_with_plain_loops(clip, attention):
 
 
 @torch.no_grad()
-def test_the_choice_clip_is_the_read_out_of_the_tower(clip):
+def test_the_choice_clip_is_the_read_out_of_the_tower(clip: ClipVision) -> None:
     image = torch.rand(2, 3, 32, 48)
     torch.testing.assert_close(dense_embedding(clip, image, "clip"), clip(image).joint)
 
 
 @pytest.mark.parametrize("attention", ["clip", "maskclip", "sclip", "naclip"])
 @torch.no_grad()
-def test_siglip_gives_a_map_without_a_class_token(attention):
+def test_siglip_gives_a_map_without_a_class_token(attention: Attention) -> None:
     tower = SiglipVision(_SIZES, taps=(0, 0)).eval()
     assert dense_embedding(tower, torch.rand(1, 3, 32, 48), attention).shape == (1, 8, 2, 3)
 
 
-def test_the_neighbourhood_of_a_patch_is_nearest_to_itself():
+def test_the_neighbourhood_of_a_patch_is_nearest_to_itself() -> None:
     prior = neighbourhood((1, 2), 1)
     near = math.exp(-1 / 50)
     torch.testing.assert_close(

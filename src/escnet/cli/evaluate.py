@@ -124,9 +124,18 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
 def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
     from escnet.data.folder import FolderDataset
+    from escnet.errors import ConfigError
+    from escnet.evaluation.benchmarks import BENCHMARKS
     from escnet.evaluation.target import folder_targets
 
     path = Path(name)
+    if name in BENCHMARKS and not path.is_dir():
+        if data is None:
+            raise ConfigError(
+                f"benchmark {name} needs its pictures: pass --data ROOT, the folder that "
+                "`escnet data prepare` wrote"
+            )
+        return [BENCHMARKS[name].read(data)]
     if data is not None and not path.is_dir():
         path = data / name
     return folder_targets(FolderDataset.read(path))

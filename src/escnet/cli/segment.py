@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,8 +42,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     windows: Annotated[
         str,
         typer.Option(
-            help="See a picture as a whole, as the paper does (windows of 640 x 640), or in windows "
-            "of its own resolution.",
+            help="See a picture as a whole, in windows as the paper does (cut from 640 x 640), or "
+            "in windows of its own resolution.",
             metavar="whole|paper|native",
         ),
     ] = "whole",

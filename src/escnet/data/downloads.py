@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from escnet.data.image import shown_path
@@ -107,7 +108,7 @@ class Downloads:
                 yield Download(
                     path=PurePosixPath(name),
                     shown=f"{shown_path(path)}:{name}",
-                    read=lambda archive=archive, name=name: archive.read(name),
+                    read=partial(archive.read, name),
                 )
 
     def _in_tar(self, path: Path) -> Iterator[Download]:
@@ -120,7 +121,7 @@ class Downloads:
             yield Download(
                 path=PurePosixPath(member.name),
                 shown=f"{shown_path(path)}:{member.name}",
-                read=lambda archive=archive, member=member: _of_tar(archive, member),
+                read=partial(_of_tar, archive, member),
             )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
@@ -243,20 +244,18 @@ def _context_59(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
         yield from _context_jobs(split, found, root, stem, make)
 
 
-def _annotated_labels(
-    entries: list[dict[str, object]], height: int, width: int, shown: str
-) -> bytes:
+def _annotated_labels(entries: list[dict[str, Any]], height: int, width: int, shown: str) -> bytes:
     return _encoded(labels_of_annotations(entries, height, width, shown), ".png")
 
 
 def _merged(
     download: Download,
-) -> tuple[list[dict[str, object]], dict[object, list[dict[str, object]]]]:
+) -> tuple[list[dict[str, Any]], dict[object, list[dict[str, Any]]]]:
     """The pictures of the val phase, and the entries of each picture."""
     try:
         content = json.loads(download.read())
         pictures = [entry for entry in content["images"] if entry["phase"] == "val"]
-        annotations: dict[object, list[dict[str, object]]] = {}
+        annotations: dict[object, list[dict[str, Any]]] = {}
         for entry in content["annos_segmentation"]:
             annotations.setdefault(entry["image_id"], []).append(entry)
         for entry in pictures:

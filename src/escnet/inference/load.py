@@ -8,18 +8,17 @@ needs no checkpoint of its own is named KIND:CLIP or KIND:CLIP+sam:SAM.
 from pathlib import Path
 from typing import NamedTuple
 
-from escnet.errors import ConfigError
 from escnet.inference.catseg import load_catseg_method
 from escnet.inference.device import chosen_device, chosen_dtype
 from escnet.inference.esc_method import TINY, load_esc_method, tiny_esc_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
+from escnet.inference.proposals import load_proposals
+from escnet.inference.sam_masks import load_training_free_sam
 from escnet.inference.training_free import load_training_free
 from escnet.model.catseg_config import CatSegConfig
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import model_type_of
-
-_KINDS = ("training-free", "proposals")  # of the form KIND:...
 
 
 class LoadedMethod(NamedTuple):
@@ -53,8 +52,10 @@ def load_method(
     kind, colon, rest = str(model).partition(":")
     if kind == "training-free" and "+sam:" not in rest and colon:
         return LoadedMethod(*load_training_free(rest, device=device, dtype=dtype))
-    if colon and kind in _KINDS:
-        raise ConfigError(f"model {str(model)!r}: {kind} is not available in this version")
+    if kind == "training-free" and colon:
+        return LoadedMethod(*load_training_free_sam(rest, device=device, dtype=dtype))
+    if kind == "proposals" and colon:
+        return LoadedMethod(*load_proposals(rest, device=device, dtype=dtype))
     if model == TINY:
         return LoadedMethod(
             *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)

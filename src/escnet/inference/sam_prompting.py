@@ -6,7 +6,7 @@ the picture here. All places are fractions of the picture.
 Sizes: R prompts, P points of each, h x w the picture's part of SAM's grid of 256.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ _DEVIATION = np.array((58.395, 57.12, 57.375))
 _PROMPTS_AT_ONCE = 16  # each needs about 40 MB
 
 
+@runtime_checkable
 class SamImageEncoder(Protocol):
     """The first part of SAM, any implementation of it."""
 

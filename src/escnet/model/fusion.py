@@ -190,19 +190,15 @@ class WindowAttention(nn.Module):
         if may_see is None:
             length = min(self.window**2, P)
             inside = "B n (x l) (k G d) -> k (B n x) G l d"
-            parts = rearrange(qkv, inside, k=3, l=length, G=self.num_heads)
-            found = F.scaled_dot_product_attention(*parts)
+            query, key, value = rearrange(qkv, inside, k=3, l=length, G=self.num_heads)
+            found = F.scaled_dot_product_attention(query, key, value)
             return rearrange(found, "(B n x) G l d -> B n (x l) (G d)", B=B, x=P // length)
-        # Window by window, so that one small mask serves all classes.
-        found = [
-            F.scaled_dot_product_attention(
-                *rearrange(part, "B n l (k G d) -> k (B n) G l d", k=3, G=self.num_heads),
-                attn_mask=mask,
-            )
-            for part, mask in zip(qkv.split(may_see.shape[1], dim=2), may_see, strict=True)
-        ]
-        joined = torch.stack(found)  # (windows, (B n), G, l, d)
-        return rearrange(joined, "x (B n) G l d -> B n (x l) (G d)", B=B)
+        windows = []  # one by one, so that one small mask serves all classes
+        for part, mask in zip(qkv.split(may_see.shape[1], dim=2), may_see, strict=True):
+            inside = "B n l (k G d) -> k (B n) G l d"
+            query, key, value = rearrange(part, inside, k=3, G=self.num_heads)
+            windows.append(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+        return rearrange(torch.stack(windows), "x (B n) G l d -> B n (x l) (G d)", B=B)
 
 
 def windows_of(height: int, width: int, window: int, shift: int, device: torch.device) -> Windows:
