@@ -21,7 +21,8 @@ from escnet.inference.labelling import label_pixels
 from escnet.inference.load import load_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
-from escnet.inference.windows import WindowedScores, Windows, label_windows
+from escnet.inference.windowed_scores import WindowedScores, label_windows
+from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 

@@ -1,30 +1,14 @@
-"""Pictures seen through overlapping windows, for sharper label maps and for very large pictures.
+"""How a picture is cut into overlapping windows: the settings, without PyTorch.
 
-One implementation for `escnet segment` and evaluation. The picture is resized to a canvas, windows
-of the canvas and the picture as a whole go through the method, and their probabilities (sigmoids)
-are averaged. Probabilities are asked for in bands of rows: only the rows of windows that a band
-touches are held, so memory grows with the picture's width and not with its area.
-
-Sizes: N texts, M of them kept, L labels present, H x W the picture, h x w its canvas.
+`windowed_scores.py` does the work.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt, UInt8
-from PIL import Image
-from torch import Tensor
-
 from escnet.errors import ConfigError
-from escnet.inference.labelling import LARGEST_8_BIT, bilinear_matrix, merge_queries
-from escnet.inference.method import Method
 
-_VIEWS_AT_ONCE = 4
 _MOST_OVERLAP = 0.9
-_MOST_VALUES = 16_000_000  # probabilities of one band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,148 +64,3 @@ def window_starts(side: int, window: int, overlap: float) -> list[int]:
         return [0]
     stride = max(1, round(window * (1 - overlap)))
     return [*range(0, side - window, stride), side - window]
-
-
-class WindowedScores:
-    """The probabilities of one picture's labels, by bands of its canvas.
-
-    Attributes:
-        canvas_hw: Height and width of the canvas.
-        present: Labels that have a text that was kept; the rows of the scores.
-    """
-
-    def __init__(
-        self,
-        method: Method,
-        pixels: UInt8[np.ndarray, "H W 3"],
-        text_embedding: Float[Tensor, "N D"],
-        owner: Sequence[int],
-        windows: Windows,
-    ) -> None:
-        self._method = method
-        self._windows = windows
-        self.canvas_hw = windows.canvas_hw((pixels.shape[0], pixels.shape[1]))
-        self._canvas = _resized(pixels, self.canvas_hw)
-        most = windows.window or method.view_size
-        self._side_hw = (min(most, self.canvas_hw[0]), min(most, self.canvas_hw[1]))
-        # The names are chosen once, by the picture as a whole: windows must agree on them.
-        small = _resized(pixels, (most, most)) if windows.size is not None else pixels
-        whole = method.logits([small], text_embedding)[0]
-        self._embedding = text_embedding[whole.kept]
-        kept_owner = [owner[text] for text in whole.kept]
-        self.present = sorted(set(kept_owner))
-        self._owner = np.searchsorted(self.present, kept_owner).tolist()
-        whole_logits = merge_queries(whole.logits.float(), self._owner)
-        if windows.size is not None:
-            whole_logits = _enlarged(whole_logits, (most, most))
-        self._whole = whole_logits.sigmoid()
-        self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)
-        self._lefts = window_starts(self.canvas_hw[1], self._side_hw[1], windows.overlap)
-        self._rows: dict[int, list[Float[Tensor, "L _ _"]]] = {}
-
-    def band(self, top: int, bottom: int) -> Float[Tensor, "L rows w"]:
-        """The probabilities of some rows of the canvas; ask from the top downwards."""
-        height, width = self.canvas_hw
-        total = self._whole.new_zeros((len(self.present), bottom - top, width))
-        weight = self._whole.new_zeros((bottom - top, width))
-        side_h, side_w = self._side_hw
-        fade_h, fade_w = self._fade(side_h).to(total), self._fade(side_w).to(total)
-        for start in self._touching(top, bottom):
-            rows = slice(max(top, start) - start, min(bottom, start + side_h) - start)
-            target = slice(start + rows.start - top, start + rows.stop - top)
-            for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
-                columns = slice(left, left + side_w)
-                share = fade_h[rows, None] * fade_w
-                found = _enlarged(logits, (side_h, side_w), rows).sigmoid()
-                total[:, target, columns] += found * share
-                weight[target, columns] += share
-        scores = total / weight
-        if self._windows.global_view:
-            scores = (scores + _enlarged(self._whole, (height, width), slice(top, bottom))) / 2
-        return scores
-
-    def _touching(self, top: int, bottom: int) -> Iterator[int]:
-        """Tops of the windows that reach into a band; those above it are forgotten."""
-        side = self._side_hw[0]
-        self._rows = {start: row for start, row in self._rows.items() if start + side > top}
-        yield from (start for start in self._tops if start < bottom and start + side > top)
-
-    def _logits_of_row(self, top: int) -> list[Float[Tensor, "L _ _"]]:
-        if top not in self._rows:
-            side_h, side_w = self._side_hw
-            found: list[Float[Tensor, "L _ _"]] = []
-            for first in range(0, len(self._lefts), _VIEWS_AT_ONCE):
-                views = [
-                    np.ascontiguousarray(self._canvas[top : top + side_h, left : left + side_w])
-                    for left in self._lefts[first : first + _VIEWS_AT_ONCE]
-                ]
-                found += [
-                    merge_queries(view.logits.float(), self._owner)
-                    for view in self._method.logits(views, self._embedding)
-                ]
-            self._rows[top] = found
-        return self._rows[top]
-
-    def _fade(self, side: int) -> Float[Tensor, " side"]:
-        if self._windows.seams == "equal":
-            return torch.ones(side)
-        return torch.sin(torch.pi * (torch.arange(side) + 0.5) / side) ** 2
-
-
-@torch.inference_mode()
-def label_windows(
-    scores: WindowedScores,
-    num_labels: int,
-    size_hw: tuple[int, int],
-    *,
-    void_below: float = 0.0,
-    background: bool = False,
-) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-    """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
-    height, width = size_hw
-    index = np.array([*scores.present, num_labels])
-    dtype = np.uint8 if num_labels + int(background) <= LARGEST_8_BIT else np.uint16
-    label_map = np.empty(size_hw, dtype)
-    confidence = np.empty(size_hw, np.float16)
-    canvas_h, canvas_w = scores.canvas_hw
-    step = max(1, _MOST_VALUES // (len(scores.present) * max(width, canvas_w)))
-    step = min(step, max(1, int(step * height / canvas_h)))  # a band of the canvas, too, fits
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        if (canvas_h, canvas_w) == size_hw:
-            band = scores.band(top, bottom)
-        else:
-            first = max(0, int(top * canvas_h / height) - 1)
-            last = min(canvas_h, int(bottom * canvas_h / height) + 2)
-            to_rows = bilinear_matrix(canvas_h, height)[top:bottom, first:last]
-            part = scores.band(first, last)
-            to_columns = bilinear_matrix(canvas_w, width).T.contiguous().to(part)
-            band = to_rows.to(part) @ part @ to_columns
-        sure, winner = band.max(dim=0)
-        if background:
-            is_rest = sure < 0.5
-            winner = torch.where(is_rest, len(scores.present), winner)
-            sure = torch.where(is_rest, 1 - sure, sure)
-        labels = index[winner.cpu().numpy()].astype(dtype)
-        labels[(sure < void_below).cpu().numpy()] = np.iinfo(dtype).max
-        label_map[top:bottom] = labels
-        confidence[top:bottom] = sure.cpu().numpy()
-    return label_map, confidence
-
-
-def _resized(
-    pixels: UInt8[np.ndarray, "_ _ 3"], size_hw: tuple[int, int]
-) -> UInt8[np.ndarray, "_ _ 3"]:
-    if pixels.shape[:2] == size_hw:
-        return pixels
-    height, width = size_hw
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _enlarged(
-    maps: Float[Tensor, "L _ _"], size_hw: tuple[int, int], rows: slice = slice(None)
-) -> Float[Tensor, "L _ _"]:
-    """Some rows of the maps after bilinear interpolation to a size."""
-    to_rows = bilinear_matrix(maps.shape[1], size_hw[0])[rows].to(maps)
-    to_columns = bilinear_matrix(maps.shape[2], size_hw[1]).to(maps).T.contiguous()
-    return to_rows @ maps @ to_columns

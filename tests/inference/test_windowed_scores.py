@@ -6,17 +6,11 @@ import torch
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.inference import windows as windows_file
+from escnet.inference import windowed_scores
 from escnet.inference.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windows import (
-    NATIVE,
-    PAPER,
-    WindowedScores,
-    Windows,
-    label_windows,
-    window_starts,
-)
+from escnet.inference.windowed_scores import WindowedScores, label_windows
+from escnet.inference.windows import NATIVE, PAPER, Windows, window_starts
 
 
 class Colours:
@@ -77,8 +71,8 @@ def test_windows_that_see_each_place_alike_give_what_the_whole_gives(
 
 def test_the_papers_protocol_is_the_mean_of_windows_and_whole(picture: np.ndarray) -> None:
     windows = Windows(size=12, window=8, overlap=0.5, seams="equal")
-    canvas = windows_file._resized(picture, (12, 12))
-    whole = windows_file._resized(picture, (8, 8))
+    canvas = windowed_scores._resized(picture, (12, 12))
+    whole = windowed_scores._resized(picture, (8, 8))
 
     def probability(view: np.ndarray) -> Tensor:
         return (torch.from_numpy(view.copy()).float().permute(2, 0, 1) / 255 * 4 - 2).sigmoid()
@@ -138,14 +132,14 @@ def test_bands_give_the_map_of_the_whole(
         return label_windows(scores, 3, (21, 30), background=True)
 
     expected = labels()
-    monkeypatch.setattr(windows_file, "_MOST_VALUES", 500)
+    monkeypatch.setattr(windowed_scores, "_MOST_VALUES", 500)
     found = labels()
     assert (expected[0] == found[0]).all()
     np.testing.assert_allclose(expected[1], found[1], atol=2e-3)
 
 
 def test_each_window_is_seen_once(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows_file, "_MOST_VALUES", 200)
+    monkeypatch.setattr(windowed_scores, "_MOST_VALUES", 200)
     method = Colours()
     windows = Windows(window=8, overlap=0.5)
     scores = WindowedScores(method, picture, torch.eye(3), [0, 1, 2], windows)
