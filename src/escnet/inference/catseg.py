@@ -1,9 +1,9 @@
 """CAT-Seg as a method: correlation refined by aggregation, with published or own weights.
 
-Sizes: N texts, M of them kept, D the width of the joint space.
+Sizes: N texts, D the width of the joint space.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +13,25 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.inference.device import chosen_device, chosen_dtype
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import ViewLogits
-from escnet.inference.tokens import Tokenize, load_tokenizer
+from escnet.inference.network_method import NetworkMethod
+from escnet.inference.tokens import load_tokenizer
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import CatSegConfig
 from escnet.model.vision import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 
-_TEXTS_AT_ONCE = 256
 _MOST_TOKENS = 77
 _SHORT_SIDE, _LONG_SIDE = 640, 2560  # a larger view is shrunk to that first, smoothly
 _MOST_CLASSES = 32  # larger chunks gain nothing
 _BYTES = 4
 
 
-class CatSegMethod:
-    """A CAT-Seg network with its tokenizer on a device.
-
-    Attributes:
-        network: The network, in evaluation mode.
-        device: Where it computes.
-        dtype: What matrix products are computed in.
-        memory_budget: Bytes of working memory for the class names; it bounds the memory and does
-            not change the result.
-    """
+class CatSegMethod(NetworkMethod[CatSeg]):
+    """CAT-Seg, ready for views."""
 
     name = "cat-seg"
-
-    def __init__(
-        self,
-        network: CatSeg,
-        tokenize: Tokenize,
-        *,
-        device: str = "auto",
-        dtype: str = "float32",
-        memory_budget: int = DEFAULT_BUDGET,
-    ) -> None:
-        chosen_dtype(dtype)
-        self.device = chosen_device(device)
-        self.dtype = dtype
-        self.memory_budget = memory_budget
-        self.network = network.eval().to(self.device)
-        self._tokenize = tokenize
-
-    @property
-    def template(self) -> str:
-        """Sentence that a class name is put into."""
-        return self.network.config.template
 
     @property
     def view_size(self) -> int:
@@ -79,43 +49,13 @@ class CatSegMethod:
             "dtype": self.dtype,
         }
 
-    @torch.inference_mode()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
-        """The embeddings of texts that the template has been applied to.
+    def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
+        return seen_as(view, self.view_size, self.network.config.image_size)
 
-        Raises:
-            VocabularyError: If a text has more tokens than the text tower reads.
-        """
-        parts = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            tokens = self._tokenize(texts[start : start + _TEXTS_AT_ONCE])
-            parts.append(
-                self.network.encode_text(
-                    tokens.token.to(self.device), tokens.is_token.to(self.device)
-                )
-            )
-        return torch.cat(parts)
-
-    @torch.inference_mode()
-    def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
-    ) -> list[ViewLogits]:
-        """The logits of each view; the same as one by one."""
-        config = self.network.config
-        image = torch.stack([seen_as(view, config.view_size, config.image_size) for view in views])
-        chunk = class_chunk(config, self.memory_budget)
-        found = []
-        is_mixed = self.dtype != "float32"
-        with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
-            patches = self.network.vision(image.to(self.device))
-            for index in range(len(views)):
-                one = Patches(
-                    patches.joint[index : index + 1],
-                    tuple(skip[index : index + 1] for skip in patches.skips),
-                )
-                logits, kept = self.network.segment(one, text_embedding, chunk)
-                found.append(ViewLogits(logits[0], kept[0].tolist()))
-        return found
+    def _of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+        chunk = class_chunk(self.network.config, self.memory_budget)
+        logits, kept = self.network.segment(patches, text_embedding, chunk)
+        return ViewLogits(logits[0], kept[0].tolist())
 
 
 def load_catseg_method(

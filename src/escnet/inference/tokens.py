@@ -22,6 +22,7 @@ WORDS_FILE = "words.txt"  # one known word a line
 
 _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART = 2  # "tv"
+_SIGLIP_TOKENS = 64
 
 
 class Tokens(NamedTuple):
@@ -65,6 +66,20 @@ def load_tokenizer(folder: Path, most_tokens: int, padded_to: int | None = None)
         )
 
     return tokenize
+
+
+def load_tower_tokenizer(folder: Path, text: str, most_tokens: int) -> Tokenize:
+    """As `load_tokenizer`, the way a kind of text tower wants it.
+
+    Args:
+        folder: Of the tokenizer.
+        text: The kind of text tower; "siglip" was trained on texts filled up to 64 tokens.
+        most_tokens: How many the tower has positions for.
+    """
+    if text != "siglip":
+        return load_tokenizer(folder, most_tokens)
+    most_tokens = min(most_tokens, _SIGLIP_TOKENS)
+    return load_tokenizer(folder, most_tokens, padded_to=most_tokens)
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:

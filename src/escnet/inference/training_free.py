@@ -11,7 +11,7 @@ Sizes: N texts, D the width of the joint space, B views, h x w patches.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -24,7 +24,7 @@ from escnet.errors import ConfigError, WeightsError
 from escnet.inference.device import chosen_device, chosen_dtype
 from escnet.inference.esc_method import TINY, load_esc_method, square_image, tiny_esc_method
 from escnet.inference.method import ViewLogits
-from escnet.inference.tokens import Tokenize, load_tokenizer
+from escnet.inference.tokens import Tokenize, load_tower_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.model.self_attention import ATTENTIONS, Attention, dense_embedding
@@ -52,7 +52,6 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 _SCALE = 40.0  # of SCLIP and NACLIP
 _EVEN_COSINE = {"clip": 0.2, "siglip": 0.0}  # logit 0: matters to the background rule alone
 _TEXTS_AT_ONCE = 32
-_SIGLIP_TOKENS = 64
 
 
 class Choices(NamedTuple):
@@ -61,18 +60,6 @@ class Choices(NamedTuple):
     clip: str
     attention: Attention = "naclip"
     templates: Templates = "subset"
-
-
-class Correlator(Protocol):
-    """Towers that give logits by correlation."""
-
-    def encode_text(
-        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
-    ) -> Float[Tensor, "N D"]: ...
-
-    def correlate_image(
-        self, image: Float[Tensor, "B 3 H W"], text_embedding: Float[Tensor, "N D"]
-    ) -> Float[Tensor, "B N h w"]: ...
 
 
 class ClipCorrelator(nn.Module):
@@ -256,7 +243,7 @@ def _of_esc_net(folder: Path | None, *, device: str, dtype: str) -> tuple[Traini
         esc, digest = load_esc_method(folder, device=device, dtype=dtype)
     method = TrainingFreeMethod(
         EscCorrelator(esc.network),
-        esc._tokenize,  # noqa: SLF001 -- the same model, read out another way
+        esc.tokenize,
         view_size=esc.view_size,
         templates=(esc.template,),
         choices={"attention": "own"},
@@ -289,9 +276,7 @@ def _read_clip(
         part = {k: v for k, v in tensors.items() if k.startswith(starts)}
         install_tower(tower, part, str(path))
     most = text.tower.config.max_position_embeddings
-    if kind == "siglip":
-        most = min(most, _SIGLIP_TOKENS)
-    tokenize = load_tokenizer(folder, most, **({"padded_to": most} if kind == "siglip" else {}))
+    tokenize = load_tower_tokenizer(folder, kind, most)
     side: int = vision.tower.config.image_size
     return ClipCorrelator(vision, text, attention), tokenize, side
 

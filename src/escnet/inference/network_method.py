@@ -1,0 +1,114 @@
+"""What the methods of a network with towers share: tokenizer, device, precision, memory budget.
+
+Sizes: N texts, M of them kept, D the width of the joint space.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from escnet.inference.device import chosen_device, chosen_dtype
+from escnet.inference.memory import DEFAULT_BUDGET
+from escnet.inference.method import ViewLogits
+from escnet.inference.tokens import Tokenize
+from escnet.model.catseg import CatSeg
+from escnet.model.escnet import EscNet
+from escnet.model.vision import Patches
+
+_TEXTS_AT_ONCE = 256
+
+Network = TypeVar("Network", EscNet, CatSeg)
+
+
+class NetworkMethod(ABC, Generic[Network]):
+    """A network with its tokenizer on a device, ready for views.
+
+    Attributes:
+        network: The network, in evaluation mode.
+        tokenize: Of its text tower.
+        device: Where it computes.
+        dtype: What matrix products are computed in.
+        memory_budget: Bytes of working memory for the class names; it bounds the memory and does
+            not change the result.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        network: Network,
+        tokenize: Tokenize,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        memory_budget: int = DEFAULT_BUDGET,
+    ) -> None:
+        chosen_dtype(dtype)
+        self.device = chosen_device(device)
+        self.dtype = dtype
+        self.memory_budget = memory_budget
+        self.network = network.eval().to(self.device)
+        self.tokenize = tokenize
+
+    @property
+    def template(self) -> str:
+        """Sentence that a class name is put into."""
+        return self.network.config.template
+
+    @property
+    @abstractmethod
+    def view_size(self) -> int:
+        """Side of the square that a view is brought to, in pixels."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, object]:
+        """What moves a pixel besides weights, names, template and size."""
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+        """The embeddings of texts that the template has been applied to.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+        """
+        parts = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            tokens = self.tokenize(texts[start : start + _TEXTS_AT_ONCE])
+            parts.append(
+                self.network.encode_text(
+                    tokens.token.to(self.device), tokens.is_token.to(self.device)
+                )
+            )
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def logits(
+        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+    ) -> list[ViewLogits]:
+        """Of each view the logits of the texts that were kept, and which these are."""
+        image = torch.stack([self._image(view) for view in views])
+        found = []
+        is_mixed = self.dtype != "float32"
+        with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
+            patches = self.network.vision(image.to(self.device))
+            for index in range(len(views)):
+                one = Patches(
+                    patches.joint[index : index + 1],
+                    tuple(skip[index : index + 1] for skip in patches.skips),
+                )
+                found.append(self._of_patches(one, text_embedding))
+        return found
+
+    @abstractmethod
+    def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
+        """A view as the network's square input, in [0, 1]."""
+
+    @abstractmethod
+    def _of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+        """What the network says of one view after its towers."""
