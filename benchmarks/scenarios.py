@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
+from escnet.inference.pruning import likely_queries
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import PromptEncoder
@@ -40,9 +41,14 @@ def sam_block(num_names: int) -> Work:
     return partial(ours, prompt, appearance)
 
 
-def sam_block_of_transformers(num_names: int) -> Work:
-    """The same by a plain use of transformers' SAM; first checks that the output is the same."""
-    ours, theirs, prompt, appearance = _sam_pair(num_names)
+def sam_block_of_transformers(num_names: int, class_chunk: int | None = None) -> Work:
+    """The same by transformers' SAM, each name as one picture of a batch.
+
+    A plain use gives it all names at once; `class_chunk` of them at a time spares it the most of
+    its memory traffic. First checks that the output is the same.
+    """
+    ours, plain, prompt, appearance = _sam_pair(num_names)
+    theirs = partial(plain, class_chunk=class_chunk or num_names)
     expected, found = theirs(prompt, appearance), ours(prompt, appearance)
     difference = float((found - expected).abs().max() / expected.abs().max())
     if difference > 1e-5:
@@ -74,6 +80,20 @@ def forward(num_names: int) -> Work:
     return partial(network, image, text_embedding, _CLASS_CHUNK)
 
 
+def pruned_forward(num_names: int) -> Work:
+    """As `forward`, by the likeliest names alone, as `segment` does it."""
+    network, image = _vit_b_16()
+    text_embedding = torch.randn(num_names, network.config.joint_dim)
+    max_classes = preset("vit-b-16").max_classes
+
+    def work() -> object:
+        patches = network.vision(image)
+        kept = likely_queries(patches.joint, text_embedding, max_classes)
+        return network.segment(patches, text_embedding[kept], _CLASS_CHUNK)
+
+    return work
+
+
 def vision_tower() -> Work:
     """The CLIP tower of vit-b-16 alone, with its dense read-out."""
     network, image = _vit_b_16()
@@ -84,8 +104,15 @@ SCENARIOS: dict[str, Callable[[], Work]] = {
     "pseudo_prompts/150": partial(pseudo_prompts, 150),
     **{f"sam_block/{n}": partial(sam_block, n) for n in NUM_NAMES},
     **{f"sam_block_of_transformers/{n}": partial(sam_block_of_transformers, n) for n in NUM_NAMES},
+    **{
+        f"sam_block_of_transformers_in_chunks/{n}": partial(
+            sam_block_of_transformers, n, _CLASS_CHUNK
+        )
+        for n in NUM_NAMES
+    },
     "vision_tower/vit-b-16": vision_tower,
     **{f"forward/vit-b-16/{n}": partial(forward, n) for n in NUM_NAMES},
+    "pruned_forward/vit-b-16/847": partial(pruned_forward, 847),
 }
 
 
@@ -135,23 +162,27 @@ def _sam_pair(
     def ours(prompt: PseudoPrompt, appearance: Tensor) -> Tensor:
         return block(appearance, prompt, prompt_encoder, unused_text, unused_evidence, _CLASS_CHUNK)
 
-    def theirs(prompt: PseudoPrompt, appearance: Tensor) -> Tensor:
-        return _plain_sam_block(model, block, prompt, appearance)
+    def theirs(prompt: PseudoPrompt, appearance: Tensor, class_chunk: int) -> Tensor:
+        return _plain_sam_block(model, block, prompt, appearance, class_chunk)
 
     return ours, theirs, prompt, appearance
 
 
 def _plain_sam_block(
-    model: SamModel, block: SamBlock, prompt: PseudoPrompt, appearance: Tensor
+    model: SamModel,
+    block: SamBlock,
+    prompt: PseudoPrompt,
+    appearance: Tensor,
+    class_chunk: int,
 ) -> Tensor:
-    """Each name as one picture of a batch, in the same chunks as ours."""
+    """Each name as one picture of a batch."""
     num_names = prompt.point_xy.shape[1]
     grid = (_GRID, _GRID)
     position = _image_position(model)
     image = appearance.transpose(1, 2).unflatten(2, grid)  # (1, S, h, w)
     total = torch.zeros_like(appearance)
-    for start in range(0, num_names, _CLASS_CHUNK):
-        chunk = slice(start, start + _CLASS_CHUNK)
+    for start in range(0, num_names, class_chunk):
+        chunk = slice(start, start + class_chunk)
         pixel_xy = prompt.point_xy[0, chunk, None] * _SAM_PIXELS - 0.5  # (n, 1, K, 2)
         label = torch.ones(pixel_xy.shape[:3])
         sparse, dense = model.prompt_encoder(pixel_xy, label, None, prompt.mask[0, chunk])

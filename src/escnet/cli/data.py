@@ -1,6 +1,9 @@
 """`escnet data`: the published data sets, from download to a checked folder."""
 
 import json
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 Name = Annotated[str, typer.Argument(help="Such as a-150; see `escnet data list`.")]
 
 _MOST_SHOWN = 10
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @app.command(name="list")
@@ -63,7 +67,7 @@ def prepare(
     from escnet.data.prepare import prepare as run
     from escnet.data.splits import find_split
 
-    done = run(find_split(name), source, root)
+    done = run(find_split(name), source, root, _progress("files"))
     if as_json:
         print(json.dumps(asdict(done), indent=2, ensure_ascii=False))
     else:
@@ -85,7 +89,7 @@ def check(
     from escnet.data.check import check_split
     from escnet.data.splits import find_split
 
-    report = check_split(find_split(name), root)
+    report = check_split(find_split(name), root, _progress("pictures"))
     if as_json:
         document = {**asdict(report), "is_good": report.is_good}
         print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -96,9 +100,10 @@ def check(
 
 
 def _print_report(report: "CheckReport") -> None:
-    print(f"{report.name}: {report.num_pairs} pictures with label maps")
-    print(f"  {report.num_pictures} pictures in {report.pictures}")
-    print(f"  {report.num_labels} label maps in {report.labels}")
+    expected = " or ".join(f"{count:,}" for count in report.expected)
+    print(f"{report.name}: {report.num_pairs:,} pictures with label maps, {expected} published")
+    print(f"  {report.num_pictures:,} pictures in {report.pictures}")
+    print(f"  {report.num_labels:,} label maps in {report.labels}")
     print(f"  sha256 {report.checksum}")
     print(f"  {len(report.problems)} problems" if report.problems else "  as published")
     _print_first(report.problems)
@@ -109,3 +114,16 @@ def _print_first(problems: tuple[str, ...]) -> None:
         print(f"  {problem}")
     if len(problems) > _MOST_SHOWN:
         print(f"  ... and {len(problems) - _MOST_SHOWN} more")
+
+
+def _progress(noun: str) -> Callable[[int, int], None]:
+    """What shows how far a job of minutes is: a line on stderr every few seconds."""
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"{done:,} of {total:,} {noun}", file=sys.stderr, flush=True)
+
+    return show

@@ -129,15 +129,20 @@ def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
     from escnet.evaluation.target import folder_targets
 
     path = Path(name)
-    if name in BENCHMARKS and not path.is_dir():
+    if data is not None and not path.is_dir():
+        path = data / name
+    if name in BENCHMARKS and not (path / "classes.json").is_file():
         if data is None:
             raise ConfigError(
                 f"benchmark {name} needs its pictures: pass --data ROOT, the folder that "
                 "`escnet data prepare` wrote"
             )
         return [BENCHMARKS[name].read(data)]
-    if data is not None and not path.is_dir():
-        path = data / name
+    if not path.is_dir():
+        raise ConfigError(
+            f"no folder or benchmark {name!r}: choose a folder with images/, masks/ and "
+            f"classes.json, or one of {', '.join(BENCHMARKS)}"
+        )
     return folder_targets(FolderDataset.read(path))
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import escnet
-from escnet.cli import data, evaluate, segment, train, weights
+from escnet.cli import data, evaluate, leaderboard, segment, train, weights
 from escnet.errors import EscnetError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command(name="segment")(segment.segment)
 app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")

@@ -71,7 +71,11 @@ class _IndexReader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
             raise pickle.UnpicklingError(f"it would run {module}.{name}")
-        return super().find_class(module, name)
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+
+# where the 2021 index has some of its names: another edition's order would give other classes
+_KNOWN_PLACES = {"wall": 2978, "building, edifice": 312, "sky": 2420, "tree": 2855, "bed": 165}
 
 
 def read_object_names(content: bytes, shown: str) -> list[str]:
@@ -101,15 +105,23 @@ def codes_of_full(object_names: Sequence[str], shown: str) -> dict[int, int]:
     """From an object's place in the index, counted from one, to its class index in A-847.
 
     Raises:
-        DatasetError: If one of the 847 names is not in the index.
+        DatasetError: If one of the 847 names is not in the index, or it is another edition's.
     """
-    places = {name.strip(): place for place, name in enumerate(object_names, start=1)}
+    places: dict[str, int] = {}
+    for place, name in enumerate(object_names, start=1):
+        places.setdefault(name.strip(), place)
     missing = [name for name in ADE_847.classes if name not in places]
     if missing:
         raise DatasetError(
             f"index {shown} lacks {len(missing)} of the 847 names (first: {missing[0]!r}): "
             "fetch that of ADE20K_2021_17_01"
         )
+    for name, place in _KNOWN_PLACES.items():
+        if places[name] != place:
+            raise DatasetError(
+                f"index {shown} has {name!r} in place {places[name]}, not {place}: "
+                "fetch that of ADE20K_2021_17_01"
+            )
     return {places[name]: label for label, name in enumerate(ADE_847.classes)}
 
 
@@ -135,10 +147,17 @@ def size_of_full(height: int, width: int) -> tuple[int, int]:
 
 
 def reduced_picture(rgb: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H1 W1 3"]:
-    """The picture with a short side of at most 512."""
+    """The picture with a short side of at most 512.
+
+    Each new pixel is interpolated between the four around its centre, without smoothing before, as
+    in the published preparation; Pillow's `resize` would average over all that it covers.
+    """
     height, width = size_of_full(*rgb.shape[:2])
-    image = Image.fromarray(rgb)
-    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+    whole = (0, 0, rgb.shape[1], rgb.shape[0])
+    image = Image.fromarray(rgb).transform(
+        (width, height), Image.Transform.EXTENT, whole, resample=Image.Resampling.BILINEAR
+    )
+    return np.array(image)
 
 
 def reduced_labels(labels: Integer[np.ndarray, "H W"]) -> Integer[np.ndarray, "H1 W1"]:

@@ -15,6 +15,7 @@ CAMVID = Split(
         Layout(
             pictures="CamVid/test",
             labels="CamVid/testannot",
+            picture_suffix=".png",
             codes={label: label for label in range(11)} | {11: _IGNORE, 255: _IGNORE},
         ),
     ),

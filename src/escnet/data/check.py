@@ -1,13 +1,17 @@
-"""Whether a data set on disk is the published one: counts, pairs, sizes, label values, checksum."""
+"""Whether a data set on disk is the published one: counts, pairs, sizes, label values, checksum.
 
-import hashlib
+Sizes: H x W pixels.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Integer
 
-from escnet.data.image import image_size_hw
+from escnet.data.image import image_size_hw, shown_path
 from escnet.data.layout import (
     LabelledPicture,
     Layout,
@@ -16,7 +20,7 @@ from escnet.data.layout import (
     listed_names,
     picture_files,
 )
-from escnet.errors import DatasetError, EscnetError
+from escnet.errors import DatasetError, EscnetError, ImageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,8 @@ class CheckReport:
         num_pairs: Pictures that have a label map.
         expected: The published numbers of pairs.
         problems: One line each, in the order of the names.
-        checksum: SHA-256 of all names, decoded label maps, and picture files; of equal data sets
-            equal, however their label maps are stored.
+        checksum: SHA-256 over the good pairs, the one that a result of all of them holds too; of
+            equal data sets equal, however their label maps are stored.
     """
 
     name: str
@@ -72,10 +76,10 @@ def check_split(
     problems = _count_problems(split, len(pairs)) + _pair_problems(
         root, layout, set(pictures), set(labels)
     )
-    digest = hashlib.sha256()
+    digest = sha256()
     for number, pair in enumerate(pairs, start=1):
         try:
-            _check_pair(split, pair, digest.update)
+            digest.update(f"{pair.stem} {_checked(split, pair)}\n".encode())
         except EscnetError as error:
             problems.append(str(error))
         if on_picture is not None:
@@ -106,25 +110,41 @@ def _pair_problems(root: Path, layout: Layout, pictures: set[str], labels: set[s
     if names is not None:
         nothing = sorted(set(names) - labels)
         problems += [f"{stem} is in {layout.names_file}, but has no label map" for stem in nothing]
-    elif not layout.pictures.endswith("JPEGImages"):  # VOC's folder holds other splits' pictures
+    elif not layout.pictures.endswith("JPEGImages"):  # which holds other splits' pictures too
         problems += [f"picture {stem} has no label map" for stem in sorted(pictures - labels)]
     return problems
 
 
-def _check_pair(split: Split, pair: LabelledPicture, add: Callable[[bytes], None]) -> None:
+def _checked(split: Split, pair: LabelledPicture) -> str:
     labels = pair.read_truth()
     outside = labels[(labels >= len(split.classes)) & (labels != split.ignore_label)]
     if outside.size:
         raise DatasetError(
-            f"label map {pair.label_path} holds label {outside[0]}, but {split.name} has classes "
-            f"0..{len(split.classes) - 1} and ignores {split.ignore_label}"
+            f"label map {shown_path(pair.label_path)} holds label {outside[0]}, but {split.name} "
+            f"has classes 0..{len(split.classes) - 1} and ignores {split.ignore_label}: make it "
+            f"again with `escnet data prepare {split.name}`"
         )
     size_hw = image_size_hw(pair.image_path)
     if labels.shape != size_hw:
         raise DatasetError(
-            f"label map {pair.label_path} is {labels.shape[0]} x {labels.shape[1]} (H x W), but "
-            f"its picture {size_hw[0]} x {size_hw[1]}"
+            f"label map {shown_path(pair.label_path)} is {labels.shape[1]} x {labels.shape[0]}, "
+            f"but its picture is {size_hw[1]} x {size_hw[0]}: they must agree"
         )
-    add(pair.stem.encode())
-    add(labels.astype(np.uint16).tobytes())
-    add(hashlib.sha256(pair.image_path.read_bytes()).digest())
+    return pair_checksum(pair.image_path, labels)
+
+
+def pair_checksum(image_path: Path, labels: Integer[np.ndarray, "H W"]) -> str:
+    """SHA-256 of a picture's file and its class indices, however these are encoded on disk.
+
+    Raises:
+        ImageError: If the picture's file cannot be read.
+    """
+    try:
+        digest = sha256(image_path.read_bytes())
+    except OSError as error:
+        raise ImageError(
+            f"picture {shown_path(image_path)} cannot be read ({error.strerror}): check it"
+        ) from None
+    digest.update(repr(labels.shape).encode())
+    digest.update(labels.astype("<i4").tobytes())
+    return digest.hexdigest()

@@ -24,8 +24,18 @@ def _split(name: str, part: str, num_pictures: int) -> Split:
         classes=class_names("coco171"),
         ignore_label=_IGNORE,
         layouts=(
-            Layout(pictures=pictures, labels=f"coco-stuff/annotations/{part}", codes=CODES),
-            Layout(pictures=pictures, labels=f"coco-stuff/annotations_detectron2/{part}"),
+            Layout(
+                pictures=pictures,
+                labels=f"coco-stuff/annotations/{part}",
+                codes=CODES,
+                downloaded_pictures=part,
+                downloaded_labels=part,
+            ),
+            Layout(
+                pictures=pictures,
+                labels=f"coco-stuff/annotations_detectron2/{part}",
+                downloaded_pictures=part,
+            ),
         ),
         counts=(num_pictures,),
     )

@@ -4,18 +4,25 @@ A file is found by the end of its path, so that it does not matter how deep a fo
 or whether it is still in its archive. Nothing is unpacked under a name that an archive gives.
 """
 
+import gzip
+import shutil
 import tarfile
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from escnet.data.image import shown_path
 from escnet.errors import DatasetError
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.gz.")  # the last as one of them is published
+_GZIP = b"\x1f\x8b"
+_CONVERTED = "_detectron2"  # in the names of folders that another program made of the downloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +53,8 @@ class Downloads:
     def __enter__(self) -> "Downloads":
         try:
             for download in self._all():
-                self._by_parent.setdefault(download.path.parent.name, []).append(download)
+                if not download.path.name.startswith("."):  # such as macOS's ._NAME in archives
+                    self._by_parent.setdefault(download.path.parent.name, []).append(download)
         except BaseException:
             self._open.close()
             raise
@@ -60,10 +68,10 @@ class Downloads:
         parts = PurePosixPath(tail).parts
         found: dict[str, Download] = {}
         for download in self._by_parent.get(parts[-1], ()):
-            path = download.path
-            is_there = path.parent.parts[-len(parts) :] == parts
-            if is_there and path.suffix.lower() == suffix and not path.name.startswith("."):
-                found.setdefault(path.stem, download)
+            above, end = _split(download.path.parent.parts, len(parts))
+            is_there = end == parts and not any(_CONVERTED in part for part in above)
+            if is_there and download.path.suffix.lower() == suffix:
+                found.setdefault(download.path.stem, download)
         return found
 
     def below(self, tail: str) -> list[Download]:
@@ -96,7 +104,8 @@ class Downloads:
             inside = PurePosixPath(self.folder.name, *path.relative_to(self.folder).parts)
             yield Download(path=inside, shown=shown_path(path), read=path.read_bytes)
         for path in archives:
-            yield from self._in_zip(path) if path.suffix == ".zip" else self._in_tar(path)
+            is_zip = path.name.lower().endswith(".zip")
+            yield from self._in_zip(path) if is_zip else self._in_tar(path)
 
     def _in_zip(self, path: Path) -> Iterator[Download]:
         try:
@@ -113,9 +122,9 @@ class Downloads:
 
     def _in_tar(self, path: Path) -> Iterator[Download]:
         try:
-            archive = self._open.enter_context(tarfile.open(path))  # noqa: SIM115 -- closed by the stack
+            archive = self._open.enter_context(tarfile.open(fileobj=self._tar_stream(path)))  # noqa: SIM115 -- closed by the stack
             members = [member for member in archive.getmembers() if member.isfile()]
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise _unreadable(path, error) from None
         for member in members:
             yield Download(
@@ -123,6 +132,23 @@ class Downloads:
                 shown=f"{shown_path(path)}:{member.name}",
                 read=partial(_of_tar, archive, member),
             )
+
+    def _tar_stream(self, path: Path) -> IO[bytes]:
+        """The archive, unpacked to a nameless file if need be: gzip cannot be read backwards."""
+        packed = self._open.enter_context(path.open("rb"))
+        is_packed = packed.read(len(_GZIP)) == _GZIP
+        packed.seek(0)
+        if not is_packed:
+            return packed
+        plain = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 -- likewise
+        with gzip.open(packed) as unpacked:
+            shutil.copyfileobj(unpacked, plain)
+        plain.seek(0)
+        return plain
+
+
+def _split(parts: tuple[str, ...], length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return parts[:-length], parts[-length:]
 
 
 def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

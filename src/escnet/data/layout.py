@@ -4,7 +4,7 @@ Sizes: H x W pixels.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,16 +28,22 @@ class Layout:
     Attributes:
         pictures: Folder of the pictures, below the root.
         labels: Folder of the label maps, below the root.
+        picture_suffix: ".jpg" or ".png".
         label_suffix: ".png" or ".tif".
         codes: From raw label to class index or ignore label; None where they are the same.
         names_file: List of the stems that belong to the split; None takes every label map.
+        downloaded_pictures: End of the folder's path in the downloads, if not that of `pictures`.
+        downloaded_labels: The same of `labels`.
     """
 
     pictures: str
     labels: str
+    picture_suffix: str = ".jpg"
     label_suffix: str = ".png"
     codes: Mapping[int, int] | None = None
     names_file: str | None = None
+    downloaded_pictures: str | None = None
+    downloaded_labels: str | None = None
 
     def is_in(self, root: Path) -> bool:
         """Whether the root holds the folders, and the list if there is one."""
@@ -135,13 +141,12 @@ class Split:
 
 def picture_files(root: Path, layout: Layout) -> dict[str, Path]:
     """The pictures of a layout by stem, of the split if it has a list of names."""
-    found = _by_stem(root / layout.pictures, (".jpg", ".jpeg", ".png"))
-    return _listed(root, layout, found)
+    return _listed(root, layout, _by_stem(root / layout.pictures, layout.picture_suffix))
 
 
 def label_files(root: Path, layout: Layout) -> dict[str, Path]:
     """The label maps of a layout by stem, of the split if it has a list of names."""
-    return _listed(root, layout, _by_stem(root / layout.labels, (layout.label_suffix,)))
+    return _listed(root, layout, _by_stem(root / layout.labels, layout.label_suffix))
 
 
 def listed_names(root: Path, layout: Layout) -> list[str] | None:
@@ -213,12 +218,11 @@ def class_names(name: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in json.loads(text))
 
 
-def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
-    allowed = set(suffixes)
+def _by_stem(folder: Path, suffix: str) -> dict[str, Path]:
     return {
         path.stem: path
         for path in folder.iterdir()
-        if path.suffix.lower() in allowed and not path.name.startswith(".")
+        if path.suffix.lower() == suffix and not path.name.startswith(".")
     }
 
 

@@ -29,7 +29,8 @@ BACKGROUND = "background"
 
 def _voc(name: str, classes: tuple[str, ...], background: int, prepared: str) -> Split:
     codes = {0: background, _OUTLINE: 255} | {raw: raw - 1 for raw in range(1, 21)}
-    folders = ("SegmentationClassAug", "SegmentationClass")
+    # the archive of augmented label maps holds no folder above them
+    folders = {"SegmentationClassAug": "SegmentationClassAug", "SegmentationClass": None}
     return Split(
         name=name,
         classes=classes,
@@ -41,8 +42,9 @@ def _voc(name: str, classes: tuple[str, ...], background: int, prepared: str) ->
                     labels=f"{_VOC12}/{folder}",
                     codes=codes,
                     names_file=_VAL_LIST,
+                    downloaded_labels=downloaded,
                 )
-                for folder in folders
+                for folder, downloaded in folders.items()
             ),
             Layout(pictures=f"{_VOC12}/JPEGImages", labels=f"{_VOC12}/{prepared}/val"),
         ),
@@ -135,11 +137,10 @@ def rle_mask(rle: Mapping[str, Any]) -> Bool[np.ndarray, "H W"]:
     """The mask of a COCO run length encoding, of numbers or packed into a string."""
     height, width = rle["size"]
     runs = _unpacked(rle["counts"]) if isinstance(rle["counts"], str) else list(rle["counts"])
+    if sum(runs) != height * width:
+        raise ValueError(f"runs of {sum(runs)} pixels for a mask of {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1  # runs of outside and inside take turns
-    flat = np.repeat(values, runs)
-    if flat.size != height * width:
-        raise ValueError(f"runs of {flat.size} pixels for a mask of {height} x {width}")
-    return flat.reshape(width, height).T  # column by column
+    return np.repeat(values, runs).reshape(width, height).T  # column by column
 
 
 def _unpacked(packed: str) -> list[int]:

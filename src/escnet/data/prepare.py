@@ -9,7 +9,7 @@ import json
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,27 +28,27 @@ from escnet.data.ade20k import (
     reduced_picture,
 )
 from escnet.data.downloads import Download, Downloads
-from escnet.data.image import decoding, image_size_hw
-from escnet.data.layout import Split, names_in
+from escnet.data.image import decoding, image_size_hw, shown_path
+from escnet.data.layout import Layout, Split, names_in
 from escnet.data.pascal import labels_of_annotations, labels_of_mat
 from escnet.errors import DatasetError, EscnetError, ImageError
 
 _CONTEXT_LISTS = ("pascalcontext_val.txt", "ImageSets/SegmentationContext/val.txt")
 _MERGED = "trainval_merged.json"
-# where a split's label maps lie in its archives, if not in folders called as below the root
-_LABEL_TAILS = {"coco-stuff": ("val2017",), "coco-stuff-train": ("train2017",)}
-_PICTURE_TAILS = {"coco-stuff": ("val2017",), "coco-stuff-train": ("train2017",)}
 _ARCHIVE_ERRORS = (
     OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, tarfile.TarError,
 )  # fmt: skip
 
+Counter = Callable[[int, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to be made."""
+    """One file to be made, and how it is read once it is there."""
 
     target: Path
     make: Callable[[], bytes]
+    check: Callable[[Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,7 @@ class Prepared:
 
 
 def prepare(
-    split: Split,
-    downloads: str | Path,
-    root: str | Path,
-    on_file: Callable[[int], None] | None = None,
+    split: Split, downloads: str | Path, root: str | Path, on_file: Counter | None = None
 ) -> Prepared:
     """Make a data set's files below `root` from what was downloaded.
 
@@ -78,7 +75,7 @@ def prepare(
         split: The data set.
         downloads: Folder with the archives, or with what was unpacked of them.
         root: Where the files go; may be the same folder.
-        on_file: Called with the number of files done.
+        on_file: Called with the number of finished files and of all.
 
     Raises:
         DatasetError: If the downloads lack something that all files need.
@@ -87,23 +84,23 @@ def prepare(
     num_written = num_kept = 0
     bad: list[str] = []
     with Downloads(downloads) as found:
-        jobs = list(_jobs(split, found, Path(root)))
+        jobs = list(_MAKERS.get(split.name, _as_published)(split, found, Path(root)))
         for folder in {job.target.parent for job in jobs}:
             make_folder(folder)
             remove_leftovers(folder, {job.target.name for job in jobs})
         for number, job in enumerate(jobs, start=1):
             if job.target.exists():
                 num_kept += 1
-            elif (reason := _make(job, split)) is None:
+            elif (reason := _made(job)) is None:
                 num_written += 1
             else:
                 bad.append(reason)
             if on_file is not None:
-                on_file(number)
+                on_file(number, len(jobs))
     return Prepared(num_written=num_written, num_kept=num_kept, bad=tuple(bad))
 
 
-def _make(job: Job, split: Split) -> str | None:
+def _made(job: Job) -> str | None:
     """Write a file and read it as the benchmark will; if that fails the reason, and no file."""
     try:
         content = job.make()
@@ -113,82 +110,73 @@ def _make(job: Job, split: Split) -> str | None:
         return f"{job.target.name} cannot be taken out of its archive ({error}): fetch it again"
     write_file(job.target, content)
     try:
-        _read_again(job.target, split)
+        job.check(job.target)
     except EscnetError as error:
         job.target.unlink()
         return str(error)
     return None
 
 
-def _read_again(path: Path, split: Split) -> None:
-    if path.suffix == ".jpg":
-        image_size_hw(path)
-        return
-    for layout in split.layouts:
-        if path.parent.as_posix().endswith(layout.labels) and path.suffix == layout.label_suffix:
-            layout.read_labels(path)
-
-
-def _jobs(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
-    makers = {"a-847": _full_ade, "pc-459": _context_459, "pc-59": _context_59}
-    yield from makers.get(split.name, _as_published)(split, found, root)
+def _pair(
+    layout: Layout, root: Path, stem: str, picture: Callable[[], bytes], labels: Callable[[], bytes]
+) -> Iterator[Job]:
+    pictures = root / layout.pictures / f"{stem}{layout.picture_suffix}"
+    yield Job(pictures, picture, image_size_hw)
+    yield Job(root / layout.labels / f"{stem}{layout.label_suffix}", labels, layout.read_labels)
 
 
 def _as_published(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     """Pictures and label maps that are read as they are, out of their archives."""
     for layout in split.layouts:
-        label_tails = _LABEL_TAILS.get(split.name, (_tail(layout.labels),))
-        picture_tails = _PICTURE_TAILS.get(split.name, (_tail(layout.pictures),))
-        labels = _in_any(found, (*label_tails, _tail(layout.labels)), layout.label_suffix)
-        pictures = {
-            **_in_any(found, (*picture_tails, _tail(layout.pictures)), ".png"),
-            **_in_any(found, (*picture_tails, _tail(layout.pictures)), ".jpg"),
-        }
-        names = None
+        picture_tail = layout.downloaded_pictures or _tail(layout.pictures)
+        label_tail = layout.downloaded_labels or _tail(layout.labels)
+        pictures = found.in_folder(picture_tail, layout.picture_suffix)
+        labels = found.in_folder(label_tail, layout.label_suffix)
+        stems = pictures.keys() & labels.keys()
+        listed = None
         if layout.names_file is not None:
-            listed = found.file(_tail(layout.names_file, 3))
-            if listed is None:
-                continue
-            names = set(names_in(listed.read()))
-            yield Job(root / layout.names_file, listed.read)
-        stems = sorted(labels.keys() & pictures.keys())
+            listed = found.file(_tail(layout.names_file))
+            stems &= set(names_in(listed.read())) if listed else set()
         if not stems:
             continue
-        for stem in stems:
-            if names is not None and stem not in names:
-                continue
-            suffix = pictures[stem].path.suffix
-            yield Job(root / layout.pictures / f"{stem}{suffix}", pictures[stem].read)
-            yield Job(root / layout.labels / f"{stem}{layout.label_suffix}", labels[stem].read)
+        if layout.names_file is not None and listed is not None:
+            yield Job(root / layout.names_file, listed.read, Path.exists)
+        for stem in sorted(stems):
+            yield from _pair(layout, root, stem, pictures[stem].read, labels[stem].read)
         return
     first = split.layouts[0]
+    also = f" and {first.names_file}" if first.names_file else ""
     raise DatasetError(
-        f"{found.folder} holds no pictures with label maps of {split.name} (looked for "
-        f"{first.pictures} and {first.labels}, in folders and archives): see docs/evaluation.md"
+        f"{shown_path(found.folder)} holds no pictures with label maps of {split.name} (looked for "
+        f"{first.pictures} and {first.labels}{also}, in folders and archives): "
+        "see docs/evaluation.md"
     )
 
 
 def _full_ade(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
-    layout = split.layouts[0]
     index = _needed(found, "index_ade20k.pkl", split)
     codes = codes_of_full(read_object_names(index.read(), index.shown), index.shown)
     inside = [d for d in found.below("images/ADE/validation") if "_val_" in d.path.name]
     pictures = {d.path.stem: d for d in inside if d.path.suffix == ".jpg"}
-    maps = {d.path.stem.removesuffix("_seg"): d for d in inside if d.path.stem.endswith("_seg")}
-    if not pictures.keys() & maps.keys():
+    maps = {d.path.stem.removesuffix("_seg"): d for d in inside if d.path.name.endswith("_seg.png")}
+    stems = sorted(pictures.keys() & maps.keys())
+    if not stems:
         raise DatasetError(
-            f"{found.folder} holds no images/ADE/validation with *_seg.png: "
+            f"{shown_path(found.folder)} holds no images/ADE/validation with *_seg.png: "
             "give the folder that holds ADE20K_2021_17_01"
         )
-    for stem in sorted(pictures.keys() & maps.keys()):
-        yield Job(root / layout.pictures / f"{stem}.jpg", partial(_small_jpeg, pictures[stem]))
-        yield Job(root / layout.labels / f"{stem}.tif", partial(_small_labels, maps[stem], codes))
+    for stem in stems:
+        picture, labels = (
+            partial(_small_jpeg, pictures[stem]),
+            partial(_small_labels, maps[stem], codes),
+        )
+        yield from _pair(split.layouts[0], root, stem, picture, labels)
 
 
 def _small_jpeg(picture: Download) -> bytes:
     rgb = _rgb(picture)
     buffer = io.BytesIO()
-    Image.fromarray(reduced_picture(rgb)).save(buffer, "JPEG", quality=95)
+    Image.fromarray(reduced_picture(rgb)).save(buffer, "JPEG")  # quality as published
     return buffer.getvalue()
 
 
@@ -205,13 +193,15 @@ def _context_459(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     maps = found.in_folder("trainval", ".mat")
     if not maps:
         raise DatasetError(
-            f"{found.folder} holds no trainval/*.mat, nor an archive of it: "
+            f"{shown_path(found.folder)} holds no trainval/*.mat, nor an archive of it: "
             "fetch Pascal Context's trainval.tar.gz"
         )
-    for stem in _context_names(split, found):
-        if stem in maps:
-            make = partial(_mat_labels, maps[stem])
-            yield from _context_jobs(split, found, root, stem, make)
+    makers = {
+        stem: partial(_mat_labels, maps[stem])
+        for stem in _context_names(split, found)
+        if stem in maps
+    }
+    yield from _context_jobs(split, found, root, makers)
 
 
 def _mat_labels(download: Download) -> bytes:
@@ -223,61 +213,65 @@ def _context_names(split: Split, found: Downloads) -> list[str]:
         listed = found.file(tail)
         if listed is not None:
             return names_in(listed.read())
-    if found.file(_MERGED) is None:
+    merged = found.file(_MERGED)
+    if merged is None:
         raise DatasetError(
-            f"{found.folder} holds no list of {split.name}'s pictures: "
+            f"{shown_path(found.folder)} holds no list of {split.name}'s pictures: "
             f"add pascalcontext_val.txt or {_MERGED}"
         )
-    merged = _merged(_needed(found, _MERGED, split))
-    return [PurePosixPath(entry["file_name"]).stem for entry in merged[0]]
+    return list(_annotated_pictures(merged))
 
 
 def _context_59(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     merged = _needed(found, _MERGED, split)
-    pictures, annotations = _merged(merged)
-    for entry in pictures:
-        stem = PurePosixPath(entry["file_name"]).stem
-        shown = f"{merged.shown}: {stem}"
-        mine = annotations.get(entry["image_id"], [])
-        height, width = entry["height"], entry["width"]
-        make = partial(_annotated_labels, mine, height, width, shown)
-        yield from _context_jobs(split, found, root, stem, make)
+    makers = {
+        stem: partial(_annotated_labels, picture, f"{merged.shown}: {stem}")
+        for stem, picture in _annotated_pictures(merged).items()
+    }
+    yield from _context_jobs(split, found, root, makers)
 
 
-def _annotated_labels(entries: list[dict[str, Any]], height: int, width: int, shown: str) -> bytes:
-    return _encoded(labels_of_annotations(entries, height, width, shown), ".png")
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    height: int
+    width: int
+    entries: list[dict[str, Any]]
 
 
-def _merged(
-    download: Download,
-) -> tuple[list[dict[str, Any]], dict[object, list[dict[str, Any]]]]:
-    """The pictures of the val phase, and the entries of each picture."""
+def _annotated_labels(picture: _Annotated, shown: str) -> bytes:
+    labels = labels_of_annotations(picture.entries, picture.height, picture.width, shown)
+    return _encoded(labels, ".png")
+
+
+def _annotated_pictures(merged: Download) -> dict[str, _Annotated]:
+    """The pictures of the val phase by stem, each with its entries."""
     try:
-        content = json.loads(download.read())
-        pictures = [entry for entry in content["images"] if entry["phase"] == "val"]
-        annotations: dict[object, list[dict[str, Any]]] = {}
+        content = json.loads(merged.read())
+        by_id: dict[object, _Annotated] = {}
+        by_stem: dict[str, _Annotated] = {}
+        for entry in content["images"]:
+            if entry["phase"] == "val":
+                picture = _Annotated(int(entry["height"]), int(entry["width"]), [])
+                by_id[entry["image_id"]] = picture
+                by_stem[PurePosixPath(entry["file_name"]).stem] = picture
         for entry in content["annos_segmentation"]:
-            annotations.setdefault(entry["image_id"], []).append(entry)
-        for entry in pictures:
-            entry["file_name"], entry["image_id"], entry["height"], entry["width"]
-    except (ValueError, KeyError, TypeError) as error:
+            if entry["image_id"] in by_id:
+                by_id[entry["image_id"]].entries.append(entry)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(
-            f"{download.shown} is not as published ({error!r}): fetch it again"
+            f"{merged.shown} is not as published ({error!r}): fetch it again"
         ) from None
-    return pictures, annotations
+    return by_stem
 
 
 def _context_jobs(
-    split: Split, found: Downloads, root: Path, stem: str, make: Callable[[], bytes]
+    split: Split, found: Downloads, root: Path, makers: Mapping[str, Callable[[], bytes]]
 ) -> Iterator[Job]:
-    layout = split.layouts[0]
-    picture = found.in_folder("VOC2010/JPEGImages", ".jpg").get(stem)
-    if picture is None:
-        make_none = partial(_no_picture, stem, split)
-        yield Job(root / layout.pictures / f"{stem}.jpg", make_none)
-    else:
-        yield Job(root / layout.pictures / f"{stem}.jpg", picture.read)
-    yield Job(root / layout.labels / f"{stem}{layout.label_suffix}", make)
+    pictures = found.in_folder("VOC2010/JPEGImages", ".jpg")
+    for stem, labels in makers.items():
+        is_there = stem in pictures
+        picture = pictures[stem].read if is_there else partial(_no_picture, stem, split)
+        yield from _pair(split.layouts[0], root, stem, picture, labels)
 
 
 def _no_picture(stem: str, split: Split) -> bytes:
@@ -298,22 +292,15 @@ def _encoded(labels: Integer[np.ndarray, "H W"], suffix: str) -> bytes:
 def _needed(found: Downloads, tail: str, split: Split) -> Download:
     download = found.file(tail)
     if download is None:
-        raise DatasetError(f"{found.folder} holds no {tail}, which {split.name} needs: fetch it")
+        raise DatasetError(
+            f"{shown_path(found.folder)} holds no {tail}, which {split.name} needs: fetch it"
+        )
     return download
 
 
-def _in_any(found: Downloads, tails: tuple[str, ...], suffix: str) -> dict[str, Download]:
-    files: dict[str, Download] = {}
-    for tail in tails:
-        files = {**found.in_folder(tail, suffix), **files}
-    return files
+def _tail(path: str) -> str:
+    """What a path below the root and the downloads have in common, however deep they lie."""
+    return path.removeprefix("VOCdevkit/")
 
 
-def _tail(path: str, length: int = 2) -> str:
-    """The last folders of a path, which archives and unpacked folders have in common."""
-    parts = PurePosixPath(path).parts
-    if parts[-1].startswith("SegmentationClassAug"):
-        return parts[-1]  # its archive holds nothing above it
-    if parts[0].startswith("ADE"):
-        return path
-    return "/".join(parts[-length:])
+_MAKERS = {"a-847": _full_ade, "pc-459": _context_459, "pc-59": _context_59}

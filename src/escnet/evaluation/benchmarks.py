@@ -11,7 +11,6 @@ from escnet.data.image import shown_path
 from escnet.data.layout import Split
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.splits import SPLITS
-from escnet.errors import ConfigError
 from escnet.evaluation.protocol import PAPER, EvalProtocol
 from escnet.evaluation.target import EvalItem, EvalTarget
 
@@ -82,14 +81,3 @@ def _benchmark(split: Split) -> Benchmark:
 BENCHMARKS = {
     name: _benchmark(split) for name, split in SPLITS.items() if name not in _NO_BENCHMARKS
 }
-
-
-def find_benchmark(name: str) -> Benchmark:
-    """The benchmark of a name.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    if name not in BENCHMARKS:
-        raise ConfigError(f"no benchmark {name!r}: choose from {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]

@@ -6,13 +6,13 @@ picture without any other pixel is not even asked about.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Integer, UInt
 
+from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderDataset
-from escnet.data.image import image_size_hw, shown_path
+from escnet.data.image import image_size_hw
 from escnet.errors import DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
@@ -78,7 +78,8 @@ def record_item(
         ImageError: If the picture cannot be read.
     """
     try:
-        counts, seconds, checksum = count_item(target, question, item, predict)
+        counts, seconds, truth = count_item(target, question, item, predict)
+        checksum = pair_checksum(item.image_path, truth)
     except (DatasetError, ImageError) as error:
         if not skip_bad:
             raise
@@ -88,8 +89,25 @@ def record_item(
 
 def count_item(
     target: EvalTarget, question: Question, item: EvalItem, predict: Predict
-) -> tuple[PictureCounts, float, str]:
-    """What was counted in one picture, the seconds of the answer, and the picture's checksum.
+) -> tuple[PictureCounts, float, Integer[np.ndarray, "H W"]]:
+    """What was counted in one picture, the seconds of the answer, and the truth.
+
+    Raises:
+        DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
+            label that is no class.
+        ImageError: If the picture cannot be read.
+    """
+    truth, prediction, seconds = answer_item(target, question, item, predict)
+    counts = count_picture(
+        truth, prediction, num_classes=len(target.classes), ignore_label=target.ignore_label
+    )
+    return counts, seconds, truth
+
+
+def answer_item(
+    target: EvalTarget, question: Question, item: EvalItem, predict: Predict
+) -> tuple[Integer[np.ndarray, "H W"], Integer[np.ndarray, "H W"], float]:
+    """The truth of one picture, the class that the model says for each pixel, and its seconds.
 
     Raises:
         DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
@@ -97,20 +115,17 @@ def count_item(
         ImageError: If the picture cannot be read.
     """
     truth = _checked_truth(target, item)
-    num_classes, ignore_label = len(target.classes), target.ignore_label
     labels = np.unique(truth)
-    asked = question.about([int(label) for label in labels if label != ignore_label])
-    start = time.monotonic()
+    asked = question.about([int(label) for label in labels if label != target.ignore_label])
     if asked is None:
-        prediction = np.zeros_like(truth)
-    else:
-        vocabulary, class_of = asked
-        prediction = class_of[predict(item, vocabulary)]
-    seconds = time.monotonic() - start if asked else 0.0
+        return truth, np.zeros_like(truth), 0.0
+    vocabulary, class_of = asked
+    start = time.monotonic()
+    prediction = class_of[predict(item, vocabulary)]
+    seconds = time.monotonic() - start
     if truth.shape != prediction.shape:
         _refuse_size(item, truth.shape, prediction.shape)
-    counts = count_picture(truth, prediction, num_classes=num_classes, ignore_label=ignore_label)
-    return counts, seconds, _checksum(item, truth)
+    return truth, prediction, seconds
 
 
 def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> Predict:
@@ -182,16 +197,3 @@ def _refuse_size(item: EvalItem, truth_hw: Sequence[int], picture_hw: Sequence[i
         f"{item.truth_shown} is {truth_hw[1]} x {truth_hw[0]}, but its picture is "
         f"{picture_hw[1]} x {picture_hw[0]}: they must agree"
     )
-
-
-def _checksum(item: EvalItem, truth: Integer[np.ndarray, "H W"]) -> str:
-    """Of the picture's file and the decoded labels, so that their encoding makes no difference."""
-    try:
-        digest = sha256(item.image_path.read_bytes())
-    except OSError as error:
-        raise ImageError(
-            f"picture {shown_path(item.image_path)} cannot be read ({error.strerror}): check it"
-        ) from None
-    digest.update(repr(truth.shape).encode())
-    digest.update(truth.astype("<i4").tobytes())
-    return digest.hexdigest()

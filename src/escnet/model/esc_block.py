@@ -38,6 +38,7 @@ class EscBlock(nn.Module):
         text_embedding: Float[Tensor, "N D"],
         prompt_encoder: PromptEncoder | None,
         class_chunk: int | None = None,
+        with_sam: bool = True,
     ) -> tuple[Float[Tensor, "B N h w C"], Float[Tensor, "B h w S"]]:
         """The refined class states and the refined appearance.
 
@@ -48,8 +49,12 @@ class EscBlock(nn.Module):
             text_embedding: One for each class name.
             prompt_encoder: SAM's, the same for all blocks; None where there is no SAM block.
             class_chunk: Classes worked on at a time; None for all.
+            with_sam: False drops SAM's answer to the prompts, to show what it is good for: the
+                SAM block then passes on its residual alone.
         """
-        if self.sam is not None and prompt_encoder is not None:
+        if self.sam is not None and not with_sam:
+            appearance = self.sam.keep(appearance)
+        elif self.sam is not None and prompt_encoder is not None:
             prompt = self.generator(evidence)
             refined = self.sam(
                 rearrange(appearance, "B h w S -> B (h w) S"),

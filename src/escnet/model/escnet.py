@@ -111,6 +111,8 @@ class EscNet(PreTrainedModel):
         patches: Patches,
         text_embedding: Float[Tensor, "N D"],
         class_chunk: int | None = None,
+        *,
+        with_sam: bool = True,
     ) -> Prediction:
         """The network after its towers: logits, and what the blocks saw on the way.
 
@@ -118,6 +120,7 @@ class EscNet(PreTrainedModel):
             patches: What the vision tower gave, now or earlier.
             text_embedding: One embedding for each class name, as the text tower gives it.
             class_chunk: As in `forward`.
+            with_sam: As in `EscBlock.forward`.
         """
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
         first = rearrange(self.sam_norm(self.to_sam_width(patches.joint)), "B S h w -> B h w S")
@@ -134,6 +137,7 @@ class EscNet(PreTrainedModel):
                 text_embedding,
                 self.prompt_encoder,
                 class_chunk,
+                with_sam,
             )
             if self.gradient_checkpointing and self.training:
                 state, refined = checkpoint(block, *arguments, use_reentrant=False)

@@ -1,0 +1,194 @@
+"""What ESC-Net read off a picture for one class on the way to its answer.
+
+The network runs twice over the same tower output, with its SAM blocks and without; the prompts are
+read off the maps between its blocks once more, by the blocks' own generators.
+
+Sizes: N texts, M of them kept, D the width of the joint space, h x w patches, K regions.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from escnet.errors import ConfigError
+from escnet.inference.device import chosen_dtype
+from escnet.inference.esc_method import EscMethod, square_image
+from escnet.inference.explanation import Answer, BlockStep, Explanation, Region
+from escnet.inference.labelling import label_pixels
+from escnet.inference.memory import class_chunk
+from escnet.inference.pruning import likely_queries
+from escnet.inference.segmenter import Segmenter
+from escnet.inference.training_free import TrainingFreeMethod
+from escnet.model.esc_block import EscBlock
+from escnet.model.pseudo_prompt import PseudoPrompt
+from escnet.vocabulary import Vocabulary
+
+Pixels = UInt8[np.ndarray, "H W 3"]
+
+
+class _Seen(NamedTuple):
+    """What a method saw in a picture on the way to its answer; the maps before and after blocks."""
+
+    kept: list[int]
+    blocks: list[EscBlock]
+    evidence: list[Float[Tensor, "1 M h w"]]
+    logits: Float[Tensor, "M _ _"]
+    evidence_without: list[Float[Tensor, "1 M h w"]] | None = None
+    logits_without: Float[Tensor, "M _ _"] | None = None
+
+
+@torch.inference_mode()
+def explain(
+    segmenter: Segmenter, pixels: UInt8[np.ndarray, "H W 3"], vocabulary: Vocabulary, name: str
+) -> Explanation:
+    """How a class was found in a picture.
+
+    Args:
+        segmenter: Of ESC-Net, or training-free, which has a correlation and an answer alone.
+        pixels: The picture.
+        vocabulary: All class names; the network sees them together.
+        name: One of its labels.
+
+    Raises:
+        ConfigError: If the method is of another kind, or it drops the class before its work.
+        VocabularyError: If a name has more tokens than the text tower reads.
+    """
+    seen = _see(segmenter, pixels, segmenter.text_embedding(vocabulary))
+    label = vocabulary.labels.index(name)
+    owner = [vocabulary.owner[query] for query in seen.kept]
+    rows = [row for row, its_label in enumerate(owner) if its_label == label]
+    if not rows:
+        raise ConfigError(
+            f"class {name!r} is not among the {len(seen.kept)} of {len(vocabulary.queries)} names "
+            "that the network keeps for this picture: give fewer --classes"
+        )
+    row = _best_row(seen.evidence[0][0], rows)
+
+    def answer(logits: Float[Tensor, "M _ _"]) -> Answer:
+        size_hw = (pixels.shape[0], pixels.shape[1])
+        rest = vocabulary.has_background
+        label_map, _ = label_pixels(logits, owner, len(vocabulary), size_hw, background=rest)
+        best = logits[rows].amax(dim=0)
+        return Answer(confidence=_array(best.float().sigmoid()), mask=label_map == label)
+
+    return Explanation(
+        picture=pixels,
+        name=name,
+        query=vocabulary.queries[seen.kept[row]],
+        names=vocabulary.result_names,
+        method=segmenter.method.name,
+        model=segmenter.model,
+        weights_hash=segmenter.weights_hash,
+        settings={**segmenter.settings, "background": vocabulary.has_background},
+        generator=_settings_of(seen.blocks[0]) if seen.blocks else None,
+        correlation=_array(seen.evidence[0][0, row]),
+        blocks=_steps(seen, row, (pixels.shape[0], pixels.shape[1])),
+        answer=answer(seen.logits),
+        answer_without=None if seen.logits_without is None else answer(seen.logits_without),
+    )
+
+
+def _see(segmenter: Segmenter, pixels: Pixels, text_embedding: Float[Tensor, "N D"]) -> _Seen:
+    check_explainable(segmenter)
+    method = segmenter.method
+    if isinstance(method, EscMethod):
+        return _see_by_blocks(method, pixels, text_embedding)
+    logits, kept = method.logits([pixels], text_embedding)[0]
+    return _Seen(kept, [], [logits[None]], logits)
+
+
+def _see_by_blocks(
+    method: EscMethod, pixels: Pixels, text_embedding: Float[Tensor, "N D"]
+) -> _Seen:
+    network, config = method.network, method.network.config
+    image = square_image(pixels, method.view_size)[None].to(method.device)
+    is_mixed = method.dtype != "float32"
+    with torch.autocast(method.device.type, chosen_dtype(method.dtype), enabled=is_mixed):
+        patches = network.vision(image)
+        kept = likely_queries(patches.joint, text_embedding, config.max_classes)
+        chunk = class_chunk(config, budget=method.memory_budget)
+        full = network.segment(patches, text_embedding[kept], chunk)
+        seen = _Seen(kept.tolist(), list(network.blocks), full.evidence, full.logits[0])
+        if config.sam == "none":
+            return seen
+        without = network.segment(patches, text_embedding[kept], chunk, with_sam=False)
+    return seen._replace(evidence_without=without.evidence, logits_without=without.logits[0])
+
+
+def check_explainable(segmenter: Segmenter) -> None:
+    """Make sure that the method has something to explain.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    if not isinstance(segmenter.method, EscMethod | TrainingFreeMethod):
+        raise ConfigError(
+            f"model {segmenter.model!r} is of the method {segmenter.method.name}, which has no "
+            "ESC-Blocks to explain: give an ESC-Net, or training-free for its correlation"
+        )
+
+
+def _best_row(correlation: Float[Tensor, "M h w"], rows: Sequence[int]) -> int:
+    """Of a label's queries the one that is best correlated anywhere."""
+    peak = correlation[list(rows)].amax(dim=(1, 2))  # (rows,)
+    return rows[int(peak.argmax())]
+
+
+def _steps(seen: _Seen, row: int, size_hw: tuple[int, int]) -> tuple[BlockStep, ...]:
+    steps = []
+    for index, block in enumerate(seen.blocks):
+        before, after = seen.evidence[index : index + 2]
+        prompt = block.generator(before)
+        without = None
+        if seen.evidence_without is not None:
+            without = _array(seen.evidence_without[index + 1][0, row])
+        steps.append(
+            BlockStep(
+                evidence=_array(before[0, row]),
+                probability=_array(prompt.probability[0, row]),
+                region=prompt.region[0, row].cpu().numpy(),
+                regions=_regions(prompt, row, size_hw),
+                mask_prompt=_array(prompt.mask[0, row]),
+                activation=_array(after[0, row]),
+                activation_without=without,
+            )
+        )
+    return tuple(steps)
+
+
+def _regions(prompt: PseudoPrompt, row: int, size_hw: tuple[int, int]) -> tuple[Region, ...]:
+    """The regions that hold a patch, in pixels of the picture."""
+    height, width = size_hw
+    region = prompt.region[0, row]
+    probability = prompt.probability[0, row]
+    regions = []
+    for index in range(prompt.point_xy.shape[2]):
+        member = region == index
+        if not member.any():
+            continue
+        x, y = prompt.point_xy[0, row, index].tolist()
+        x0, y0, x1, y1 = prompt.box_xyxy[0, row, index].tolist()
+        regions.append(
+            Region(
+                point_xy=(x * width, y * height),
+                box_xyxy=(x0 * width, y0 * height, x1 * width, y1 * height),
+                probability=float(probability[member].max()),
+                num_patches=int(member.sum()),
+                share=float(member.float().mean()),
+            )
+        )
+    return tuple(regions)
+
+
+def _settings_of(block: EscBlock) -> dict[str, object]:
+    """The generator's settings, and the prompts that the SAM block takes."""
+    prompts = [] if block.sam is None else list(block.sam.prompts)
+    return {**vars(block.generator), "prompts_used": prompts}
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()

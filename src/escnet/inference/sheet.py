@@ -1,0 +1,80 @@
+"""Sheets of pictures and maps, by matplotlib: what those of an explanation and a comparison share.
+
+matplotlib is imported where something is drawn, and never its `pyplot`, which keeps every figure
+and asks for a screen.
+
+Sizes: H x W pixels.
+"""
+
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SMALL = 8  # points of a caption
+_TITLE = 12
+_DOTS_PER_INCH = 110
+_CAPTION = 0.45  # inches above and below each cell
+_HEAD = 0.7  # inches for the sheet's title
+
+
+def blank_sheet(
+    num_rows: int, num_columns: int, *, cell_hw: tuple[float, float], title: str
+) -> "tuple[Figure, list[list[Axes]]]":
+    """A sheet without frames and ticks, and its cells by row and column.
+
+    Args:
+        num_rows: Cells from top to bottom.
+        num_columns: Cells from left to right.
+        cell_hw: Height and width of a cell in inches, without its caption.
+        title: What stands above all; its lines are kept.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 -- slow to import
+
+    height = num_rows * (cell_hw[0] + _CAPTION) + _HEAD
+    figure = Figure(figsize=(num_columns * cell_hw[1], height), layout="constrained")
+    figure.suptitle(title, fontsize=_TITLE, parse_math=False)
+    cells = figure.subplots(num_rows, num_columns, squeeze=False)
+    for cell in cells.flat:
+        cell.set_axis_off()
+    return figure, [list(row) for row in cells]
+
+
+def caption(cell: "Axes", text: str) -> None:
+    """Write above a cell; the text's own lines are kept, and a $ is a $."""
+    cell.set_title(text, fontsize=SMALL, parse_math=False)
+
+
+def encode_sheet(figure: "Figure") -> bytes:
+    """The content of the sheet's PNG file."""
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that no font has
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
+    return buffer.getvalue()
+
+
+def reduced(pixels: UInt8[np.ndarray, "H W 3"], longest: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """The picture with its longer side brought down to this many pixels; never enlarged."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def cell_size(size_hw: tuple[int, int], area: float) -> tuple[float, float]:
+    """Height and width in inches of a cell for a picture, of about the same area for any shape.
+
+    Args:
+        size_hw: Of the picture; shapes beyond 1 : 3 are drawn in a cell of that shape.
+        area: Square inches.
+    """
+    shape = min(max(size_hw[0] / size_hw[1], 1 / 3), 3.0)
+    width = (area / shape) ** 0.5
+    return width * shape, width
