@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,10 @@ def truth_in(name: str, root: Path) -> dict[str, list[int]]:
 @pytest.mark.parametrize("write", [write_packed, write_unpacked])
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_benchmark_comes_out_of_its_downloads(
-    name: str, write: object, tmp_path: Path
+    name: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     archives, truth = PUBLISHED[name]()
-    write(tmp_path / "downloads", archives)  # type: ignore[operator]
+    write(tmp_path / "downloads", archives)
     root = tmp_path / "root"
     done = prepare(find_split(name), tmp_path / "downloads", root)
     assert not done.bad

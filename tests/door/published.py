@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -50,7 +50,12 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def mat(values: np.ndarray, name: str = "LabelMap", packed: bool = True, order: str = "<") -> bytes:
+def mat(
+    values: np.ndarray,
+    name: str = "LabelMap",
+    packed: bool = True,
+    order: Literal["<", ">"] = "<",
+) -> bytes:
     """A MATLAB file of version 7 (packed) or 6 with one matrix."""
     kinds = {"u1": 2, "i2": 3, "u2": 4, "i4": 5, "f8": 9}
 
@@ -137,7 +142,7 @@ def colours_of(names: Sequence[str | None]) -> np.ndarray:
 def a_847() -> tuple[Archives, Truth]:
     top = "ADE20K_2021_17_01"
     scenes = f"{top}/images/ADE/validation"
-    objects = {
+    objects: dict[str, list[Any]] = {
         "urban/street/ADE_val_00000001": ["wall", "sky", "tree", "bed", None, "thing 1", "wall", 2],
         "unclassified/ADE_val_00000002": ["building, edifice"] * W,
     }
@@ -271,7 +276,7 @@ PUBLISHED: dict[str, Callable[[], tuple[Archives, Truth]]] = {
 
 
 def shadows(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What macOS adds to a zip archive: for each file one that is no picture, by nearly its name."""
+    """What macOS adds to a zip archive: for each file another that is no picture."""
     return {
         f"__MACOSX/{path.rpartition('/')[0]}/._{path.rpartition('/')[2]}": b"\0\5\26\7"
         for path in files

@@ -105,7 +105,7 @@ def _print_report(report: "CheckReport") -> None:
     print(f"  {report.num_pictures:,} pictures in {report.pictures}")
     print(f"  {report.num_labels:,} label maps in {report.labels}")
     print(f"  sha256 {report.checksum}")
-    print(f"  {len(report.problems)} problems" if report.problems else "  as published")
+    print(f"  problems: {len(report.problems):,}" if report.problems else "  as published")
     _print_first(report.problems)
 
 

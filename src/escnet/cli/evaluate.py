@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from escnet.cli.against import print_comparison, read_others
+
 if TYPE_CHECKING:
     from escnet.evaluation.protocol import EvalProtocol
     from escnet.evaluation.result import EvalResult, ModelUsed
@@ -74,6 +76,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     model: Annotated[
         str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
     ] = "mini",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Compare with another result on the same pictures; repeatable.",
+            metavar="RESULT.json",
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
+    ] = 4,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
 ) -> None:
@@ -81,8 +93,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
     a folder with images/, masks/ and classes.json, seen as a whole, each of whose sources is scored
-    by itself. OUT/NAME.json is the result, OUT/NAME.pictures.jsonl what was counted in each
-    picture. Start it with torchrun or accelerate launch to share the work among processes or GPUs.
+    by itself. OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report,
+    OUT/NAME.pictures.jsonl what was counted in each picture. Start it with torchrun or accelerate
+    launch to share the work among processes or GPUs.
     """
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
@@ -92,9 +105,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     found = [target for name in targets for target in _targets(name, data)]
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
+    others = read_others(against or [], found)
 
     from escnet.evaluation.evaluate import predict_with, with_template
+    from escnet.evaluation.panels import Answers
     from escnet.evaluation.processes import joined_processes
+    from escnet.evaluation.report import draw_pictures, write_report
     from escnet.evaluation.run import Evaluation
     from escnet.evaluation.target import Question
     from escnet.inference.segmenter import Segmenter
@@ -118,8 +134,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             total = len(evaluation.items[processes.rank :: processes.count])
             with _progress(target.name, total, is_shown=processes.is_first) as on_picture:
                 result = evaluation.run(resume=resume, on_picture=on_picture)
-            if result is not None:
-                _print_result(result, evaluation.result_path)
+            if result is None:
+                continue
+            path = evaluation.result_path
+            answers = Answers(title="prediction", protocol=protocol, predict=evaluation.predict)
+            draw_pictures(result, path, target, answers, pictures)
+            _print_result(result, path, write_report(result, path)[1])
+            if (other := others.get(target.name)) is not None:
+                print_comparison(
+                    result, path, other, target=target, segmenter=asked, num_pictures=pictures
+                )
 
 
 def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
@@ -201,7 +225,7 @@ def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[P
         yield on_picture
 
 
-def _print_result(result: "EvalResult", path: Path) -> None:
+def _print_result(result: "EvalResult", path: Path, report: Path) -> None:
     from escnet.data.image import shown_path
 
     print(f"{result.benchmark}: {result.data.num_pictures} pictures, {result.model.name}")
@@ -215,4 +239,4 @@ def _print_result(result: "EvalResult", path: Path) -> None:
         print(f"  not the benchmark's own protocol: {deviation}")
     if result.skipped:
         print(f"  {len(result.skipped)} pictures skipped, the first: {result.skipped[0].reason}")
-    print(shown_path(path))
+    print(f"{shown_path(path)}, report {shown_path(report)}")

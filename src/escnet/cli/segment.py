@@ -84,7 +84,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.inference.batch import check_job, segment_files
 
     # everything cheap comes before the model, which takes seconds to load
-    vocabulary = _vocabulary(classes, classes_file)
+    vocabulary = asked_vocabulary(classes, classes_file)
     if background:
         vocabulary = vocabulary.with_background()
     kinds = check_job(
@@ -94,8 +94,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         max_pixels=max_pixels,
         batch_size=batch_size,
     )
-    cut = _windows(windows, window_overlap)
-    pictures = _without_results(find_images(sources, recursive=recursive), sources)
+    cut = asked_windows(windows, window_overlap)
+    pictures = without_results(find_images(sources, recursive=recursive), sources)
     make_folder(out)
 
     from escnet.inference.segmenter import Segmenter
@@ -125,7 +125,13 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         raise typer.Exit(1)
 
 
-def _vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabulary":
+def asked_vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabulary":
+    """The class names that --classes or --classes-file give.
+
+    Raises:
+        ConfigError: If both are given, or none.
+        VocabularyError: If there is no name, or one is empty, repeated, or too long.
+    """
     from escnet.errors import ConfigError
     from escnet.vocabulary import Vocabulary
 
@@ -138,7 +144,12 @@ def _vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabulary":
     raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
 
 
-def _windows(mode: str, overlap: float | None) -> "Windows | None":
+def asked_windows(mode: str, overlap: float | None) -> "Windows | None":
+    """The windows that --windows and --window-overlap stand for.
+
+    Raises:
+        ConfigError: If there are none of this name, or the overlap is out of range.
+    """
     from escnet.errors import ConfigError
     from escnet.inference.windows import MODES
 
@@ -152,8 +163,12 @@ def _windows(mode: str, overlap: float | None) -> "Windows | None":
     return replace(chosen, overlap=overlap)
 
 
-def _without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
-    """The pictures without overlays and label maps of an earlier run, unless named one by one."""
+def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
+    """The pictures without overlays and label maps of an earlier run, unless named one by one.
+
+    Raises:
+        ImageError: If nothing is left.
+    """
     from escnet.errors import ImageError
     from escnet.segmentation import FORMATS
 

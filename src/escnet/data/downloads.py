@@ -157,4 +157,5 @@ def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"archive {shown_path(path)} cannot be read ({error}): fetch it again")
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it tried
+    return DatasetError(f"archive {shown_path(path)} cannot be read ({reason}): fetch it again")

@@ -126,8 +126,10 @@ def labels_of_annotations(
     labels = np.full((height, width), 255, dtype=np.uint8)
     for entry in annotations:
         try:
-            mask = rle_mask(entry["segmentation"])
-            labels[mask] = CODES_59.get(int(entry["category_id"]), 255)
+            size_hw = tuple(entry["segmentation"]["size"])
+            if size_hw != labels.shape:
+                raise ValueError(f"a mask of {size_hw} on a picture of {labels.shape}")
+            labels[rle_mask(entry["segmentation"])] = CODES_59.get(int(entry["category_id"]), 255)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DatasetError(f"{shown} has a wrong entry ({error}): fetch it again") from None
     return labels

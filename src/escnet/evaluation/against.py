@@ -152,10 +152,11 @@ def compare(ours: EvalResult, ours_path: Path, theirs: EvalResult, theirs_path: 
             f"{ours.data.num_pictures} with {ours.data.checksum[:12]}): compare results on the "
             "same data, with the same --limit"
         )
-    num_classes = len(ours.classes)
-    tables, changes = [], _changes(ours, ours_path, theirs, theirs_path)
-    for result, path in ((ours, ours_path), (theirs, theirs_path)):
-        tables.append(PictureTable(_counts(result, path), num_classes))
+    tables = [  # and by reading all records, that they are those of the results
+        PictureTable(_counts(result, path), len(result.classes))
+        for result, path in ((ours, ours_path), (theirs, theirs_path))
+    ]
+    changes = _changes(ours, ours_path, theirs, theirs_path)
     pairs = zip(ours.pictures, theirs.pictures, changes, strict=True)
     pictures = [
         PictureDifference(stem=mine.stem, ours=mine.miou, theirs=other.miou, changed=changed)
@@ -229,8 +230,7 @@ def document_of(comparison: Comparison, figures: Sequence[Figure] = ()) -> Docum
         Heading("Scores"),
         _table("score", [*comparison.scores, comparison.mean_picture]),
         Text(
-            f"Ours is better in {comparison.num_better} pictures, theirs in "
-            f"{comparison.num_worse}."
+            f"Ours is better in {comparison.num_better} pictures, theirs in {comparison.num_worse}."
         ),
         Heading("Classes, those that gained the most first"),
         _table("class", sorted(comparison.per_class, key=_by_difference)),
@@ -291,9 +291,7 @@ def _resampled(
     return scores, per_class, _difference("mean of pictures", ours, theirs, np.concatenate(means))
 
 
-def _difference(
-    name: str, ours: Any, theirs: Any, draws: Float[np.ndarray, " R"]
-) -> Difference:
+def _difference(name: str, ours: Any, theirs: Any, draws: Float[np.ndarray, " R"]) -> Difference:
     return Difference(
         name=name,
         ours=to_value(ours),
@@ -425,7 +423,7 @@ def _table(title: str, parts: Sequence[Difference]) -> Table:
 
 def points(value: float | None) -> str:
     """A difference in percent with its sign; a dash if it is not defined."""
-    return "–" if value is None else f"{100 * value:+.1f}"
+    return "-" if value is None else f"{100 * value:+.1f}"
 
 
 def _picture_row(part: PictureDifference) -> tuple[str, ...]:

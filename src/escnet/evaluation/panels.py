@@ -135,9 +135,7 @@ def _reduced(
     return np.asarray(Image.fromarray(array).resize(size_wh, way))
 
 
-def _titled(
-    title: str, panel: UInt8[np.ndarray, "H W 3"]
-) -> UInt8[np.ndarray, "H_out W_out 3"]:
+def _titled(title: str, panel: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H_out W_out 3"]:
     """The panel under its title."""
     font = ImageFont.load_default(15)
     width = max(panel.shape[1], round(font.getlength(title)) + 1)

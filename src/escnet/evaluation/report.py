@@ -99,6 +99,7 @@ def report_of(result: EvalResult, figures: Sequence[Figure] = ()) -> Document:
     blocks += [*_class_table(result), *_confusion(result)]
     if figures:
         blocks.append(Heading("Best and worst pictures"))
+        blocks.append(Text("What is grey in the truth counts nowhere, whatever was predicted."))
         blocks += figures
     blocks += _skipped(result)
     return Document(title=f"{result.model.name} on {result.benchmark}", blocks=tuple(blocks))
@@ -106,7 +107,7 @@ def report_of(result: EvalResult, figures: Sequence[Figure] = ()) -> Document:
 
 def percent(value: float | None) -> str:
     """A share as it is printed; a dash if it is not defined."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _headline(result: EvalResult) -> Iterator[Block]:
@@ -151,11 +152,18 @@ def _setting(result: EvalResult) -> Iterator[Block]:
         ("peak memory", "not known" if memory is None else f"{memory / 1e6:,.0f} MB"),
         *result.versions.items(),
     ]
-    yield Table(("", ""), [(str(name), str(value)) for name, value in rows], num_text=2)
+    yield Table(("what", "value"), [(str(name), str(value)) for name, value in rows], num_text=2)
     yield Heading("Protocol")
-    values = {**result.protocol.model_dump(), **{f"model: {k}": v for k, v in model.settings.items()}}
-    rows = [(name, "the model's own" if value is None else str(value)) for name, value in values.items()]
+    settings = {f"model: {name}": value for name, value in model.settings.items()}
+    values = {**result.protocol.model_dump(), **settings}
+    rows = [(name, _setting_shown(value)) for name, value in values.items()]
     yield Table(("setting", "value"), rows, num_text=2)
+
+
+def _setting_shown(value: object) -> str:
+    if value is None:
+        return "the model's own"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _published(result: EvalResult) -> Iterator[Block]:
@@ -179,7 +187,7 @@ def _published(result: EvalResult) -> Iterator[Block]:
 
 
 def _entry_row(entry: Entry) -> tuple[str, ...]:
-    rank = "–" if entry.rank is None else str(entry.rank)
+    rank = "-" if entry.rank is None else str(entry.rank)
     return (
         rank, entry.name, entry.built_on, entry.trained_on, entry.published, entry.rule,
         percent(entry.score),

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from escnet.annotations.palette import class_colours
 from escnet.inference.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
-from escnet.inference.sheet import SMALL, blank_sheet, caption, cell_size, encode_sheet, reduced
+from escnet.inference.sheet import SMALL, blank_sheet, caption, cell_size, clipped, encode_sheet, reduced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 _NUM_COLUMNS = 6
 _CELL_AREA = 6.0  # square inches
-_LONGEST_SIDE = 640  # pixels of the picture as it is drawn
 _HEAT, _CHANGE = "viridis", "RdBu_r"
 _SMALLEST_CHANGE = 1e-6
 _FADED = 0.35  # how much of the picture is left beneath regions
 _WASH = 0.6  # opacity of a colour over the picture
-_LONGEST_NAME = 40
 _MOST_OTHERS = 6
 
 
@@ -49,16 +47,12 @@ def draw_explanation(explanation: Explanation) -> bytes:
 
 
 def _title(explanation: Explanation) -> str:
-    name, query = _clipped(explanation.name), _clipped(explanation.query)
+    name, query = clipped(explanation.name), clipped(explanation.query)
     asked = name if query == name else f"{name}, by its query {query}"
-    others = [_clipped(other) for other in explanation.names if other != explanation.name]
+    others = [clipped(other) for other in explanation.names if other != explanation.name]
     among = f"among {', '.join(others[:_MOST_OTHERS])}" if others else "alone"
     among += f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
     return f"{asked} ({among})\nmade by {explanation.model}, {explanation.method}"
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 class _Drawing:
@@ -68,7 +62,7 @@ class _Drawing:
         self.explanation = explanation
         height, width = explanation.picture.shape[:2]
         self.generator = dict(explanation.generator or {})
-        self.picture = reduced(explanation.picture, _LONGEST_SIDE)
+        self.picture = reduced(explanation.picture)
         self.frame = (0, width, height, 0)  # so that everything is drawn in picture pixels
         maps = [explanation.correlation]
         for block in explanation.blocks:

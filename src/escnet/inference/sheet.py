@@ -3,7 +3,7 @@
 matplotlib is imported where something is drawn, and never its `pyplot`, which keeps every figure
 and asks for a screen.
 
-Sizes: H x W pixels.
+Sizes: H x W pixels, h x w the same brought down.
 """
 
 import warnings
@@ -23,6 +23,8 @@ _TITLE = 12
 _DOTS_PER_INCH = 110
 _CAPTION = 0.45  # inches above and below each cell
 _HEAD = 0.7  # inches for the sheet's title
+_LONGEST_NAME = 40  # characters
+_LONGEST_SIDE = 640  # pixels of a picture as it is drawn
 
 
 def blank_sheet(
@@ -52,6 +54,11 @@ def caption(cell: "Axes", text: str) -> None:
     cell.set_title(text, fontsize=SMALL, parse_math=False)
 
 
+def clipped(text: str) -> str:
+    """The text with an ellipsis for what is beyond the space of a name."""
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+
+
 def encode_sheet(figure: "Figure") -> bytes:
     """The content of the sheet's PNG file."""
     buffer = BytesIO()
@@ -61,11 +68,16 @@ def encode_sheet(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def reduced(pixels: UInt8[np.ndarray, "H W 3"], longest: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    """The picture with its longer side brought down to this many pixels; never enlarged."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+def reduced_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a picture as it is drawn: the longer side is brought down, never up."""
+    scale = min(1.0, _LONGEST_SIDE / max(size_hw))
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+def reduced(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture as it is drawn."""
+    h, w = reduced_size((pixels.shape[0], pixels.shape[1]))
+    return np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.LANCZOS))
 
 
 def cell_size(size_hw: tuple[int, int], area: float) -> tuple[float, float]:

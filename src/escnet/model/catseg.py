@@ -19,8 +19,7 @@ from transformers import PreTrainedModel
 from escnet.model.catseg_aggregation import AggregationLayer
 from escnet.model.catseg_config import CatSegConfig
 from escnet.model.catseg_decoder import CatSegDecoder
-from escnet.model.chunks import class_chunks
-from escnet.model.correlation import correlation_map
+from escnet.model.correlation import class_state, correlation_map
 from escnet.model.text import ClipText
 from escnet.model.vision import ClipVision, Patches
 
@@ -135,7 +134,7 @@ class CatSeg(PreTrainedModel):
         correlation = correlation.unflatten(1, (N, -1))  # (B, N, P, h, w)
         kept = self._kept(correlation)  # (B, M)
         correlation = _take(correlation, kept)
-        state = self._embed(correlation, class_chunk)  # (B, M, h, w, C)
+        state = class_state(self.embed, correlation, class_chunk)  # (B, M, h, w, C)
         guidance = F.relu(self.to_guidance(patches.joint))
         guidance = rearrange(guidance, "B A h w -> B h w A")
         of_text = F.relu(self.to_text_guidance(F.normalize(text.mean(dim=1), dim=-1)))  # (N, A)
@@ -151,17 +150,6 @@ class CatSeg(PreTrainedModel):
             return torch.arange(N, device=correlation.device).expand(B, -1)
         peak = correlation.amax(dim=(2, 3, 4))  # (B, N)
         return peak.topk(most, dim=1).indices.sort(dim=1).values
-
-    def _embed(
-        self, correlation: Float[Tensor, "B M P h w"], class_chunk: int | None
-    ) -> Float[Tensor, "B M h w C"]:
-        """A class state from the maps of each class."""
-        B, M = correlation.shape[:2]
-        parts = []
-        for chunk in class_chunks(M, class_chunk):
-            maps = self.embed(correlation[:, chunk].flatten(0, 1))
-            parts.append(rearrange(maps, "(B n) C h w -> B n h w C", B=B))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _take(

@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from escnet.errors import ConfigError
+from escnet.model.config import check_image_size, check_template, preset
 
 _CHANNELS_PER_GROUP = 16
 
@@ -112,11 +113,7 @@ class CatSegConfig(PretrainedConfig):
         return self.image_size // self.patch_size
 
     def _check(self) -> None:
-        if self.image_size % self.patch_size:
-            raise ConfigError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}: "
-                f"try {max(1, self.image_size // self.patch_size) * self.patch_size}"
-            )
+        check_image_size(self.image_size, self.patch_size)
         if self.grid_size > self.window and self.grid_size % self.window:
             raise ConfigError(
                 f"window {self.window} does not divide the grid of {self.grid_size} patches: "
@@ -133,34 +130,23 @@ class CatSegConfig(PretrainedConfig):
                     f"decoder_dims {list(self.decoder_dims)} are not multiples of "
                     f"{_CHANNELS_PER_GROUP}: choose some that are"
                 )
-        if self.template.count("{}") != 1:
-            raise ConfigError(
-                f"template {self.template!r} has {self.template.count('{}')} places for the name: "
-                "write {} exactly once"
-            )
+        check_template(self.template)
 
 
 def _vit_b_16() -> CatSegConfig:
-    return CatSegConfig(
-        vision_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-                       "num_attention_heads": 12, "image_size": 224, "patch_size": 16,
-                       "projection_dim": 512},
-        text_config={"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
-                     "num_attention_heads": 8, "projection_dim": 512},
-    )  # fmt: skip
+    towers = preset("vit-b-16")  # the same CLIP
+    return CatSegConfig(vision_config=towers.vision_config, text_config=towers.text_config)
 
 
 def _vit_l_14() -> CatSegConfig:
+    towers = preset("vit-l-14")
     return CatSegConfig(
-        vision_config={"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-                       "num_attention_heads": 16, "image_size": 336, "patch_size": 14,
-                       "projection_dim": 768},
-        text_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-                     "num_attention_heads": 12, "projection_dim": 768},
+        vision_config=towers.vision_config,
+        text_config=towers.text_config,
         taps=(7, 15),
         image_size=336,
         joint_dim=768,
-    )  # fmt: skip
+    )
 
 
 def _tiny() -> CatSegConfig:

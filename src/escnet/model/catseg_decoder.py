@@ -9,15 +9,11 @@ Sizes: B pictures, N classes, C hidden width, h x w patches.
 
 from typing import cast
 
-import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from escnet.model.chunks import class_chunks
-
-_CHANNELS_PER_GROUP = 16
+from escnet.model.decoder import SkipStage, decode_classes
 
 
 class CatSegDecoder(nn.Module):
@@ -62,21 +58,14 @@ class CatSegDecoder(nn.Module):
             skips: The tower's maps, the coarser stage's first.
             class_chunk: Classes worked on at a time; None for all.
         """
-        B, N = state.shape[:2]
         shared = [
             cast("GrowingStage", stage).share(skip)
             for stage, skip in zip(self.stages, skips, strict=True)
         ]
-        logits = []
-        for chunk in class_chunks(N, class_chunk):
-            x = rearrange(state[:, chunk], "B n h w C -> (B n) C h w")
-            for stage, skip in zip(self.stages, shared, strict=True):
-                x = stage(x, skip)
-            logits.append(self.head(x).unflatten(0, (B, -1))[:, :, 0])
-        return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
+        return decode_classes(state, self.stages, shared, self.head, class_chunk)
 
 
-class GrowingStage(nn.Module):
+class GrowingStage(SkipStage):
     """A transposed convolution to twice the size, a skip, two convolutions.
 
     Args:
@@ -97,25 +86,16 @@ class GrowingStage(nn.Module):
         dim: int,
         factor: int,
     ) -> None:
-        super().__init__()
-        self.own = width - skip_dim
+        super().__init__(width - skip_dim, skip_dim, dim)
         self.grow_skip = nn.ConvTranspose2d(tower_dim, skip_channel, factor, stride=factor)
         self.project = nn.Conv2d(skip_channel, skip_dim, 3, padding=1)
         self.grow = nn.ConvTranspose2d(width, self.own, 2, stride=2)
-        self.conv1 = nn.Conv2d(width, dim, 3, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(dim // _CHANNELS_PER_GROUP, dim)
-        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(dim // _CHANNELS_PER_GROUP, dim)
 
     def share(self, skip: Float[Tensor, "B V h w"]) -> Float[Tensor, "B _ _ _"]:
-        """The skip's half of the first convolution, the same for every class."""
-        skip = F.relu(self.project(self.grow_skip(skip)))
-        return F.conv2d(skip, self.conv1.weight[:, self.own :], padding=1)
+        """What every class takes of the skip."""
+        return self.share_projected(F.relu(self.project(self.grow_skip(skip))))
 
     def forward(
         self, x: Float[Tensor, "_ _ _ _"], shared: Float[Tensor, "B _ H W"]
     ) -> Float[Tensor, "_ _ H W"]:
-        x = F.conv2d(self.grow(x), self.conv1.weight[:, : self.own], padding=1)
-        x = (x.unflatten(0, (shared.shape[0], -1)) + shared[:, None]).flatten(0, 1)
-        x = F.relu(self.norm1(x))
-        return F.relu(self.norm2(self.conv2(x)))
+        return self.convolve(self.grow(x), shared)

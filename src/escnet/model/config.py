@@ -202,11 +202,7 @@ class EscNetConfig(PretrainedConfig):
             )
 
     def _check_sizes(self) -> None:
-        if self.image_size % self.patch_size:
-            raise ConfigError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}: "
-                f"try {max(1, self.image_size // self.patch_size) * self.patch_size}"
-            )
+        check_image_size(self.image_size, self.patch_size)
         for name, heads in (("hidden_dim", self.num_heads), ("sam_dim", 2 * _SAM_HEADS)):
             if getattr(self, name) % heads:
                 raise ConfigError(
@@ -220,11 +216,33 @@ class EscNetConfig(PretrainedConfig):
             raise ConfigError(
                 f"threshold {self.threshold} is outside (0, 1]: it is a share of the best patch"
             )
-        if self.template.count("{}") != 1:
-            raise ConfigError(
-                f"template {self.template!r} has {self.template.count('{}')} places for the name: "
-                "write {} exactly once"
-            )
+        check_template(self.template)
+
+
+def check_image_size(image_size: int, patch_size: int) -> None:
+    """Refuse a picture that is not whole patches.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if image_size % patch_size:
+        raise ConfigError(
+            f"image_size {image_size} is not a multiple of patch_size {patch_size}: "
+            f"try {max(1, image_size // patch_size) * patch_size}"
+        )
+
+
+def check_template(template: str) -> None:
+    """Refuse a template that does not hold the class name once.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if template.count("{}") != 1:
+        raise ConfigError(
+            f"template {template!r} has {template.count('{}')} places for the name: "
+            "write {} exactly once"
+        )
 
 
 def _vit_b_16() -> EscNetConfig:

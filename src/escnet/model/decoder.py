@@ -7,6 +7,7 @@ computed once for all classes. See docs/paper-notes.md, note 17.
 Sizes: B pictures, N class names, C hidden width, h x w patches.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -60,48 +61,83 @@ class Decoder(nn.Module):
             skips: The tower's maps, the coarser stage's first, of any resolution.
             class_chunk: Classes worked on at a time; None for all.
         """
-        B, N, h, w, _ = state.shape
+        h, w = state.shape[2:4]
         shared = [
             cast("UpStage", stage).share(skip, (h * factor, w * factor))
             for stage, skip, factor in zip(self.stages, skips, (2, 4), strict=True)
         ]
-        logits = []
-        for chunk in class_chunks(N, chunk_in_cache(class_chunk, state.device)):
-            x = rearrange(state[:, chunk], "B n h w C -> (B n) C h w")
-            for stage, skip in zip(self.stages, shared, strict=True):
-                x = stage(x, skip)
-            logits.append(self.head(x).unflatten(0, (B, -1))[:, :, 0])
-        return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
+        return decode_classes(state, self.stages, shared, self.head, class_chunk)
 
 
-class UpStage(nn.Module):
-    """Bilinear upsampling by two, a skip, two convolutions."""
+def decode_classes(
+    state: Float[Tensor, "B N h w C"],
+    stages: Iterable[nn.Module],
+    shared: Sequence[Float[Tensor, "B _ _ _"]],
+    head: nn.Conv2d,
+    class_chunk: int | None,
+) -> Float[Tensor, "B N 4*h 4*w"]:
+    """The logits of every class, by stages whose skips' halves are at hand."""
+    B, N = state.shape[:2]
+    logits = []
+    for chunk in class_chunks(N, chunk_in_cache(class_chunk, state.device)):
+        x = rearrange(state[:, chunk], "B n h w C -> (B n) C h w")
+        for stage, skip in zip(stages, shared, strict=True):
+            x = stage(x, skip)
+        logits.append(head(x).unflatten(0, (B, -1))[:, :, 0])
+    return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
 
-    def __init__(self, width: int, skip_channel: int, skip_dim: int, dim: int) -> None:
+
+class SkipStage(nn.Module):
+    """Two convolutions, the first over a class's own channels and those of a skip.
+
+    Args:
+        own: The class's channels, which come first.
+        skip_dim: The skip's.
+        dim: Channels that go out.
+    """
+
+    def __init__(self, own: int, skip_dim: int, dim: int) -> None:
         super().__init__()
-        self.width = width
-        self.project = nn.Conv2d(skip_channel, skip_dim, 3, padding=1)
-        self.conv1 = nn.Conv2d(width + skip_dim, dim, 3, padding=1, bias=False)
+        self.own = own
+        self.conv1 = nn.Conv2d(own + skip_dim, dim, 3, padding=1, bias=False)
         self.norm1 = nn.GroupNorm(max(1, dim // _CHANNELS_PER_GROUP), dim)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(max(1, dim // _CHANNELS_PER_GROUP), dim)
 
+    def share_projected(self, skip: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B _ H W"]:
+        """The skip's half of the first convolution, the same for every class."""
+        shared = F.conv2d(skip, self.conv1.weight[:, self.own :], padding=1)
+        # As the class states are laid out: with channels last a stage takes two thirds of the time.
+        return shared.contiguous(memory_format=torch.channels_last)
+
+    def convolve(
+        self, x: Float[Tensor, "_ _ H W"], shared: Float[Tensor, "B _ H W"]
+    ) -> Float[Tensor, "_ _ H W"]:
+        """Both convolutions of classes' own channels, with the skips' half added to the first."""
+        x = F.conv2d(x, self.conv1.weight[:, : self.own], padding=1)
+        x = (x.unflatten(0, (shared.shape[0], -1)) + shared[:, None]).flatten(0, 1)
+        x = F.relu(self.norm1(x))
+        return F.relu(self.norm2(self.conv2(x)))
+
+
+class UpStage(SkipStage):
+    """Bilinear upsampling by two, a skip, two convolutions."""
+
+    def __init__(self, width: int, skip_channel: int, skip_dim: int, dim: int) -> None:
+        super().__init__(width, skip_dim, dim)
+        self.project = nn.Conv2d(skip_channel, skip_dim, 3, padding=1)
+
     def share(
         self, skip: Float[Tensor, "B _ _ _"], size_hw: tuple[int, int]
     ) -> Float[Tensor, "B _ H W"]:
-        """The skip's half of the first convolution, the same for every class."""
+        """What every class takes of the skip."""
         skip = F.relu(self.project(skip))
         if skip.shape[-2:] != size_hw:
             skip = F.interpolate(skip, size=size_hw, mode="bilinear", align_corners=False)
-        shared = F.conv2d(skip, self.conv1.weight[:, self.width :], padding=1)
-        # As the class states are laid out: with channels last a stage takes two thirds of the time.
-        return shared.contiguous(memory_format=torch.channels_last)
+        return self.share_projected(skip)
 
     def forward(
         self, x: Float[Tensor, "_ _ _ _"], shared: Float[Tensor, "B _ H W"]
     ) -> Float[Tensor, "_ _ H W"]:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        x = F.conv2d(x, self.conv1.weight[:, : self.width], padding=1)
-        x = (x.unflatten(0, (shared.shape[0], -1)) + shared[:, None]).flatten(0, 1)
-        x = F.relu(self.norm1(x))
-        return F.relu(self.norm2(self.conv2(x)))
+        return self.convolve(x, shared)

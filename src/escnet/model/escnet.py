@@ -20,9 +20,8 @@ from escnet.model.build import (
     build_text,
     build_vision,
 )
-from escnet.model.chunks import class_chunks
 from escnet.model.config import EscNetConfig
-from escnet.model.correlation import correlation_map
+from escnet.model.correlation import class_state, correlation_map
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.model.vision import Patches
 
@@ -165,9 +164,4 @@ class EscNet(PreTrainedModel):
         self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None
     ) -> Float[Tensor, "B N h w C"]:
         """A class state from one map for each class."""
-        B, N = evidence.shape[:2]
-        parts = []
-        for chunk in class_chunks(N, class_chunk):
-            maps = rearrange(evidence[:, chunk], "B n h w -> (B n) 1 h w")
-            parts.append(rearrange(self.embed(maps), "(B n) C h w -> B n h w C", B=B))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return class_state(self.embed, evidence[:, :, None], class_chunk)

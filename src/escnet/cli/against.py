@@ -1,0 +1,151 @@
+"""`escnet evaluate --against`: a result beside another one on the same pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from escnet.evaluation.against import Comparison, Difference
+    from escnet.evaluation.panels import Answers
+    from escnet.evaluation.result import EvalResult
+    from escnet.evaluation.target import EvalTarget
+    from escnet.inference.segmenter import Segmenter
+
+_NUM_CLASSES = 3  # printed of each kind
+
+
+class Other(NamedTuple):
+    """Another result and its file."""
+
+    result: "EvalResult"
+    path: Path
+
+
+def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[str, Other]:
+    """The results to compare with, by the target that they are of.
+
+    Raises:
+        ConfigError: If one cannot be read, or is of no target or of other class names.
+    """
+    from escnet.data.image import shown_path
+    from escnet.errors import ConfigError
+    from escnet.evaluation.against import check_comparable
+    from escnet.evaluation.result import EvalResult
+
+    by_name = {target.name: target for target in targets}
+    found: dict[str, Other] = {}
+    for path in paths:
+        result = EvalResult.read(path)
+        if result.benchmark not in by_name:
+            raise ConfigError(
+                f"{shown_path(path)} is of {result.benchmark}, which is not evaluated here: "
+                f"give a result of {', '.join(by_name)}"
+            )
+        if result.benchmark in found:
+            raise ConfigError(
+                f"{shown_path(path)} is the second result of {result.benchmark}: "
+                "compare with one at a time"
+            )
+        check_comparable(by_name[result.benchmark], result, path)
+        found[result.benchmark] = Other(result, path)
+    return found
+
+
+def print_comparison(
+    ours: "EvalResult",
+    path: Path,
+    other: Other,
+    *,
+    target: "EvalTarget",
+    segmenter: "Segmenter",
+    num_pictures: int,
+) -> None:
+    """Write and print how a result differs from another.
+
+    Args:
+        ours: The new result.
+        path: Its file.
+        other: The other result.
+        target: What both are of.
+        segmenter: The model that the new one is of, asked with its template.
+        num_pictures: How many pictures are drawn.
+
+    Raises:
+        ConfigError: If they are of different data.
+        OutputError: If a file cannot be written.
+    """
+    from escnet.data.image import shown_path
+    from escnet.evaluation.against import compare, draw_disagreements, write_comparison
+    from escnet.evaluation.evaluate import predict_with
+    from escnet.evaluation.panels import Answers
+
+    comparison = compare(ours, path, other.result, other.path)
+    answers = [
+        Answers(
+            title="ours", protocol=ours.protocol, predict=predict_with(segmenter, ours.protocol)
+        )
+    ]
+    results = [ours]
+    if num_pictures and (theirs := _their_answers(other.result, segmenter)) is not None:
+        answers.append(theirs)
+        results.append(other.result)
+    out = path.with_suffix(".against.json")
+    figures = draw_disagreements(comparison, out, results, target, answers, num_pictures)
+    markdown = write_comparison(comparison, out, figures)
+    _print(comparison)
+    print(f"{shown_path(out)}, report {shown_path(markdown)}")
+
+
+def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | None":
+    """The other result's model, if it is at hand: the same one, or one that needs no download."""
+    from escnet.errors import EscnetError
+    from escnet.evaluation.evaluate import predict_with, with_template
+    from escnet.evaluation.panels import Answers
+    from escnet.inference.segmenter import Segmenter
+
+    name = theirs.model.name
+    if theirs.model.weights_hash != segmenter.weights_hash or theirs.model.method != (
+        segmenter.method.name
+    ):
+        if name not in {"mini", "tiny"} and not Path(name).is_dir():
+            return None
+        try:
+            segmenter = Segmenter.load(name)
+        except EscnetError:  # moved or replaced since: its scores are compared without its answers
+            return None
+    segmenter = with_template(segmenter, theirs.protocol.template)
+    if segmenter.weights_hash != theirs.model.weights_hash:
+        return None
+    predict = predict_with(segmenter, theirs.protocol)
+    return Answers(title="theirs", protocol=theirs.protocol, predict=predict)
+
+
+def _print(comparison: "Comparison") -> None:
+    print(f"against {comparison.theirs}, on the same {len(comparison.pictures)} pictures")
+    for setting in comparison.settings:
+        print(f"  differs in {setting}")
+    for part in [*comparison.scores, comparison.mean_picture]:
+        print(f"  {part.name:24} {_line(part)}")
+    better, worse = comparison.num_better, comparison.num_worse
+    print(f"  {better} pictures better, {worse} worse; classes that clearly differ:")
+    clear = [part for part in comparison.per_class if part.is_clear]
+    clear.sort(key=lambda part: -(part.difference or 0))
+    shown = (
+        clear if len(clear) <= 2 * _NUM_CLASSES else clear[:_NUM_CLASSES] + clear[-_NUM_CLASSES:]
+    )
+    for part in shown:
+        print(f"    {part.name:22} {_line(part)}")
+    if not clear:
+        print("    none")
+
+
+def _line(part: "Difference") -> str:
+    from escnet.evaluation.against import points
+    from escnet.evaluation.report import percent
+
+    low, high = part.interval or (None, None)
+    mark = " *" if part.is_clear else ""
+    return (
+        f"{percent(part.ours):>5} against {percent(part.theirs):>5}: {points(part.difference):>5} "
+        f"({points(low)} to {points(high)}){mark}"
+    )

@@ -1,0 +1,115 @@
+"""`escnet explain`: one picture and one class in, a sheet of what led to the answer out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from escnet.inference.explanation import Explanation
+    from escnet.vocabulary import Vocabulary
+
+SUFFIX = ".explain"  # of both files, before .png and .json
+
+
+def explain(
+    picture: Annotated[Path, typer.Argument(help="The picture.")],
+    class_name: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            help='The class name to follow, such as "cup" or "cup=cup|mug".',
+            metavar="NAME",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help='Names it competes with, such as "table, spoon"; none: the background.'),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the sheet and the numbers.")] = Path(),
+    background: Annotated[
+        bool, typer.Option("--background", help="Add a class that wins where no name does.")
+    ] = False,
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest picture that is read, in pixels.")
+    ] = 100_000_000,
+    model: Annotated[
+        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
+    ] = "mini",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Show how a class was found in a picture.
+
+    Of PICTURE STEM.jpg this writes STEM.explain.png, a sheet with the correlation, the probability,
+    regions, points, boxes and masks of each ESC-Block, and the class's map after it with SAM and
+    without; and STEM.explain.json, the numbers. A training-free model has its correlation alone.
+    """
+    from escnet.annotations.files import make_folder, write_file
+    from escnet.data.image import read_image
+    from escnet.segmentation import to_json
+
+    # everything cheap comes before the model, which takes seconds to load
+    vocabulary, name = _asked(class_name, classes)
+    if background and not vocabulary.has_background:
+        vocabulary = vocabulary.with_background()
+    pixels = read_image(picture, max_pixels=max_pixels)
+    make_folder(out)
+
+    from escnet.inference.explainer import explain as explain_class
+    from escnet.inference.explanation_sheet import draw_explanation
+    from escnet.inference.segmenter import Segmenter
+
+    segmenter = Segmenter.load(model, device=device, dtype=dtype)
+    explanation = explain_class(segmenter, pixels, vocabulary, name)
+    document = to_json({"picture": str(picture), **explanation.summary()})
+    paths = [out / f"{picture.stem}{SUFFIX}{kind}" for kind in (".png", ".json")]
+    write_file(paths[0], draw_explanation(explanation))
+    write_file(paths[1], document)
+    if as_json:
+        sys.stdout.write(document.decode("utf-8"))
+    else:
+        _print_summary(picture, explanation, paths)
+
+
+def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, str]":
+    """All class names, and the one to follow; alone it competes with the background."""
+    from escnet.errors import ConfigError
+    from escnet.vocabulary import Vocabulary
+
+    if class_name is None:
+        raise ConfigError('no class is given: pass --class "cup"')
+    followed = Vocabulary.parse(class_name)
+    if len(followed) != 1:
+        raise ConfigError(
+            f"--class {class_name!r} holds {len(followed)} class names: "
+            "give one, and those it competes with as --classes"
+        )
+    name = followed.labels[0]
+    if classes is None:
+        return followed.with_background(), name
+    others = Vocabulary.parse(classes)
+    if name in others.labels:
+        return others, name
+    return Vocabulary.parse(f"{class_name}, {classes}"), name
+
+
+def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path]) -> None:
+    from escnet.data.image import shown_path
+
+    print(
+        f"{shown_path(picture)}: {explanation.name} by {explanation.model} ({explanation.method})"
+    )
+    for number, block in enumerate(explanation.blocks, 1):
+        foreground = (block.region >= 0).mean()
+        print(f"  block {number}: foreground {foreground:.1%} in {len(block.regions)} regions")
+    print(f"  wins {explanation.answer.mask.mean():.1%} of the pixels", end="")
+    if explanation.answer_without is not None:
+        print(f", {explanation.answer_without.mask.mean():.1%} without SAM", end="")
+    print()
+    for path in paths:
+        print(shown_path(path))

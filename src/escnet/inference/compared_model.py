@@ -1,0 +1,131 @@
+"""The worker of a comparison: one model in a process of its own.
+
+`python -m escnet.inference.compared_model` reads a job as JSON from its standard input, segments
+the pictures, and leaves its answer in the job's folder: label maps, brought down to the size of the
+sheet, and last of all results.json. `comparison.py` starts it.
+
+Sizes: H x W pixels, h x w the same brought down.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt
+
+from escnet.data.image import read_image
+from escnet.errors import EscnetError
+from escnet.inference.comparison import RESULTS_FILE, label_file
+from escnet.inference.process_memory import forget_peak, peak_memory
+from escnet.inference.segmenter import Segmenter
+from escnet.inference.sheet import reduced_size
+from escnet.inference.windows import Windows
+from escnet.segmentation import Segmentation
+from escnet.vocabulary import Vocabulary
+
+
+def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Segment the pictures of a job and write the reduced label maps.
+
+    The first picture is segmented once more beforehand: the first run allocates, encodes the names
+    and warms up. Times are of everything from the decoded picture to its label map.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        EscnetError: If the model cannot be loaded, or a picture cannot be read.
+    """
+    start = time.perf_counter()
+    segmenter = Segmenter.load(job["model"], device=job["device"], dtype=job["dtype"])
+    load_seconds = time.perf_counter() - start
+    vocabulary = _vocabulary(job["vocabulary"])
+    options: dict[str, Any] = {
+        "windows": None if job["windows"] is None else Windows(**job["windows"])
+    }
+    results = []
+    highest = peak_memory()
+    for index, path in enumerate(job["pictures"]):
+        pixels = read_image(path, max_pixels=job["max_pixels"])
+        if index == 0:
+            segmenter.segment_batch([pixels], vocabulary, **options)
+        highest = _larger(highest, peak_memory())
+        is_own_peak = forget_peak()
+        _forget_gpu_peak()
+        start = time.perf_counter()
+        found = segmenter.segment_batch([pixels], vocabulary, **options)[0]
+        seconds = time.perf_counter() - start
+        highest = _larger(highest, peak_memory())
+        results.append(
+            {
+                "seconds": round(seconds, 4),
+                "peak_memory": peak_memory() if is_own_peak else None,
+                "peak_gpu_memory": _gpu_peak(),
+                **_of_result(found),
+            }
+        )
+        np.save(Path(job["folder"], label_file(index)), reduced_labels(found.label_map))
+    return {
+        "method": segmenter.method.name,
+        "weights_hash": segmenter.weights_hash,
+        "settings": dict(found.settings),
+        "load_seconds": round(load_seconds, 4),
+        "peak_memory": highest,
+        "results": results,
+    }
+
+
+def reduced_labels(label_map: UInt[np.ndarray, "H W"]) -> UInt[np.ndarray, "h w"]:
+    """The labels at the centres of the sheet's pixels: labels cannot be averaged."""
+    (H, W), (h, w) = label_map.shape, reduced_size((label_map.shape[0], label_map.shape[1]))
+    rows = ((np.arange(h) + 0.5) * H / h).astype(int)
+    columns = ((np.arange(w) + 0.5) * W / w).astype(int)
+    return label_map[rows[:, None], columns]
+
+
+def _vocabulary(fields: Mapping[str, Any]) -> Vocabulary:
+    return Vocabulary(
+        labels=tuple(fields["labels"]),
+        queries=tuple(fields["queries"]),
+        owner=tuple(fields["owner"]),
+        has_background=fields["has_background"],
+    )
+
+
+def _of_result(found: Segmentation) -> dict[str, Any]:
+    summary = found.summary()
+    return {key: summary[key] for key in ("height", "width", "void", "names")}
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _forget_gpu_peak() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _gpu_peak() -> int | None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    return None
+
+
+def main() -> None:
+    """Work off the job on standard input; an error of the caller's is an answer as well."""
+    job = json.load(sys.stdin)
+    try:
+        answer = measure_model(job)
+    except EscnetError as error:
+        answer = {"error": str(error)}
+    Path(job["folder"], RESULTS_FILE).write_text(json.dumps(answer), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

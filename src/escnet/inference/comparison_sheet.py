@@ -1,0 +1,95 @@
+"""The sheet of a comparison: a row for each picture, a column for each model (Figures 1 and 5).
+
+Sizes: h x w a picture as it is drawn.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from escnet.annotations.overlay import draw_overlay
+from escnet.annotations.palette import class_colours
+from escnet.inference.comparison import ComparedModel, ComparedPicture
+from escnet.inference.sheet import SMALL, blank_sheet, caption, cell_size, clipped, encode_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 10  # of one sheet
+
+_CELL_AREA = 8.0  # square inches
+_MOST_LEGEND_NAMES = 24
+_LEGEND_COLUMNS = 6
+_VOID_COLOUR = "lightgrey"
+
+
+def draw_comparison(
+    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    titles: Sequence[str],
+    columns: Sequence[ComparedModel],
+    names: Sequence[str],
+    *,
+    first: int = 0,
+) -> bytes:
+    """The content of a sheet's PNG file.
+
+    Args:
+        pictures: Brought down by `escnet.inference.sheet.reduced`; at most `MOST_ROWS`.
+        titles: What stands above each.
+        columns: Every model's answers.
+        names: Class names by label.
+        first: Where the pictures begin among those of the columns.
+    """
+    shapes = [cell_size((picture.shape[0], picture.shape[1]), _CELL_AREA) for picture in pictures]
+    largest = max(height for height, _ in shapes), max(width for _, width in shapes)
+    title = "the same pictures and names, by different models"
+    figure, cells = blank_sheet(len(pictures), 1 + len(columns), cell_hw=largest, title=title)
+    shown = set()
+    for row, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
+        cells[row][0].imshow(picture)
+        caption(cells[row][0], clipped(text))
+        for cell, column in zip(cells[row][1:], columns, strict=True):
+            found = column.pictures[first + row]
+            cell.imshow(draw_overlay(picture, found.labels, names, legend=False))
+            caption(cell, f"{clipped(column.model)} ({column.method})\n{measured(found)}")
+            shown |= set(np.unique(found.labels).tolist())
+    _add_legend(figure, sorted(shown), names)
+    return encode_sheet(figure)
+
+
+def measured(found: ComparedPicture) -> str:
+    """Seconds and memory of one picture, for people."""
+    return f"{found.seconds:.2f} s, {shown_memory(found.peak_memory)}"
+
+
+def shown_memory(num_bytes: int | None) -> str:
+    """Bytes for people."""
+    return "memory unknown" if num_bytes is None else f"{num_bytes / 1e6:,.0f} MB"
+
+
+def _add_legend(figure: "Figure", labels: Sequence[int], names: Sequence[str]) -> None:
+    """The colours of the names that won anywhere, at the foot of the sheet."""
+    from matplotlib.patches import Patch  # noqa: PLC0415 -- slow to import
+
+    colours = class_colours(len(names)) / 255
+    present = [label for label in labels if label < len(names)]
+    handles = [
+        Patch(color=tuple(colours[label]), label=clipped(names[label]))
+        for label in present[:_MOST_LEGEND_NAMES]
+    ]
+    if len(present) > _MOST_LEGEND_NAMES:
+        rest = len(present) - _MOST_LEGEND_NAMES
+        handles.append(Patch(color="none", label=f"and {rest} more"))
+    if len(present) < len(labels):
+        handles.append(Patch(color=_VOID_COLOUR, label="no name (grey)"))
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), _LEGEND_COLUMNS),
+        fontsize=SMALL,
+        frameon=False,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
