@@ -178,4 +178,60 @@ def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> N
         assert one == two
     assert "miou_in_truth" in printed[0]
     assert "miou_in_truth" not in printed[1]
-    assert len(list((tmp_path / "two").iterdir())) == 4  # no process's own records are left
+    assert not list((tmp_path / "two").glob("*.pictures.[0-9].jsonl"))  # of single processes
+
+
+def test_every_source_has_a_report_with_its_pictures(folder: Path, tmp_path: Path) -> None:
+    assert run(command(folder, tmp_path, "--pictures", "1")) == 0
+    for source in ("pets", "street"):
+        page = (tmp_path / f"{source}.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 2
+        assert f"<h1>tiny on {source}</h1>" in page
+        figures = sorted(path.name[:-13] for path in (tmp_path / f"{source}.pictures").iterdir())
+        assert figures == ["best-1", "worst-1"]
+    plain = (tmp_path / "pets.md").read_text()
+    (tmp_path / "pets.md").unlink()
+    (tmp_path / "pets.html").unlink()
+    assert run(["report", str(tmp_path / "pets.json"), str(tmp_path / "street.json")]) == 0
+    assert (tmp_path / "pets.md").read_text() == plain
+    assert "](pets.pictures/best-1-" in plain
+    assert (tmp_path / "pets.html").read_text().count("data:image/jpeg;base64,") == 2
+
+
+def test_no_pictures_are_drawn_where_none_are_wanted(folder: Path, tmp_path: Path) -> None:
+    assert run(command(folder, tmp_path, "--pictures", "0")) == 0
+    assert not list(tmp_path.glob("*.pictures"))
+    assert (tmp_path / "pets.html").exists()
+
+
+def test_another_template_is_compared_with_the_models_own(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command(folder, tmp_path / "1")) == 0
+    other = str(tmp_path / "1" / "street.json")
+    options = ["--template", "zebra {} zebra", "--against", other, "--pictures", "1"]
+    capsys.readouterr()
+    assert run(command(folder, tmp_path / "2", *options)) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("against tiny, on the same 3 pictures") == 1
+    assert "differs in template: own -> zebra {} zebra" in printed
+    table = json.loads((tmp_path / "2" / "street.against.json").read_text())
+    assert table["settings"][-1] == "template: own -> zebra {} zebra"
+    text = (tmp_path / "2" / "street.against.md").read_text()
+    assert text.count("](street.against.pictures/changed-1-") == 1
+    assert not (tmp_path / "2" / "pets.against.json").exists()
+
+
+def test_a_result_that_cannot_be_compared_is_refused_before_anything_is_evaluated(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command(folder, tmp_path / "1", "--limit", "1")) == 0
+    result = EvalResult.read(tmp_path / "1" / "pets.json")
+    result.model_copy(update={"classes": ["cat", "wolf"]}).write(tmp_path / "names.json")
+    result.model_copy(update={"benchmark": "cars"}).write(tmp_path / "cars.json")
+    for name, message in (("names", "differs is 'wolf'"), ("cars", "which is not evaluated here")):
+        arguments = command(folder, tmp_path / "2", "--against", str(tmp_path / f"{name}.json"))
+        assert message in error_of(arguments, capsys)
+        assert not (tmp_path / "2").exists()
+    arguments = command(folder, tmp_path / "2", "--against", str(tmp_path / "1" / "pets.json"))
+    assert "is of other pictures or labels" in error_of(arguments, capsys)

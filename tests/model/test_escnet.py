@@ -487,3 +487,20 @@ def test_onnxruntime_computes_what_torch_computes_for_another_number_of_names(
         named = {slot.name: x.numpy() for slot, x in zip(session.get_inputs(), inputs, strict=True)}
         found = torch.from_numpy(session.run(None, named)[0])
         torch.testing.assert_close(found, network(*inputs), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [{}, {"appearance": "restart"}, {"state": "scalar"}])
+def test_without_sam_is_a_network_that_takes_nothing_from_its_answers(
+    tiny_network: MakeNetwork,
+    make_patches: MakePatches,
+    text_embedding: Tensor,
+    settings: dict[str, Any],
+) -> None:
+    network, patches = tiny_network(**settings), make_patches()
+    full = network.segment(patches, text_embedding)
+    without = network.segment(patches, text_embedding, with_sam=False)
+    for block in network.blocks:
+        block.sam.take.weight.zero_()
+    assert_same(without, network.segment(patches, text_embedding))
+    assert not torch.allclose(without.logits, full.logits, atol=1e-3)

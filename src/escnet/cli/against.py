@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from escnet.evaluation.against import Comparison, Difference
+    from escnet.evaluation.comparison import Comparison, Difference
     from escnet.evaluation.panels import Answers
     from escnet.evaluation.result import EvalResult
     from escnet.evaluation.target import EvalTarget
@@ -29,7 +29,7 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
     """
     from escnet.data.image import shown_path
     from escnet.errors import ConfigError
-    from escnet.evaluation.against import check_comparable
+    from escnet.evaluation.comparison import check_comparable
     from escnet.evaluation.result import EvalResult
 
     by_name = {target.name: target for target in targets}
@@ -75,7 +75,8 @@ def print_comparison(
         OutputError: If a file cannot be written.
     """
     from escnet.data.image import shown_path
-    from escnet.evaluation.against import compare, draw_disagreements, write_comparison
+    from escnet.evaluation.against import draw_disagreements, write_comparison
+    from escnet.evaluation.comparison import compare
     from escnet.evaluation.evaluate import predict_with
     from escnet.evaluation.panels import Answers
 
@@ -124,7 +125,7 @@ def _print(comparison: "Comparison") -> None:
     print(f"against {comparison.theirs}, on the same {len(comparison.pictures)} pictures")
     for setting in comparison.settings:
         print(f"  differs in {setting}")
-    for part in [*comparison.scores, comparison.mean_picture]:
+    for part in comparison.scores:
         print(f"  {part.name:24} {_line(part)}")
     better, worse = comparison.num_better, comparison.num_worse
     print(f"  {better} pictures better, {worse} worse; classes that clearly differ:")

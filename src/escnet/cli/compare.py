@@ -10,9 +10,13 @@ import typer
 from escnet.cli.segment import asked_vocabulary, asked_windows, without_results
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
     from escnet.inference.comparison import ComparedModel
 
-SHEET, NUMBERS = "comparison.png", "comparison.json"  # further sheets are comparison-2.png, ...
+STEM = "escnet"  # further sheets are escnet-2.comparison.png, ...
+SHEET_SUFFIX, NUMBERS_SUFFIX = ".comparison.png", ".comparison.json"
 
 
 def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
@@ -40,7 +44,8 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     windows: Annotated[
         str,
         typer.Option(
-            help="See a picture as a whole, in windows as the paper does, or of its own resolution.",
+            help="See a picture as a whole, in windows as the paper does (cut from 640 x 640), or "
+            "in windows of its own resolution.",
             metavar="whole|paper|native",
         ),
     ] = "whole",
@@ -58,12 +63,12 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
 ) -> None:
     """Show what several models make of the same pictures, with time and memory.
 
-    This writes comparison.png, a row for each picture and a column for each model, and
-    comparison.json with the numbers. Each model runs in a process of its own, one after the other;
-    times are taken after one warm-up, and a picture that cannot be read stops everything.
+    This writes escnet.comparison.png, a row for each picture and a column for each model, and
+    escnet.comparison.json with the numbers. Each model runs in a process of its own, one after the
+    other; times are taken after one warm-up. A picture that cannot be read stops everything.
     """
     from escnet.annotations.files import make_folder, write_file
-    from escnet.data.image import find_images, read_image
+    from escnet.data.image import find_images, read_image, shown_path
     from escnet.inference.comparison import check_models, compare_models
     from escnet.inference.sheet import reduced
     from escnet.segmentation import to_json
@@ -72,7 +77,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     vocabulary = asked_vocabulary(classes, classes_file)
     vocabulary = vocabulary.with_background() if background else vocabulary
     cut = asked_windows(windows, None)
-    paths = _without_sheets(without_results(find_images(sources, recursive=recursive), sources))
+    paths = without_results(find_images(sources, recursive=recursive), sources)
     names = [model.strip() for model in (models or "").split(",") if model.strip()]
     check_models(names)
     pictures = [reduced(read_image(path, max_pixels=max_pixels)) for path in paths]
@@ -92,13 +97,59 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
         if not as_json:
             _print_column(column)
     sheets = _write_sheets(out, pictures, paths, columns, vocabulary.result_names)
+    numbers = out / f"{STEM}{NUMBERS_SUFFIX}"
     document = to_json(_document(columns, paths, vocabulary.result_names, sheets))
-    write_file(out / NUMBERS, document)
+    write_file(numbers, document)
     if as_json:
         sys.stdout.write(document.decode("utf-8"))
     else:
-        _print_paths([*sheets, out / NUMBERS])
+        for path in (*sheets, numbers):
+            print(shown_path(path))
 
 
-def _without_sheets(paths: Sequence[Path]) -> list[Path]:
-    ...
+def _write_sheets(
+    out: Path,
+    pictures: "Sequence[UInt8[np.ndarray, '_ _ 3']]",
+    paths: Sequence[Path],
+    columns: "Sequence[ComparedModel]",
+    names: Sequence[str],
+) -> list[Path]:
+    """The sheets' files: one, unless there are many pictures."""
+    from escnet.annotations.files import write_file
+    from escnet.inference.comparison_sheet import MOST_ROWS, draw_comparison
+
+    sheets: list[Path] = []
+    for first in range(0, len(pictures), MOST_ROWS):
+        rows = slice(first, first + MOST_ROWS)
+        titles = [path.name for path in paths[rows]]
+        sheet = draw_comparison(pictures[rows], titles, columns, names, first=first)
+        number = f"-{len(sheets) + 1}" if sheets else ""
+        sheets.append(out / f"{STEM}{number}{SHEET_SUFFIX}")
+        write_file(sheets[-1], sheet)
+    return sheets
+
+
+def _document(
+    columns: "Sequence[ComparedModel]",
+    paths: Sequence[Path],
+    names: Sequence[str],
+    sheets: Sequence[Path],
+) -> dict[str, object]:
+    from escnet.inference.comparison import MEMORY_MEANS, TIME_MEANS
+
+    return {
+        "names": list(names),
+        "sheets": [str(path) for path in sheets],
+        "seconds_means": TIME_MEANS,
+        "peak_memory_means": MEMORY_MEANS,
+        "models": [column.summary(paths) for column in columns],
+    }
+
+
+def _print_column(column: "ComparedModel") -> None:
+    from escnet.inference.comparison_sheet import shown_memory
+
+    print(
+        f"{column.model} ({column.method}): {column.mean_seconds:.2f} s a picture, "
+        f"{shown_memory(column.peak_memory)} at most, {column.load_seconds:.1f} s to load"
+    )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from escnet.inference.explanation import Explanation
     from escnet.vocabulary import Vocabulary
 
-SUFFIX = ".explain"  # of both files, before .png and .json
+SHEET_SUFFIX, NUMBERS_SUFFIX = ".explain.png", ".explain.json"
 
 
 def explain(
@@ -67,7 +67,7 @@ def explain(
     segmenter = Segmenter.load(model, device=device, dtype=dtype)
     explanation = explain_class(segmenter, pixels, vocabulary, name)
     document = to_json({"picture": str(picture), **explanation.summary()})
-    paths = [out / f"{picture.stem}{SUFFIX}{kind}" for kind in (".png", ".json")]
+    paths = [out / f"{picture.stem}{suffix}" for suffix in (SHEET_SUFFIX, NUMBERS_SUFFIX)]
     write_file(paths[0], draw_explanation(explanation))
     write_file(paths[1], document)
     if as_json:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import escnet
-from escnet.cli import data, evaluate, explain, leaderboard, report, segment, train, weights
+from escnet.cli import compare, data, evaluate, explain, leaderboard, report, segment, train, weights
 from escnet.errors import EscnetError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="segment")(segment.segment)
+app.command(name="compare")(compare.compare)
 app.command(name="explain")(explain.explain)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="leaderboard")(leaderboard.leaderboard)

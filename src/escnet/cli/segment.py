@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from escnet.inference.windows import Windows
     from escnet.vocabulary import Vocabulary
 
+SHEET_SUFFIXES = (".explain.png", ".comparison.png")  # what else earlier runs may have left
+
 
 def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     sources: Annotated[
@@ -164,7 +166,7 @@ def asked_windows(mode: str, overlap: float | None) -> "Windows | None":
 
 
 def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
-    """The pictures without overlays and label maps of an earlier run, unless named one by one.
+    """The pictures without what earlier runs made of them, unless named one by one.
 
     Raises:
         ImageError: If nothing is left.
@@ -173,7 +175,7 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
     from escnet.segmentation import FORMATS
 
     named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
-    results = tuple(suffix for suffix in FORMATS.values() if suffix != FORMATS["json"])
+    results = (FORMATS["labels"], FORMATS["overlay"], *SHEET_SUFFIXES)
     kept = [
         path
         for path in pictures

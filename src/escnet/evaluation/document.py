@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-_MARKS = re.compile(r"[\\`*\[\]<>|&~]|(?<!\w)_|_(?!\w)|^(?=[#+=-])")
+_MARKS = re.compile(r"[\\`*\[\]<|&~]|(?<!\w)_|_(?!\w)")
+_STARTS = re.compile(
+    r"^(?=[#>+=-])|(?<=^\d)(?=[.)])"
+)  # of a paragraph that would be something else
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #202124; max-width: 74rem;
   margin: 2rem auto; padding: 0 1rem }
@@ -109,10 +112,12 @@ def _markdown(block: Block, folder: Path) -> str:
         case Heading(text):
             return f"## {_marked_down(text)}"
         case Text(text, is_warning):
-            return f"**{_marked_down(text)}**" if is_warning else _marked_down(text)
+            shown = _marked_down(text)
+            return f"**{shown}**" if is_warning else _STARTS.sub(r"\\", shown)
         case Figure(path, caption):
             place = quote(path.relative_to(folder).as_posix())
-            return f"![{_marked_down(caption)}]({place})\n\n{_marked_down(caption)}"
+            shown = _marked_down(caption)
+            return f"![{shown}]({place})\n\n" + _STARTS.sub(r"\\", shown)
         case Table(header, rows, num_text, marked):
             ends = ["---" if index < num_text else "---:" for index in range(len(header))]
             lines = [_line(header), f"| {' | '.join(ends)} |"]
@@ -129,7 +134,7 @@ def _line(cells: Sequence[str], is_marked: bool = False) -> str:
 def _marked_down(text: str) -> str:
     """Text in which nothing is markup, on one line."""
     text = " ".join(_printable(text).split())
-    return _MARKS.sub(lambda mark: f"\\{mark[0]}" if mark[0] else "\\", text)
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def _html(block: Block) -> str:

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import torch.distributed
 
+from escnet.errors import EscnetError
+
 _LONGEST_WAIT = timedelta(days=7)  # for the slowest process; one that fails ends the others
 
 
@@ -32,9 +34,19 @@ class Processes:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has come here.
+
+        Raises:
+            EscnetError: If another process has ended, which has said why.
+        """
         if self.count > 1:
-            torch.distributed.barrier()
+            try:
+                torch.distributed.barrier()
+            except RuntimeError:
+                raise EscnetError(
+                    f"process {self.rank} of {self.count} stops because another one has ended: "
+                    "see its message, and add --resume to go on"
+                ) from None
 
 
 @contextmanager
@@ -44,8 +56,9 @@ def joined_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if torch.cuda.is_available():  # more processes than GPUs share them
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
     torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
     try:
         yield Processes(rank=torch.distributed.get_rank(), count=count)

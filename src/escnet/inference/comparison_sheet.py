@@ -22,7 +22,6 @@ MOST_ROWS = 10  # of one sheet
 _CELL_AREA = 8.0  # square inches
 _MOST_LEGEND_NAMES = 24
 _LEGEND_COLUMNS = 6
-_VOID_COLOUR = "lightgrey"
 
 
 def draw_comparison(
@@ -53,7 +52,7 @@ def draw_comparison(
         for cell, column in zip(cells[row][1:], columns, strict=True):
             found = column.pictures[first + row]
             cell.imshow(draw_overlay(picture, found.labels, names, legend=False))
-            caption(cell, f"{clipped(column.model)} ({column.method})\n{measured(found)}")
+            caption(cell, f"{clipped(column.model)} ({column.method})", beneath=measured(found))
             shown |= set(np.unique(found.labels).tolist())
     _add_legend(figure, sorted(shown), names)
     return encode_sheet(figure)
@@ -61,7 +60,9 @@ def draw_comparison(
 
 def measured(found: ComparedPicture) -> str:
     """Seconds and memory of one picture, for people."""
-    return f"{found.seconds:.2f} s, {shown_memory(found.peak_memory)}"
+    gpu = found.numbers["peak_gpu_memory"]
+    on_gpu = "" if gpu is None else f", {shown_memory(gpu)} of the GPU"
+    return f"{found.seconds:.2f} s, {shown_memory(found.peak_memory)}{on_gpu}"
 
 
 def shown_memory(num_bytes: int | None) -> str:
@@ -74,16 +75,13 @@ def _add_legend(figure: "Figure", labels: Sequence[int], names: Sequence[str]) -
     from matplotlib.patches import Patch  # noqa: PLC0415 -- slow to import
 
     colours = class_colours(len(names)) / 255
-    present = [label for label in labels if label < len(names)]
     handles = [
         Patch(color=tuple(colours[label]), label=clipped(names[label]))
-        for label in present[:_MOST_LEGEND_NAMES]
+        for label in labels[:_MOST_LEGEND_NAMES]
     ]
-    if len(present) > _MOST_LEGEND_NAMES:
-        rest = len(present) - _MOST_LEGEND_NAMES
+    if len(labels) > _MOST_LEGEND_NAMES:
+        rest = len(labels) - _MOST_LEGEND_NAMES
         handles.append(Patch(color="none", label=f"and {rest} more"))
-    if len(present) < len(labels):
-        handles.append(Patch(color=_VOID_COLOUR, label="no name (grey)"))
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",

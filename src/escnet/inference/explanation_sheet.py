@@ -13,7 +13,15 @@ from jaxtyping import Bool, Float, UInt8
 
 from escnet.annotations.palette import class_colours
 from escnet.inference.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
-from escnet.inference.sheet import SMALL, blank_sheet, caption, cell_size, clipped, encode_sheet, reduced
+from escnet.inference.sheet import (
+    SMALL,
+    blank_sheet,
+    caption,
+    cell_size,
+    clipped,
+    encode_sheet,
+    reduced,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -42,21 +42,31 @@ def blank_sheet(
 
     height = num_rows * (cell_hw[0] + _CAPTION) + _HEAD
     figure = Figure(figsize=(num_columns * cell_hw[1], height), layout="constrained")
-    figure.suptitle(title, fontsize=_TITLE, parse_math=False)
+    figure.suptitle(_drawable(title), fontsize=_TITLE, parse_math=False)
     cells = figure.subplots(num_rows, num_columns, squeeze=False)
     for cell in cells.flat:
         cell.set_axis_off()
     return figure, [list(row) for row in cells]
 
 
-def caption(cell: "Axes", text: str) -> None:
-    """Write above a cell; the text's own lines are kept, and a $ is a $."""
-    cell.set_title(text, fontsize=SMALL, parse_math=False)
+def caption(cell: "Axes", above: str, *, beneath: str = "") -> None:
+    """Write above and beneath a cell; the texts' own lines are kept, and a $ is a $."""
+    cell.set_title(_drawable(above), fontsize=SMALL, parse_math=False)
+    if beneath:
+        text = cell.text(0.5, -0.02, _drawable(beneath), fontsize=SMALL, ha="center", va="top")
+        text.set_transform(cell.transAxes)
+        text.set_parse_math(False)
 
 
 def clipped(text: str) -> str:
     """The text with an ellipsis for what is beyond the space of a name."""
+    text = _drawable(text)
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+
+
+def _drawable(text: str) -> str:
+    """The text without lone surrogates, as file names may hold them and no font can."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def encode_sheet(figure: "Figure") -> bytes:
