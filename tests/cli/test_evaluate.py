@@ -43,6 +43,8 @@ def command(folder: Path, out: Path, *options: str) -> list[str]:
         "cpu",
         "--out",
         str(out),
+        "--pictures",
+        "0",
         *options,
     ]
 
@@ -199,7 +201,7 @@ def test_every_source_has_a_report_with_its_pictures(folder: Path, tmp_path: Pat
 
 
 def test_no_pictures_are_drawn_where_none_are_wanted(folder: Path, tmp_path: Path) -> None:
-    assert run(command(folder, tmp_path, "--pictures", "0")) == 0
+    assert run(command(folder, tmp_path)) == 0
     assert not list(tmp_path.glob("*.pictures"))
     assert (tmp_path / "pets.html").exists()
 

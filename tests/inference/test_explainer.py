@@ -44,6 +44,10 @@ def pixels() -> np.ndarray:
     return picture
 
 
+def assert_near(found: np.ndarray, expected: Tensor) -> None:
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5, rtol=1e-5)
+
+
 def network_of(segmenter: Segmenter) -> EscNet:
     assert isinstance(segmenter.method, EscMethod)
     return segmenter.method.network
@@ -88,21 +92,16 @@ def test_the_maps_are_the_networks_with_sam_and_without(
         without = network.segment(patches, text, with_sam=False)
     found = explain(segmenter, pixels, NAMES, "grass")
     row = 4  # after cat and three words for dog
-    near = {"atol": 1e-5, "rtol": 1e-5}
-    np.testing.assert_allclose(found.correlation, full.evidence[0][0, row], **near)
+    assert_near(found.correlation, full.evidence[0][0, row])
     assert len(found.blocks) == len(network.blocks) == 2
     for index, block in enumerate(found.blocks):
         assert block.activation_without is not None
-        np.testing.assert_allclose(block.evidence, full.evidence[index][0, row], **near)
-        np.testing.assert_allclose(block.activation, full.evidence[index + 1][0, row], **near)
-        np.testing.assert_allclose(
-            block.activation_without, without.evidence[index + 1][0, row], **near
-        )
+        assert_near(block.evidence, full.evidence[index][0, row])
+        assert_near(block.activation, full.evidence[index + 1][0, row])
+        assert_near(block.activation_without, without.evidence[index + 1][0, row])
         assert np.abs(block.activation - block.activation_without).max() > 1e-3
     assert found.answer_without is not None
-    np.testing.assert_allclose(
-        found.answer_without.confidence, without.logits[0, row].sigmoid(), **near
-    )
+    assert_near(found.answer_without.confidence, without.logits[0, row].sigmoid())
 
 
 def test_prompts_are_read_off_the_maps_in_picture_pixels(

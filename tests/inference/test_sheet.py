@@ -54,8 +54,11 @@ def test_a_picture_is_brought_down_never_up(
 def test_cells_have_the_pictures_shape_and_one_area() -> None:
     height, width = cell_size((400, 600), 6.0)
     assert (height, width) == pytest.approx((2.0, 3.0))
-    height, width = cell_size((1, 1000), 3.0)
-    assert (height, width) == pytest.approx((1.0, 3.0))
+    assert cell_size((1, 1000), 3.0) == pytest.approx((1.0, 3.0))
+
+
+def test_a_narrow_pictures_cell_leaves_room_for_its_caption() -> None:
+    assert cell_size((300, 100), 3.0) == pytest.approx((3.0, 2.4))
 
 
 def test_long_names_end_in_an_ellipsis() -> None:

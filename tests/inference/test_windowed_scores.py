@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from escnet.errors import ConfigError
@@ -71,8 +72,18 @@ def test_windows_that_see_each_place_alike_give_what_the_whole_gives(
 
 def test_the_papers_protocol_is_the_mean_of_windows_and_whole(picture: np.ndarray) -> None:
     windows = Windows(size=12, window=8, overlap=0.5, seams="equal")
-    canvas = windowed_scores._resized(picture, (12, 12))
-    whole = windowed_scores._resized(picture, (8, 8))
+    scale = 12 / min(picture.shape[:2])
+    shape = [int(side * scale + 0.5) for side in picture.shape[:2]]
+    shrunk = Image.fromarray(picture).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(shrunk, np.float32)).permute(2, 0, 1)[None]
+    canvas, whole = (
+        torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear")[0]
+        .permute(1, 2, 0)
+        .round()
+        .numpy()
+        .astype(np.uint8)
+        for side in (12, 8)
+    )
 
     def probability(view: np.ndarray) -> Tensor:
         return (torch.from_numpy(view.copy()).float().permute(2, 0, 1) / 255 * 4 - 2).sigmoid()

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import ViewLogits
 from escnet.inference.network_method import NetworkMethod
+from escnet.inference.published_resize import squeezed, to_short_side
 from escnet.inference.tokens import load_tokenizer
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import CatSegConfig
@@ -23,7 +21,7 @@ from escnet.model.vision import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 
 _MOST_TOKENS = 77
-_SHORT_SIDE, _LONG_SIDE = 640, 2560  # a larger view is shrunk to that first, smoothly
+_SHORT_SIDE = 640  # a larger view is shrunk to that first, smoothly
 _MOST_CLASSES = 32  # larger chunks gain nothing
 _BYTES = 4
 
@@ -85,11 +83,8 @@ def seen_as(
     last two CAT-Seg normalises the pixels, which is the same, as the weights of four pixels sum
     to 1.
     """
-    pixels = torch.from_numpy(np.array(_shrunk(view), np.float32)).permute(2, 0, 1)[None]
-    for side in (view_size, image_size):
-        if pixels.shape[-2:] != (side, side):
-            pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
-    return pixels[0] / 255
+    shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
+    return squeezed(shrunk, view_size, image_size) / 255
 
 
 def class_chunk(config: CatSegConfig, budget: int) -> int:
@@ -107,12 +102,3 @@ def class_chunk(config: CatSegConfig, budget: int) -> int:
     decoder = 16 * patches * 4 * max(config.decoder_dims[1], config.decoder_dims[0] // 4)
     fitting = budget // (_BYTES * max(aggregation, decoder))
     return max(1, min(_MOST_CLASSES, fitting))
-
-
-def _shrunk(view: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-    height, width = view.shape[:2]
-    scale = min(_SHORT_SIDE / min(height, width), _LONG_SIDE / max(height, width))
-    if scale >= 1:
-        return view
-    size = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
-    return np.asarray(Image.fromarray(view).resize(size, Image.Resampling.BILINEAR))

@@ -21,7 +21,8 @@ MOST_ROWS = 10  # of one sheet
 
 _CELL_AREA = 8.0  # square inches
 _MOST_LEGEND_NAMES = 24
-_LEGEND_COLUMNS = 6
+_LEGEND_COLUMNS = 4
+_LEGEND_ROW = 0.2  # inches
 
 
 def draw_comparison(
@@ -43,18 +44,25 @@ def draw_comparison(
     """
     shapes = [cell_size((picture.shape[0], picture.shape[1]), _CELL_AREA) for picture in pictures]
     largest = max(height for height, _ in shapes), max(width for _, width in shapes)
-    title = "the same pictures and names, by different models"
-    figure, cells = blank_sheet(len(pictures), 1 + len(columns), cell_hw=largest, title=title)
-    shown = set()
+    labels = [
+        column.pictures[first + row].labels for column in columns for row in range(len(shapes))
+    ]
+    won = sorted(set().union(*(np.unique(label_map).tolist() for label_map in labels)))
+    figure, cells = blank_sheet(
+        len(pictures),
+        1 + len(columns),
+        cell_hw=largest,
+        title="the same pictures and names, by different models",
+        foot=_LEGEND_ROW * (2 + len(won[:_MOST_LEGEND_NAMES]) // _LEGEND_COLUMNS),
+    )
     for row, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
         cells[row][0].imshow(picture)
         caption(cells[row][0], clipped(text))
         for cell, column in zip(cells[row][1:], columns, strict=True):
             found = column.pictures[first + row]
             cell.imshow(draw_overlay(picture, found.labels, names, legend=False))
-            caption(cell, f"{clipped(column.model)} ({column.method})", beneath=measured(found))
-            shown |= set(np.unique(found.labels).tolist())
-    _add_legend(figure, sorted(shown), names)
+            caption(cell, f"{clipped(column.model)}\n{column.method}", beneath=measured(found))
+    _add_legend(figure, won, names)
     return encode_sheet(figure)
 
 
@@ -84,7 +92,7 @@ def _add_legend(figure: "Figure", labels: Sequence[int], names: Sequence[str]) -
         handles.append(Patch(color="none", label=f"and {rest} more"))
     legend = figure.legend(
         handles=handles,
-        loc="outside lower center",
+        loc="lower center",
         ncols=min(len(handles), _LEGEND_COLUMNS),
         fontsize=SMALL,
         frameon=False,

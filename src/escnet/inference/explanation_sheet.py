@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _NUM_COLUMNS = 6
 _CELL_AREA = 6.0  # square inches
+_BESIDE, _FOOT = 0.6, 0.3  # inches, for the scales and a line of text
 _HEAT, _CHANGE = "viridis", "RdBu_r"
+_MOST_TICKS = 4  # of a scale
 _SMALLEST_CHANGE = 1e-6
 _FADED = 0.35  # how much of the picture is left beneath regions
 _WASH = 0.6  # opacity of a colour over the picture
@@ -44,13 +46,16 @@ def draw_explanation(explanation: Explanation) -> bytes:
         _NUM_COLUMNS if explanation.blocks else 4,
         cell_hw=cell_size((height, width), _CELL_AREA),
         title=_title(explanation),
+        beside=_BESIDE,
+        foot=_FOOT,
     )
     drawing = _Drawing(explanation)
     drawing.first_row(cells[0])
     for number, block in enumerate(explanation.blocks, 1):
         drawing.block_row(cells[number], block, number)
     if explanation.answer_without is not None:
-        figure.supxlabel(f"without SAM: {WITHOUT_SAM}", fontsize=SMALL)
+        text = f"without SAM: {WITHOUT_SAM}"
+        figure.text(0.5, 0.01, text, fontsize=SMALL, ha="center", va="bottom")
     return encode_sheet(figure)
 
 
@@ -178,7 +183,10 @@ class _Drawing:
 
 def _bar(cell: "Axes", shown: "AxesImage") -> None:
     """Put the scale of a map beside it."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 -- slow to import
+
     figure = cell.get_figure()
     if figure is not None:
         beside = cell.inset_axes((1.02, 0.0, 0.04, 1.0))
-        figure.colorbar(shown, cax=beside).ax.tick_params(labelsize=SMALL - 2)
+        bar = figure.colorbar(shown, cax=beside, ticks=MaxNLocator(_MOST_TICKS))
+        bar.ax.tick_params(labelsize=SMALL - 2)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt
+from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
 _MOST_VALUES = 16_000_000  # logits of one band
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
+_EVEN = 0.5  # below it a label is less likely than not
 
 
 def label_pixels(
@@ -46,30 +47,68 @@ def label_pixels(
     """
     present = sorted(set(owner))
     logits = merge_queries(logits.float(), np.searchsorted(present, owner).tolist())
-    index = np.array([*present, num_labels])  # the rest class comes last
-    num_names = num_labels + int(background)
-    dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
-    void = np.iinfo(dtype).max
+    maps = LabelMaps(present, num_labels, size_hw, void_below=void_below, background=background)
     height, width = size_hw
-    label_map = np.empty(size_hw, dtype)
-    confidence = np.empty(size_hw, np.float16)
     to_rows = bilinear_matrix(logits.shape[1], height).to(logits)  # (H, h)
     to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
     step = max(1, _MOST_VALUES // (len(logits) * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        band = to_rows[rows] @ logits @ to_columns  # (L, rows, W)
-        best, winner = band.max(dim=0)
-        sure = best.sigmoid()
-        if background:
-            is_rest = best < 0
-            winner = torch.where(is_rest, len(present), winner)
+        best, winner = (to_rows[rows] @ logits @ to_columns).max(dim=0)  # of (L, rows, W)
+        maps.fill(rows, best.sigmoid(), winner)
+    return maps.label_map, maps.confidence
+
+
+class LabelMaps:
+    """A label map and its confidence, filled in bands of rows.
+
+    Args:
+        present: Labels that can win, in order.
+        num_labels: As in `label_pixels`, like the rest.
+        size_hw: Height and width.
+        void_below: Lowest confidence of a labelled pixel.
+        background: Whether there is a rest class.
+
+    Attributes:
+        label_map: The winning label of every pixel.
+        confidence: Its confidence.
+    """
+
+    def __init__(
+        self,
+        present: Sequence[int],
+        num_labels: int,
+        size_hw: tuple[int, int],
+        *,
+        void_below: float,
+        background: bool,
+    ) -> None:
+        num_names = num_labels + int(background)
+        dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
+        self.label_map = np.empty(size_hw, dtype)
+        self.confidence = np.empty(size_hw, np.float16)
+        self._index = np.array([*present, num_labels])  # the rest class comes last
+        self._void_below = void_below
+        self._background = background
+
+    def fill(
+        self, rows: slice, sure: Float[Tensor, "rows W"], winner: Int[Tensor, "rows W"]
+    ) -> None:
+        """Enter a band.
+
+        Args:
+            rows: Its place.
+            sure: The winner's probability.
+            winner: Its position in `present`.
+        """
+        if self._background:
+            is_rest = sure < _EVEN
+            winner = torch.where(is_rest, len(self._index) - 1, winner)
             sure = torch.where(is_rest, 1 - sure, sure)
-        labels = index[winner.cpu().numpy()].astype(dtype)
-        labels[(sure < void_below).cpu().numpy()] = void
-        label_map[rows] = labels
-        confidence[rows] = sure.cpu().numpy()
-    return label_map, confidence
+        labels = self._index[winner.cpu().numpy()].astype(self.label_map.dtype)
+        labels[(sure < self._void_below).cpu().numpy()] = np.iinfo(labels.dtype).max
+        self.label_map[rows] = labels
+        self.confidence[rows] = sure.cpu().numpy()
 
 
 def merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:

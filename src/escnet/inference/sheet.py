@@ -8,6 +8,7 @@ Sizes: H x W pixels, h x w the same brought down.
 
 import warnings
 from io import BytesIO
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,33 +21,52 @@ if TYPE_CHECKING:
 
 SMALL = 8  # points of a caption
 _TITLE = 12
+_NARROWEST = 2.4  # inches: a caption must fit
 _DOTS_PER_INCH = 110
-_CAPTION = 0.45  # inches above and below each cell
+_MARGIN, _ABOVE, _BENEATH = 0.1, 0.4, 0.2  # inches, for the captions of each cell
 _HEAD = 0.7  # inches for the sheet's title
 _LONGEST_NAME = 40  # characters
 _LONGEST_SIDE = 640  # pixels of a picture as it is drawn
 
 
 def blank_sheet(
-    num_rows: int, num_columns: int, *, cell_hw: tuple[float, float], title: str
+    num_rows: int,
+    num_columns: int,
+    *,
+    cell_hw: tuple[float, float],
+    title: str,
+    beside: float = 0.1,
+    foot: float = 0.1,
 ) -> "tuple[Figure, list[list[Axes]]]":
     """A sheet without frames and ticks, and its cells by row and column.
+
+    Places are computed here and not by matplotlib's layouts, which take seconds.
 
     Args:
         num_rows: Cells from top to bottom.
         num_columns: Cells from left to right.
         cell_hw: Height and width of a cell in inches, without its caption.
         title: What stands above all; its lines are kept.
+        beside: Inches to the right of each cell.
+        foot: Inches beneath all.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 -- slow to import
 
-    height = num_rows * (cell_hw[0] + _CAPTION) + _HEAD
-    figure = Figure(figsize=(num_columns * cell_hw[1], height), layout="constrained")
-    figure.suptitle(_drawable(title), fontsize=_TITLE, parse_math=False)
-    cells = figure.subplots(num_rows, num_columns, squeeze=False)
-    for cell in cells.flat:
+    step_h, step_w = _ABOVE + cell_hw[0] + _BENEATH, cell_hw[1] + beside
+    height = _HEAD + num_rows * step_h + foot
+    width = _MARGIN + num_columns * step_w
+    figure = Figure(figsize=(width, height))
+    head = figure.suptitle(_drawable(title), fontsize=_TITLE, y=1 - 0.1 / height)
+    head.set_parse_math(False)
+    cells = []
+    for row in range(num_rows):
+        bottom = height - _HEAD - (row + 1) * step_h + _BENEATH
+        places = [(_MARGIN + column * step_w, bottom) for column in range(num_columns)]
+        size = cell_hw[1] / width, cell_hw[0] / height
+        cells.append([figure.add_axes((x / width, y / height, *size)) for x, y in places])
+    for cell in chain.from_iterable(cells):
         cell.set_axis_off()
-    return figure, [list(row) for row in cells]
+    return figure, cells
 
 
 def caption(cell: "Axes", above: str, *, beneath: str = "") -> None:
@@ -94,9 +114,9 @@ def cell_size(size_hw: tuple[int, int], area: float) -> tuple[float, float]:
     """Height and width in inches of a cell for a picture, of about the same area for any shape.
 
     Args:
-        size_hw: Of the picture; shapes beyond 1 : 3 are drawn in a cell of that shape.
+        size_hw: Of the picture; one of a shape beyond 1 : 3 does not fill its cell.
         area: Square inches.
     """
     shape = min(max(size_hw[0] / size_hw[1], 1 / 3), 3.0)
     width = (area / shape) ** 0.5
-    return width * shape, width
+    return width * shape, max(width, _NARROWEST)

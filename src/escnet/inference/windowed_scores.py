@@ -16,8 +16,9 @@ from jaxtyping import Float, UInt, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.inference.labelling import LARGEST_8_BIT, bilinear_matrix, merge_queries
+from escnet.inference.labelling import LabelMaps, bilinear_matrix, merge_queries
 from escnet.inference.method import Method
+from escnet.inference.published_resize import square, to_short_side
 from escnet.inference.windows import Windows, window_starts
 
 _VIEWS_AT_ONCE = 4
@@ -43,11 +44,15 @@ class WindowedScores:
         self._method = method
         self._windows = windows
         self.canvas_hw = windows.canvas_hw((pixels.shape[0], pixels.shape[1]))
-        self._canvas = _resized(pixels, self.canvas_hw)
+        if windows.size is not None:
+            pixels = to_short_side(pixels, windows.size, may_grow=True)
+            self._canvas = square(pixels, windows.size)
+        else:
+            self._canvas = _resized(pixels, self.canvas_hw)
         most = windows.window or method.view_size
         self._side_hw = (min(most, self.canvas_hw[0]), min(most, self.canvas_hw[1]))
         # The names are chosen once, by the picture as a whole: windows must agree on them.
-        small = _resized(pixels, (most, most)) if windows.size is not None else pixels
+        small = square(pixels, most) if windows.size is not None else pixels
         whole = method.logits([small], text_embedding)[0]
         self._embedding = text_embedding[whole.kept]
         kept_owner = [owner[text] for text in whole.kept]
@@ -120,35 +125,28 @@ def label_windows(
     background: bool = False,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
+    maps = LabelMaps(
+        scores.present, num_labels, size_hw, void_below=void_below, background=background
+    )
     height, width = size_hw
-    index = np.array([*scores.present, num_labels])
-    dtype = np.uint8 if num_labels + int(background) <= LARGEST_8_BIT else np.uint16
-    label_map = np.empty(size_hw, dtype)
-    confidence = np.empty(size_hw, np.float16)
     canvas_h, canvas_w = scores.canvas_hw
+    to_rows = to_columns = None
+    if scores.canvas_hw != size_hw:
+        to_rows = bilinear_matrix(canvas_h, height)
+        to_columns = bilinear_matrix(canvas_w, width).T.contiguous()
     step = max(1, _MOST_VALUES // (len(scores.present) * max(width, canvas_w)))
     step = min(step, max(1, int(step * height / canvas_h)))  # a band of the canvas, too, fits
     for top in range(0, height, step):
         bottom = min(top + step, height)
-        if (canvas_h, canvas_w) == size_hw:
+        if to_rows is None or to_columns is None:
             band = scores.band(top, bottom)
         else:
             first = max(0, int(top * canvas_h / height) - 1)
             last = min(canvas_h, int(bottom * canvas_h / height) + 2)
-            to_rows = bilinear_matrix(canvas_h, height)[top:bottom, first:last]
             part = scores.band(first, last)
-            to_columns = bilinear_matrix(canvas_w, width).T.contiguous().to(part)
-            band = to_rows.to(part) @ part @ to_columns
-        sure, winner = band.max(dim=0)
-        if background:
-            is_rest = sure < 0.5
-            winner = torch.where(is_rest, len(scores.present), winner)
-            sure = torch.where(is_rest, 1 - sure, sure)
-        labels = index[winner.cpu().numpy()].astype(dtype)
-        labels[(sure < void_below).cpu().numpy()] = np.iinfo(dtype).max
-        label_map[top:bottom] = labels
-        confidence[top:bottom] = sure.cpu().numpy()
-    return label_map, confidence
+            band = to_rows[top:bottom, first:last].to(part) @ part @ to_columns.to(part)
+        maps.fill(slice(top, bottom), *band.max(dim=0))
+    return maps.label_map, maps.confidence
 
 
 def _resized(

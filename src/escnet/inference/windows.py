@@ -16,7 +16,8 @@ class Windows:
     """How a picture is cut.
 
     Attributes:
-        size: The picture becomes a square of this side; None keeps its aspect.
+        size: The picture becomes a square of this side, in the steps of `published_resize.py`; None
+            keeps its aspect.
         short_side: With the aspect kept, the picture is resized to this short side; None keeps its
             own size.
         window: Side of a window on the canvas; None is the side that the method sees.

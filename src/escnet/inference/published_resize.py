@@ -1,0 +1,48 @@
+"""Pictures resized in the steps of CAT-Seg's evaluation, which ESC-Net follows.
+
+First as detectron2 does it, smoothly, to a short side; then as torch does it, bilinearly from the
+four nearest pixels, to a square. Published numbers were taken so.
+
+Sizes: H x W the picture, h x w what comes out.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+_LONGEST = 4  # the long side's limit, in short sides: 2560 for 640
+
+
+def to_short_side(
+    pixels: UInt8[np.ndarray, "H W 3"], short_side: int, *, may_grow: bool
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture of the same aspect and that short side, or of a long side four times that.
+
+    Args:
+        pixels: The picture.
+        short_side: In pixels.
+        may_grow: Whether a smaller picture is enlarged, or stays as it is.
+    """
+    height, width = pixels.shape[:2]
+    scale = min(short_side / min(height, width), _LONGEST * short_side / max(height, width))
+    if scale == 1 or (scale > 1 and not may_grow):
+        return pixels
+    size = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def squeezed(pixels: UInt8[np.ndarray, "H W 3"], *sides: int) -> Float[Tensor, "3 side side"]:
+    """A picture squeezed to squares of these sides, one after the other; values from 0 to 255."""
+    image = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
+    for side in sides:
+        if image.shape[-2:] != (side, side):
+            image = F.interpolate(image, (side, side), mode="bilinear", align_corners=False)
+    return image[0]
+
+
+def square(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
+    """`squeezed`, in whole numbers."""
+    return squeezed(pixels, side).permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
