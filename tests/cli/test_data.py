@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,3 +131,24 @@ def test_all_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "list", "--json"]) == 0
     names = [entry["name"] for entry in json.loads(capsys.readouterr().out)]
     assert names == [*PUBLISHED, "coco-stuff-train"]
+
+
+def documented() -> list[list[str]]:
+    """The arguments of every `escnet` in docs/evaluation.md, however it is started."""
+    page = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+    return [line[line.index("escnet") + 1 :] for line in lines]
+
+
+def test_the_page_documents_every_benchmark() -> None:
+    commands = [words[:3] for words in documented()]
+    for name in PUBLISHED:
+        assert ["data", "prepare", name] in commands
+        assert ["data", "check", name] in commands
+        assert ["evaluate", name, "--data"] in commands
+
+
+@pytest.mark.parametrize("words", documented(), ids=" ".join)
+def test_documented_commands_exist_with_their_options(words: list[str]) -> None:
+    assert run([*words, "--help"]) == 0
