@@ -221,6 +221,10 @@ def test_another_template_is_compared_with_the_models_own(
     assert table["settings"][-1] == "template: own -> zebra {} zebra"
     text = (tmp_path / "2" / "street.against.md").read_text()
     assert text.count("](street.against.pictures/changed-1-") == 1
+    (drawn,) = (tmp_path / "2" / "street.against.pictures").iterdir()
+    (single,) = (tmp_path / "2" / "street.pictures").glob("best-*")
+    with Image.open(drawn) as four, Image.open(single) as three:
+        assert four.width > three.width  # their own answers, by their own template, stand beside
     assert not (tmp_path / "2" / "pets.against.json").exists()
 
 

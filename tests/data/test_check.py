@@ -2,14 +2,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from published import PUBLISHED, W, picture, png, rows, write_files, write_packed
 
-from escnet.data.check import CheckReport, check_split
+from escnet.data.check import CheckReport, check_split, pair_checksum
 from escnet.data.layout import Split
 from escnet.data.prepare import prepare
 from escnet.data.splits import find_split
-from escnet.errors import DatasetError
+from escnet.errors import DatasetError, ImageError
 
 
 def prepared(name: str, folder: Path) -> Split:
@@ -126,6 +127,16 @@ def test_other_labels_or_pictures_have_another_checksum(path: str, tmp_path: Pat
     after = a_150(tmp_path, change={path: other})
     assert after.is_good
     assert after.checksum != before.checksum
+
+
+def test_the_checksum_tells_a_turned_label_map_from_the_other(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    labels = np.arange(6, dtype=np.uint8)
+    sums = {pair_checksum(tmp_path / "a.jpg", labels.reshape(size)) for size in ((2, 3), (3, 2))}
+    assert len(sums) == 2
+    assert pair_checksum(tmp_path / "a.jpg", labels.reshape(2, 3).astype(np.int64)) in sums
+    with pytest.raises(ImageError, match=r"b\.jpg cannot be read"):
+        pair_checksum(tmp_path / "b.jpg", labels.reshape(2, 3))
 
 
 def test_pictures_are_counted_aloud(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from escnet.data.pascal import (
     PAS_20B,
     PC_59,
     PC_459,
+    AnnotatedPicture,
     labels_of_annotations,
     labels_of_mat,
     rle_mask,
@@ -89,7 +90,7 @@ def entry(category: int, columns: list[int]) -> dict[str, object]:
 
 def test_the_later_entry_counts_and_unknown_categories_are_ignored() -> None:
     entries = [entry(2, [0, 1, 2]), entry(9, [2, 3]), entry(1, [0])]
-    labels = labels_of_annotations(entries, H, W, "x")
+    labels = labels_of_annotations(AnnotatedPicture(H, W, entries), "x")
     assert labels[0].tolist() == [255, 0, 1, 1, 255, 255, 255, 255]
     assert (labels == labels[0]).all()
 
@@ -110,4 +111,4 @@ def test_the_later_entry_counts_and_unknown_categories_are_ignored() -> None:
 )
 def test_an_entry_of_another_form_is_named(wrong: dict[str, object]) -> None:
     with pytest.raises(DatasetError, match=r"^x has a wrong entry .*: fetch it again"):
-        labels_of_annotations([entry(2, [0]), wrong], H, W, "x")
+        labels_of_annotations(AnnotatedPicture(H, W, [entry(2, [0]), wrong]), "x")

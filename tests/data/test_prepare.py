@@ -182,6 +182,13 @@ def test_a_missing_download_is_named(name: str, lacking: str, message: str, tmp_
     assert not (tmp_path / "root").exists()
 
 
+def test_without_its_list_voc_is_refused(tmp_path: Path) -> None:
+    archives, _ = voc_2012(20)
+    del archives["VOCtrainval_11-May-2012.tar"]["VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"]
+    with pytest.raises(DatasetError, match=r"and VOCdevkit/VOC2012/ImageSets/Segmentation/val\.tx"):
+        prepare(find_split("pas-20b"), write_packed(tmp_path, archives), tmp_path / "root")
+
+
 def test_large_pictures_of_the_full_ade_are_reduced_with_their_label_maps(tmp_path: Path) -> None:
     archives, _ = PUBLISHED["a-847"]()
     top = "ADE20K_2021_17_01/images/ADE/validation/big/ADE_val_00000009"

@@ -77,11 +77,13 @@ def test_differences_are_those_of_the_two_results(
     found = compare(*pair)
     for part in found.scores[:-1]:
         mine, other = ours.scores[part.name], theirs.scores[part.name]
-        assert (part.ours, part.theirs) == (pytest.approx(mine), pytest.approx(other))
+        assert part.ours == pytest.approx(mine)
+        assert part.theirs == pytest.approx(other)
         assert part.difference == pytest.approx((mine or 0) - (other or 0))
     assert [part.name for part in found.per_class] == ours.classes
-    for part, mine, other in zip(found.per_class, ours.per_class, theirs.per_class, strict=True):
-        assert (part.ours, part.theirs) == (pytest.approx(mine.iou), pytest.approx(other.iou))
+    for part, good, bad in zip(found.per_class, ours.per_class, theirs.per_class, strict=True):
+        assert part.ours == pytest.approx(good.iou)
+        assert part.theirs == pytest.approx(bad.iou)
     mean = found.scores[-1]
     assert mean.name == "mean of pictures"
     assert mean.ours == pytest.approx(np.mean([part.miou or 0 for part in ours.pictures]))

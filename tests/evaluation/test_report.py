@@ -178,7 +178,10 @@ def test_pictures_of_another_run_are_neither_shown_nor_kept(
     assert "best:" not in write_report(other, path)[0].read_text()
     draw_pictures(other, path, target, answers, 1)
     assert "best:" in write_report(other, path)[0].read_text()
-    assert len(list(path.with_suffix(".pictures").iterdir())) == 3  # two, and what is not ours
+    names = [file.name for file in path.with_suffix(".pictures").iterdir()]
+    assert len(names) == 3  # two, and what is not ours
+    draw_pictures(other, path, target, answers, 1)
+    assert sorted(names) == sorted(f.name for f in path.with_suffix(".pictures").iterdir())
 
 
 def test_no_picture_is_both_best_and_worst(target: EvalTarget, tmp_path: Path) -> None:

@@ -63,9 +63,10 @@ def test_a_picture_that_cannot_be_read_is_an_error(job: dict[str, Any]) -> None:
         measure_model(job)
 
 
-def test_labels_are_picked_at_the_centres_of_the_sheets_pixels() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_labels_are_picked_at_the_centres_of_the_sheets_pixels(turned: bool) -> None:
     label_map = np.arange(1280, dtype=np.uint16)[None].repeat(2, axis=0)
-    found = reduced_labels(label_map)
+    found = reduced_labels(label_map.T).T if turned else reduced_labels(label_map)
     assert found.shape == (1, 640)
     np.testing.assert_array_equal(found[0], np.arange(640) * 2 + 1)
 

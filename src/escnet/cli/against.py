@@ -1,6 +1,8 @@
 """`escnet evaluate --against`: a result beside another one on the same pictures."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +59,7 @@ def print_comparison(
     other: Other,
     *,
     target: "EvalTarget",
+    answers: "Answers",
     segmenter: "Segmenter",
     num_pictures: int,
 ) -> None:
@@ -67,7 +70,8 @@ def print_comparison(
         path: Its file.
         other: The other result.
         target: What both are of.
-        segmenter: The model that the new one is of, asked with its template.
+        answers: The model that the new one is of, as it was asked.
+        segmenter: The same model with its own template.
         num_pictures: How many pictures are drawn.
 
     Raises:
@@ -77,21 +81,14 @@ def print_comparison(
     from escnet.data.image import shown_path
     from escnet.evaluation.against import draw_disagreements, write_comparison
     from escnet.evaluation.comparison import compare
-    from escnet.evaluation.evaluate import predict_with
-    from escnet.evaluation.panels import Answers
 
     comparison = compare(ours, path, other.result, other.path)
-    answers = [
-        Answers(
-            title="ours", protocol=ours.protocol, predict=predict_with(segmenter, ours.protocol)
-        )
-    ]
-    results = [ours]
+    shown, results = [replace(answers, title="ours")], [ours]
     if num_pictures and (theirs := _their_answers(other.result, segmenter)) is not None:
-        answers.append(theirs)
+        shown.append(theirs)
         results.append(other.result)
     out = path.with_suffix(".against.json")
-    figures = draw_disagreements(comparison, out, results, target, answers, num_pictures)
+    figures = draw_disagreements(comparison, out, results, target, shown, num_pictures)
     markdown = write_comparison(comparison, out, figures)
     _print(comparison)
     print(f"{shown_path(out)}, report {shown_path(markdown)}")
@@ -104,21 +101,26 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | N
     from escnet.evaluation.panels import Answers
     from escnet.inference.segmenter import Segmenter
 
-    name = theirs.model.name
-    if theirs.model.weights_hash != segmenter.weights_hash or theirs.model.method != (
-        segmenter.method.name
-    ):
+    template, name = theirs.protocol.template, theirs.model.name
+    asked = with_template(segmenter, template)
+    if not _is_model_of(theirs, asked):
         if name not in {"mini", "tiny"} and not Path(name).is_dir():
             return None
         try:
-            segmenter = Segmenter.load(name)
+            asked = with_template(Segmenter.load(name), template)
         except EscnetError:  # moved or replaced since: its scores are compared without its answers
             return None
-    segmenter = with_template(segmenter, theirs.protocol.template)
-    if segmenter.weights_hash != theirs.model.weights_hash:
+    if not _is_model_of(theirs, asked):
         return None
-    predict = predict_with(segmenter, theirs.protocol)
+    predict = predict_with(asked, theirs.protocol)
     return Answers(title="theirs", protocol=theirs.protocol, predict=predict)
+
+
+def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
+    """Whether the segmenter would answer as the result's did."""
+    settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
+    found = (segmenter.method.name, segmenter.weights_hash, settings)
+    return found == (result.model.method, result.model.weights_hash, result.model.settings)
 
 
 def _print(comparison: "Comparison") -> None:

@@ -142,7 +142,13 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             _print_result(result, path, write_report(result, path)[1])
             if (other := others.get(target.name)) is not None:
                 print_comparison(
-                    result, path, other, target=target, segmenter=asked, num_pictures=pictures
+                    result,
+                    path,
+                    other,
+                    target=target,
+                    answers=answers,
+                    segmenter=segmenter,
+                    num_pictures=pictures,
                 )
 
 

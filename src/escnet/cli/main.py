@@ -14,7 +14,17 @@ from typing import Annotated
 import typer
 
 import escnet
-from escnet.cli import compare, data, evaluate, explain, leaderboard, report, segment, train, weights
+from escnet.cli import (
+    compare,
+    data,
+    evaluate,
+    explain,
+    leaderboard,
+    report,
+    segment,
+    train,
+    weights,
+)
 from escnet.errors import EscnetError
 
 app = typer.Typer(

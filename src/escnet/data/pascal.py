@@ -8,7 +8,10 @@ and, for 59 classes, as one JSON of run lengths whose category ids are those of 
 Sizes: H x W pixels.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -109,22 +112,54 @@ def labels_of_mat(content: bytes, shown: str) -> UInt16[np.ndarray, "H W"]:
     return (raw.astype(np.int64) - 1).astype(np.uint16)
 
 
-def labels_of_annotations(
-    annotations: Iterable[Mapping[str, Any]], height: int, width: int, shown: str
-) -> UInt8[np.ndarray, "H W"]:
-    """Class indices in PC-59 of a picture's entries in trainval_merged.json, 255 elsewhere.
+@dataclass(frozen=True, slots=True)
+class AnnotatedPicture:
+    """What trainval_merged.json says of a picture: its size, and an entry for each class."""
+
+    height: int
+    width: int
+    entries: list[Mapping[str, Any]]
+
+
+def read_annotated(content: bytes, shown: str) -> dict[str, AnnotatedPicture]:
+    """The pictures of trainval_merged.json whose phase is "val", by stem.
 
     Args:
-        annotations: The entries; where two overlap, the later counts.
-        height: H.
-        width: W.
-        shown: What errors call the picture's entries.
+        content: The file.
+        shown: What errors call it.
+
+    Raises:
+        DatasetError: If it is not as published.
+    """
+    by_id: dict[object, AnnotatedPicture] = {}
+    by_stem: dict[str, AnnotatedPicture] = {}
+    try:
+        table = json.loads(content)
+        for entry in table["images"]:
+            if entry["phase"] == "val":
+                picture = AnnotatedPicture(int(entry["height"]), int(entry["width"]), [])
+                by_id[entry["image_id"]] = picture
+                by_stem[PurePosixPath(entry["file_name"]).stem] = picture
+        for entry in table["annos_segmentation"]:
+            if entry["image_id"] in by_id:
+                by_id[entry["image_id"]].entries.append(entry)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(f"{shown} is not as published ({error!r}): fetch it again") from None
+    return by_stem
+
+
+def labels_of_annotations(picture: AnnotatedPicture, shown: str) -> UInt8[np.ndarray, "H W"]:
+    """Class indices in PC-59 of a picture in trainval_merged.json, 255 elsewhere.
+
+    Args:
+        picture: Its size and entries; where two entries overlap, the later counts.
+        shown: What errors call it.
 
     Raises:
         DatasetError: If an entry is not as published.
     """
-    labels = np.full((height, width), 255, dtype=np.uint8)
-    for entry in annotations:
+    labels = np.full((picture.height, picture.width), 255, dtype=np.uint8)
+    for entry in picture.entries:
         try:
             size_hw = tuple(entry["segmentation"]["size"])
             if size_hw != labels.shape:

@@ -5,15 +5,13 @@ run goes on where it was.
 """
 
 import io
-import json
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
@@ -30,7 +28,12 @@ from escnet.data.ade20k import (
 from escnet.data.downloads import Download, Downloads
 from escnet.data.image import decoding, image_size_hw, shown_path
 from escnet.data.layout import Layout, Split, names_in
-from escnet.data.pascal import labels_of_annotations, labels_of_mat
+from escnet.data.pascal import (
+    AnnotatedPicture,
+    labels_of_annotations,
+    labels_of_mat,
+    read_annotated,
+)
 from escnet.errors import DatasetError, EscnetError, ImageError
 
 _CONTEXT_LISTS = ("pascalcontext_val.txt", "ImageSets/SegmentationContext/val.txt")
@@ -219,49 +222,20 @@ def _context_names(split: Split, found: Downloads) -> list[str]:
             f"{shown_path(found.folder)} holds no list of {split.name}'s pictures: "
             f"add pascalcontext_val.txt or {_MERGED}"
         )
-    return list(_annotated_pictures(merged))
+    return list(read_annotated(merged.read(), merged.shown))
 
 
 def _context_59(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     merged = _needed(found, _MERGED, split)
     makers = {
         stem: partial(_annotated_labels, picture, f"{merged.shown}: {stem}")
-        for stem, picture in _annotated_pictures(merged).items()
+        for stem, picture in read_annotated(merged.read(), merged.shown).items()
     }
     yield from _context_jobs(split, found, root, makers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Annotated:
-    height: int
-    width: int
-    entries: list[dict[str, Any]]
-
-
-def _annotated_labels(picture: _Annotated, shown: str) -> bytes:
-    labels = labels_of_annotations(picture.entries, picture.height, picture.width, shown)
-    return _encoded(labels, ".png")
-
-
-def _annotated_pictures(merged: Download) -> dict[str, _Annotated]:
-    """The pictures of the val phase by stem, each with its entries."""
-    try:
-        content = json.loads(merged.read())
-        by_id: dict[object, _Annotated] = {}
-        by_stem: dict[str, _Annotated] = {}
-        for entry in content["images"]:
-            if entry["phase"] == "val":
-                picture = _Annotated(int(entry["height"]), int(entry["width"]), [])
-                by_id[entry["image_id"]] = picture
-                by_stem[PurePosixPath(entry["file_name"]).stem] = picture
-        for entry in content["annos_segmentation"]:
-            if entry["image_id"] in by_id:
-                by_id[entry["image_id"]].entries.append(entry)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DatasetError(
-            f"{merged.shown} is not as published ({error!r}): fetch it again"
-        ) from None
-    return by_stem
+def _annotated_labels(picture: AnnotatedPicture, shown: str) -> bytes:
+    return _encoded(labels_of_annotations(picture, shown), ".png")
 
 
 def _context_jobs(

@@ -16,10 +16,11 @@ from escnet.errors import ConfigError, DatasetError
 from escnet.inference.tokens import Tokenize, load_tokenizer
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.training.config import Recipe
+from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
-from escnet.training.text_space import fit_map, read_clip_text_vectors
+from escnet.training.text_space import NamedVectors, fit_map, read_clip_text_vectors
 from escnet.weights.assemble import assemble_paired, install_module, paired_towers
+from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import load_checkpoint
 
 MOST_TOKENS = 128
@@ -45,21 +46,40 @@ def wordings_of(
     return wordings, texts
 
 
-def known_names(recipe: Recipe, dataset: FolderDataset) -> list[str]:
-    """All names at hand in training, whose words glued names are split into."""
-    classes = shared_classes(dataset)
-    published = read_clip_text_vectors(recipe.parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
-    return [*published.names, *classes, *imagenet_names(recipe.parts.label_names)]
-
-
 def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Tokenize]:
     """The untrained network with its frozen parts, its text space fitted, and its tokenizer.
 
     Raises:
-        ConfigError: If a setting is unknown or wrong.
+        ConfigError: If a setting is unknown or wrong, or the recipe is not of this kind.
         WeightsError: If a part is missing or damaged.
         DatasetError: If the label names of the ImageNet classifier cannot be read.
     """
+    parts = parts_of(recipe)
+    if parts.is_whole_checkpoint:
+        if recipe.model.settings:
+            raise ConfigError("model.settings are those of parts.start_from: leave them out")
+        folder = require_local(str(parts.start_from))
+        network = load_checkpoint(folder)
+        paired_towers(network)
+        return network, load_tokenizer(folder, MOST_TOKENS)
+    network, tokenize = _assembled(_config_of(recipe), parts, dataset)
+    if parts.start_from is not None:
+        _take_over(network, parts.start_from, parts.start_with)
+    return network, tokenize
+
+
+def parts_of(recipe: Recipe) -> PartsSection:
+    """The recipe's parts.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if recipe.parts is None:
+        raise ConfigError("the recipe has no section parts: give one, with data")
+    return recipe.parts
+
+
+def _config_of(recipe: Recipe) -> EscNetConfig:
     base = preset(recipe.model.preset).to_dict()
     if unknown := sorted(set(recipe.model.settings) - set(base)):
         raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")
@@ -67,29 +87,45 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
         name: _of_same_type(name, value, base[name])
         for name, value in recipe.model.settings.items()
     }
-    config = EscNetConfig(**{**base, **settings})
-    parts = recipe.parts
+    return EscNetConfig(**{**base, **settings})
+
+
+def _assembled(
+    config: EscNetConfig, parts: PartsSection, dataset: FolderDataset
+) -> tuple[EscNet, Tokenize]:
+    files: dict[str, Path] = {name: getattr(parts, name) for name in PART_FILES}
     network = assemble_paired(
         config,
-        vit=parts.vit,
-        efficientnet=parts.efficientnet,
-        sentence=parts.sentence,
-        sam=parts.sam if config.sam == "pretrained" else None,
+        vit=files["vit"],
+        efficientnet=files["efficientnet"],
+        sentence=files["sentence"],
+        sam=files["sam"] if config.sam == "pretrained" else None,
     )
-    tokenize = load_tokenizer(parts.sentence, _MOST_TOKENS)
-    classes = shared_classes(dataset)
-    known = read_clip_text_vectors(parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
+    tokenize = load_tokenizer(files["sentence"], MOST_TOKENS)
+    known = _clip_vectors(files["clip_text"], dataset)
     weight, bias = fit_map(sentence_vectors(network, tokenize, known.names), known.vectors)
-    labels = sentence_vectors(network, tokenize, imagenet_names(parts.label_names))
+    labels = sentence_vectors(network, tokenize, imagenet_names(files["label_names"]))
     vision, text = paired_towers(network)
     with torch.no_grad():
         text.to_joint.weight.copy_(weight)
         text.to_joint.bias.copy_(bias)
         named = F.normalize(text.to_joint(labels), dim=1)
         vision.head.label_embedding.copy_(named)
-    if parts.start_from is not None:
-        _take_over(network, parts.start_from, parts.start_with)
     return network, tokenize
+
+
+def known_names(recipe: Recipe, dataset: FolderDataset) -> list[str]:
+    """All names at hand in training, whose words glued names are split into."""
+    parts = parts_of(recipe)
+    classes = list(shared_classes(dataset))
+    if parts.clip_text is None or parts.label_names is None:
+        return classes
+    published = _clip_vectors(parts.clip_text, dataset)
+    return [*published.names, *classes, *imagenet_names(parts.label_names)]
+
+
+def _clip_vectors(folder: Path, dataset: FolderDataset) -> NamedVectors:
+    return read_clip_text_vectors(folder, list(shared_classes(dataset)[:_NUM_COCO_NAMES]))
 
 
 def _of_same_type(name: str, value: Any, default: Any) -> Any:

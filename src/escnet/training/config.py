@@ -176,7 +176,7 @@ class RecordsSection(_Section):
 class Recipe(_Section):
     """A whole training run."""
 
-    model: ModelSection
+    model: ModelSection = ModelSection()
     parts: PartsSection | None = None
     data: DataSection | None = None
     towers: TowersSection | None = None

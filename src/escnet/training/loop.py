@@ -102,7 +102,7 @@ class Trainer:
         self.step = 0
         self.task = task
         self.states = SavedStates(folder, recipe.records.keep_states)
-        self._recipe, self._training = recipe, recipe.training
+        self.recipe, self._training = recipe, recipe.training
         self._folder, self._accelerator, self._look = folder, accelerator, look
         count = accelerator.num_processes
         if task.divides % count:
@@ -139,7 +139,7 @@ class Trainer:
             Stopped: If the process was asked to stop; its state is saved.
         """
         is_first = self._accelerator.is_main_process
-        records = self._recipe.records
+        records = self.recipe.records
         with stop_requests() as request, (
             RunLog(self._folder, tensorboard=records.tensorboard) if is_first else nullcontext()
         ) as log:
@@ -159,7 +159,7 @@ class Trainer:
 
     def _record(self, log: RunLog | None, pace: "_Pace", request: StopRequest) -> None:
         """Score, save and stop, each if it is time to."""
-        every = self._recipe.records.validate_every
+        every = self.recipe.records.validate_every
         is_last = self.step == self.task.num_steps
         is_look = bool(every) and self.step % every == 0 and not is_last
         asked = self._asked_to_stop(request)
@@ -307,7 +307,7 @@ class Trainer:
         return True
 
     def _identity(self) -> dict[str, Any]:
-        recipe = self._recipe.model_dump(mode="json")
+        recipe = self.recipe.model_dump(mode="json")
         return {"recipe": recipe, **self.task.identity()}
 
 
