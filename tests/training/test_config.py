@@ -64,7 +64,10 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
             "training.step=1",
             r"no setting training\.step: choose from accumulation, .*steps",
         ),
-        ("trainin.steps=1", r"no setting trainin: choose from data, model, parts, pictures, .*towers"),
+        (
+            "trainin.steps=1",
+            r"no setting trainin: choose from data, model, parts, pictures, .*towers",
+        ),
         ("training.steps=many", r"training\.steps is 'many': input should be a valid integer"),
         ("training.steps=-1", r"training\.steps is -1: .*greater than or equal to 0"),
         ("training.steps=", r"training\.steps is ''"),
@@ -72,7 +75,10 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         ("training.learning_rate=inf", r"training\.learning_rate is inf: .*finite"),
         ("training.average=1.0", r"training\.average is 1\.0: .*less than 1"),
         ("training.names_per_picture=1", r"training\.names_per_picture is 1"),
-        ("training.dtype=float8", r"training\.dtype is 'float8': .*'float32', 'bfloat16' or 'float16'"),
+        (
+            "training.dtype=float8",
+            r"training\.dtype is 'float8': .*'float32', 'bfloat16' or 'float16'",
+        ),
         ("records.keep_states=0", r"records\.keep_states is 0: .*greater than or equal to 1"),
         ("data.source_weights={voc=-1}", r"data\.source_weights\.voc is -1"),
         ("parts.vit=3", r"parts\.vit is 3"),
@@ -90,7 +96,9 @@ def test_an_error_names_the_key(path: Path, override: str, message: str) -> None
 
 def test_a_missing_key_is_named(path: Path) -> None:
     path.write_text(RECIPE.replace('vit = "v"\n', ""))
-    with pytest.raises(ConfigError, match=r"recipe\.toml: parts\.vit is missing: give all parts, or"):
+    with pytest.raises(
+        ConfigError, match=r"recipe\.toml: parts\.vit is missing: give all parts, or"
+    ):
         read_recipe(path)
 
 

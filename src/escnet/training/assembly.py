@@ -62,7 +62,7 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
         network = load_checkpoint(folder)
         paired_towers(network)
         return network, load_tokenizer(folder, MOST_TOKENS)
-    network, tokenize = _assembled(_config_of(recipe), parts, dataset)
+    network, tokenize = _assembled(config_of(recipe), parts, dataset)
     if parts.start_from is not None:
         _take_over(network, parts.start_from, parts.start_with)
     return network, tokenize
@@ -79,7 +79,12 @@ def parts_of(recipe: Recipe) -> PartsSection:
     return recipe.parts
 
 
-def _config_of(recipe: Recipe) -> EscNetConfig:
+def config_of(recipe: Recipe) -> EscNetConfig:
+    """The network's settings: the preset's, and what the recipe changes of them.
+
+    Raises:
+        ConfigError: If a setting is unknown or wrong.
+    """
     base = preset(recipe.model.preset).to_dict()
     if unknown := sorted(set(recipe.model.settings) - set(base)):
         raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")

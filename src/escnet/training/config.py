@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from escnet.errors import ConfigError
 from escnet.training.data_config import PicturesSection, TowersSection
 
-
 # What the built-in model's kind of network is put together from.
 PART_FILES = ("vit", "efficientnet", "sentence", "sam", "clip_text", "label_names")
 
@@ -266,7 +265,5 @@ def _settings_beside(place: Sequence[int | str]) -> list[str]:
 def _section_of(annotation: Any) -> Any:
     """The section itself, which may be optional, or one of many."""
     while not hasattr(annotation, "model_fields"):
-        annotation = next(
-            one for one in get_args(annotation) if one not in (type(None), Ellipsis)
-        )
+        annotation = next(one for one in get_args(annotation) if one not in (type(None), Ellipsis))
     return annotation

@@ -102,10 +102,11 @@ class TextsSection(_Section):
         root: Folder with images/ and texts.json, {STEM: [text, ...]}.
         weight: Factor of their loss.
         batch_size: Pictures for each step.
-        num_texts: Texts that each of them is compared with, its own among them.
+        num_texts: Texts that all of them are compared with: one of each, and others.
         pooling: How a text's correlation with the patches becomes one number: their "mean", the
             "max", or "soft": the mean weighted by a softmax over the patches.
         loss: "contrastive": a picture's text against the others; "binary": each by itself.
+        scale: Of the cosines in the contrastive loss.
     """
 
     root: Path
@@ -114,6 +115,7 @@ class TextsSection(_Section):
     num_texts: int = Field(default=64, ge=2)
     pooling: Literal["mean", "max", "soft"] = "soft"
     loss: Literal["contrastive", "binary"] = "contrastive"
+    scale: float = Field(default=50.0, gt=0)
 
 
 class PicturesSection(_Section):
@@ -130,6 +132,8 @@ class PicturesSection(_Section):
         loss: "bce": binary cross-entropy of every name; "ce": cross-entropy among the names
             (docs/paper-notes.md, note 18).
         workers: Processes that read pictures, for each process that trains; 0 reads in between.
+        validate_on: A folder in the project's own format whose scores are reported; never trained
+            on.
     """
 
     sources: tuple[SourceSection, ...] = Field(min_length=1)
@@ -139,3 +143,4 @@ class PicturesSection(_Section):
     unlabelled: Literal["negative", "ignored"] = "negative"
     loss: Literal["bce", "ce"] = "bce"
     workers: int = Field(default=4, ge=0)
+    validate_on: Path | None = None

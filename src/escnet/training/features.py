@@ -126,7 +126,9 @@ def features_key(
             with item.image_path.open("rb") as file:
                 content = file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise ImageError(f"{item.image_path} cannot be read ({error.strerror}): check it") from None
+            raise ImageError(
+                f"{item.image_path} cannot be read ({error.strerror}): check it"
+            ) from None
         digest.update(f"{item.stem} {content} ".encode())
     return digest.hexdigest()
 

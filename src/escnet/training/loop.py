@@ -19,7 +19,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
-from torch import Tensor, nn
+from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.training.config import Recipe, TrainingSection
@@ -140,9 +140,12 @@ class Trainer:
         """
         is_first = self._accelerator.is_main_process
         records = self.recipe.records
-        with stop_requests() as request, (
-            RunLog(self._folder, tensorboard=records.tensorboard) if is_first else nullcontext()
-        ) as log:
+        with (
+            stop_requests() as request,
+            (
+                RunLog(self._folder, tensorboard=records.tensorboard) if is_first else nullcontext()
+            ) as log,
+        ):
             pace = _Pace(self.step, self.task.num_steps)
             batches = self.task.batches(self.step, self._share)
             while self.step < self.task.num_steps:

@@ -124,7 +124,9 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
 
 def _prepared(recipe: Recipe, folder: Path, cache: Path) -> Prepared:
     if recipe.data is None:
-        raise ConfigError("recipes with towers and pictures cannot be trained yet: give parts and data")
+        raise ConfigError(
+            "recipes with towers and pictures cannot be trained yet: give parts and data"
+        )
     return _prepared_frozen(recipe, recipe.data, folder, cache)
 
 

@@ -106,7 +106,7 @@ class SavedStates:
             state = torch.load(paths[-1], map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or "step" not in state:
                 raise ValueError("no step in it")
-        except Exception as error:  # noqa: BLE001 -- whatever the unpickler makes of noise
+        except Exception as error:
             way_out = (
                 f"delete it, and --resume goes on from {paths[-2].name}"
                 if len(paths) > 1
@@ -159,6 +159,6 @@ def _short(value: Any) -> str:
 def _link(path: Path, other: Path) -> None:
     """A second name for a file, or a copy where the disk knows no second names."""
     try:
-        os.link(path, other)  # noqa: PTH200
+        os.link(path, other)
     except OSError:
         shutil.copyfile(path, other)

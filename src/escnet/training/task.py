@@ -33,7 +33,9 @@ class Share:
 
     def of(self, batch_size: int) -> range:
         """The places of a batch that are this process's."""
-        return range(self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count)
+        return range(
+            self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count
+        )
 
 
 @dataclass(frozen=True, slots=True)

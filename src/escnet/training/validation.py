@@ -77,7 +77,9 @@ class Validation:
     @torch.inference_mode()
     def answers(self, most_pictures: int) -> Iterator[Answer]:
         """What the network says of some pictures, always the same ones, of every source."""
-        pairs = [(target, item) for target in folder_targets(self._dataset) for item in target.items]
+        pairs = [
+            (target, item) for target in folder_targets(self._dataset) for item in target.items
+        ]
         num_shown = min(most_pictures, len(pairs))
         for index in np.linspace(0, len(pairs) - 1, num_shown).round().astype(int):
             target, item = pairs[index]

@@ -1,7 +1,7 @@
 """Which class names a step is about, and their text embeddings.
 
-Where the text tower is trained it runs inside the step, on the names of that step alone; where it is
-frozen it runs once. Texts are padded to the longest of the vocabulary and not to the 77 tokens that
+Where the text tower is trained it runs inside the step, on the names of that step alone; where it
+is frozen it runs once. Texts are padded to the longest of the step and not to the 77 tokens that
 CLIP has room for, which leaves its output as it is (its attention looks back only) and costs a
 fifth.
 
@@ -44,7 +44,9 @@ class VocabularyStep(nn.Module):
     def forward(self, row: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """The text embeddings of some names, with a gradient where the tower is trained."""
         if self.is_trained:
-            return self._network[0].encode_text(self.token[row], self.is_token[row])
+            length = int(self.is_token[row].sum(dim=1).max())
+            token, is_token = self.token[row, :length], self.is_token[row, :length]
+            return self._network[0].encode_text(token, is_token)
         if self._kept is None:
             with torch.no_grad():
                 parts = zip(self.token.split(_ROWS), self.is_token.split(_ROWS), strict=True)

@@ -24,22 +24,25 @@ from escnet.weights.sam import SamParts, read_sam_parts
 from escnet.weights.tensor_file import check_shapes, read_tensors, refuse
 
 
-def assemble_clip(preset_name: str, *, clip: str | Path, sam: str | Path | None) -> EscNet:
+def assemble_clip(
+    settings: str | EscNetConfig, *, clip: str | Path, sam: str | Path | None
+) -> EscNet:
     """A network with CLIP's towers and SAM's blocks; what lies between them is untrained.
 
     Args:
-        preset_name: vit-b-16 or vit-l-14.
-        clip: A folder, or a hub identifier, of the CLIP that the preset names.
+        settings: vit-b-16 or vit-l-14, or settings of a network with CLIP's towers.
+        clip: A folder, or a hub identifier, of the CLIP that they describe.
         sam: A file, folder or hub identifier of SAM; None leaves the SAM blocks random.
 
     Raises:
         WeightsError: If a part is missing, damaged, or of another shape.
         ConfigError: If the preset is unknown or has no CLIP towers.
     """
-    config = preset(preset_name)
+    config = preset(settings) if isinstance(settings, str) else settings
     network = EscNet(config)
     if not isinstance(network.vision, ClipVision) or not isinstance(network.text, ClipText):
-        raise ConfigError(f"preset {preset_name!r} has no CLIP towers: use vit-b-16 or vit-l-14")
+        shown = f"preset {settings!r}" if isinstance(settings, str) else "the network"
+        raise ConfigError(f"{shown} has no CLIP towers: use vit-b-16 or vit-l-14")
     path = tensor_file_of(require_local(clip))
     tensors = read_tensors(path)
     vision = {k: v for k, v in tensors.items() if k.startswith(("vision_model.", "visual_"))}
