@@ -11,9 +11,11 @@ import torch
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
 from escnet.inference.segmenter import Segmenter
+from escnet.training.assembly import build_network, imagenet_names, wordings_of
 from escnet.training.config import Recipe
-from escnet.training.loop import Progress, worded
-from escnet.training.run import build_network, imagenet_names, train, wordings_of
+from escnet.training.frozen_towers import worded
+from escnet.training.loop import Progress
+from escnet.training.run import train
 from escnet.weights.checkpoint import load_checkpoint
 from escnet.weights.tensor_file import read_tensors
 
