@@ -61,7 +61,6 @@ class Validation:
         self._network, self._tokenize, self._dataset = network, tokenize, dataset
         self._see, self._dtype = see, dtype
 
-    @torch.inference_mode()
     def scores(self, most_pictures: int = 0) -> dict[str, Scores]:
         """The scores of each source.
 
@@ -74,7 +73,6 @@ class Validation:
             items = tuple(items[index] for index in chosen)
         return evaluate(replace(self._dataset, items=items), self._predict)
 
-    @torch.inference_mode()
     def answers(self, most_pictures: int) -> Iterator[Answer]:
         """What the network says of some pictures, always the same ones, of every source."""
         pairs = [
@@ -86,6 +84,7 @@ class Validation:
             prediction = self._predict(item, Vocabulary.of(target.classes))
             yield Answer(item, target.classes, item.read_truth(), prediction)
 
+    @torch.inference_mode()
     def _predict(self, item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         network, config = self._network, self._network.config
         device = next(network.parameters()).device
