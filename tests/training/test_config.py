@@ -62,9 +62,12 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
     [
         (
             "training.step=1",
-            r"no setting training\.step: choose from alignment_batch_size, .*steps",
+            r"no setting training\.step: choose from accumulation, .*steps",
         ),
-        ("trainin.steps=1", r"no setting trainin: choose from data, model, parts, training"),
+        (
+            "trainin.steps=1",
+            r"no setting trainin: choose from data, model, parts, pictures, .*towers",
+        ),
         ("training.steps=many", r"training\.steps is 'many': input should be a valid integer"),
         ("training.steps=-1", r"training\.steps is -1: .*greater than or equal to 0"),
         ("training.steps=", r"training\.steps is ''"),
@@ -72,7 +75,11 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         ("training.learning_rate=inf", r"training\.learning_rate is inf: .*finite"),
         ("training.average=1.0", r"training\.average is 1\.0: .*less than 1"),
         ("training.names_per_picture=1", r"training\.names_per_picture is 1"),
-        ("training.dtype=float16", r"training\.dtype is 'float16': .*'float32' or 'bfloat16'"),
+        (
+            "training.dtype=float8",
+            r"training\.dtype is 'float8': .*'float32', 'bfloat16' or 'float16'",
+        ),
+        ("records.keep_states=0", r"records\.keep_states is 0: .*greater than or equal to 1"),
         ("data.source_weights={voc=-1}", r"data\.source_weights\.voc is -1"),
         ("parts.vit=3", r"parts\.vit is 3"),
         ("steps=1", r"override 'steps=1' is not section\.key=value"),
@@ -89,8 +96,48 @@ def test_an_error_names_the_key(path: Path, override: str, message: str) -> None
 
 def test_a_missing_key_is_named(path: Path) -> None:
     path.write_text(RECIPE.replace('vit = "v"\n', ""))
-    with pytest.raises(ConfigError, match=r"recipe\.toml: parts\.vit is missing: give it"):
+    with pytest.raises(
+        ConfigError, match=r"recipe\.toml: parts\.vit is missing: give all parts, or"
+    ):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ("", "the sections are none: give either parts and data, or towers and pictures"),
+        ('[data]\ntrain = "d"', "the sections are data: give either parts and data, or"),
+        (
+            '[parts]\nstart_from = "x"\nstart_with = "everything"\nvit = "v"',
+            r"parts\.efficientnet is missing: give all parts, or start_from",
+        ),
+        ('[parts]\nstart_from = "x"', r"parts\.vit is missing"),
+        (
+            '[towers]\nclip = ""\n[pictures]\nsources = [{ data = "folder", rot = "x" }]',
+            r"no setting pictures\.sources\.0\.rot: choose from data, only, root, weight",
+        ),
+        (
+            '[towers]\nclip = ""\n[pictures]\nsources = [{ data = "folder", root = "x" }]\n'
+            "augmentation = { short_side = [3, 2] }",
+            r"pictures\.augmentation\.short_side runs from 3 to 2",
+        ),
+    ],
+)
+def test_sections_that_do_not_belong_together_are_refused(
+    path: Path, sections: str, message: str
+) -> None:
+    path.write_text(f'[model]\npreset = "tiny"\n{sections}')
+    with pytest.raises(ConfigError, match=message) as error:
+        read_recipe(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_whole_checkpoint_needs_no_parts(path: Path) -> None:
+    parts = '[parts]\nstart_from = "x"\nstart_with = "everything"\n'
+    path.write_text(f'[model]\n{parts}[data]\ntrain = "d"')
+    settings = read_recipe(path).parts
+    assert settings is not None
+    assert settings.is_whole_checkpoint
 
 
 @pytest.mark.parametrize("content", [b"[model", b"\xff\xfe", b"model = 3", b""])

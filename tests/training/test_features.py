@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,10 @@ def test_maps_are_computed_once(
     vision: PairedVision, items: list[FolderItem], tmp_path: Path
 ) -> None:
     compute_features(vision, items, tmp_path, image_size=64, mirror=False)
-    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npy")}
     assert len(times) == len(PairedMaps._fields)
     compute_features(vision, items, tmp_path, image_size=64, mirror=False)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == times
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npy")} == times
 
 
 @pytest.mark.parametrize("change", ["pictures", "size", "mirror"])
@@ -66,7 +67,21 @@ def test_other_pictures_or_another_size_are_computed_anew(
     )
     maps = store.maps([items[1].stem], mirrored=change == "mirror")
     assert maps.vit.shape[-1] == (2 if change == "size" else 4)
-    assert len(np.load(tmp_path / "plain.vit.npy")) == (2 if change == "pictures" else 3)
+    counts = sorted(len(np.load(path)) for path in tmp_path.glob("*/plain.vit.npy"))
+    assert counts == ([2, 3] if change == "pictures" else [3, 3])  # the first ones are still there
+
+
+def test_another_towers_maps_are_not_taken_for_this_ones(
+    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+) -> None:
+    own = compute_features(vision, items, tmp_path, image_size=64, mirror=False)
+    other = copy.deepcopy(vision)
+    with torch.no_grad():
+        for weight in other.vit.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    found = compute_features(other, items, tmp_path, image_size=64, mirror=False)
+    stem = items[0].stem
+    assert not torch.equal(found.maps([stem]).vit, own.maps([stem]).vit)
 
 
 def test_maps_that_were_not_finished_are_not_believed(
@@ -78,7 +93,8 @@ def test_maps_that_were_not_finished_are_not_believed(
     item = FolderItem(stem="x", image_path=broken, mask_path=broken, source="voc")
     with pytest.raises(ImageError):
         compute_features(vision, [*items, item], tmp_path / "maps", image_size=64, mirror=False)
-    assert not (tmp_path / "maps" / "done.json").exists()
+    assert len(list((tmp_path / "maps").glob("*/done.json"))) == 1
+    assert not list((tmp_path / "maps").glob(".*"))
 
 
 def test_the_whole_view_squeezes_the_picture_into_a_square(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.training.config import TrainingSection
-from escnet.training.loop import cosine_share, parameter_groups
+from escnet.training.frozen_towers import frozen_towers_groups as parameter_groups
+from escnet.training.schedule import cosine_share
 
 NETWORK = {
     "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,

@@ -1,5 +1,9 @@
 """Recipes: TOML files with everything that a training run depends on.
 
+There are two kinds. One trains the built-in model's kind of network, whose frozen towers are run
+once: it has the sections `parts` and `data`. The other trains on pictures as they come off the
+disk, towers included, as the paper does: it has `towers` and `pictures`.
+
 Unknown keys and values out of range are errors that name the key. The resolved recipe is saved with
 the run.
 """
@@ -7,11 +11,15 @@ the run.
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from escnet.errors import ConfigError
+from escnet.training.data_config import PicturesSection, TowersSection
+
+# What the built-in model's kind of network is put together from.
+PART_FILES = ("vit", "efficientnet", "sentence", "sam", "clip_text", "label_names")
 
 
 class _Section(BaseModel):
@@ -28,6 +36,8 @@ class ModelSection(_Section):
 class PartsSection(_Section):
     """Files and folders that the parts of the network come from.
 
+    All of them, unless the network starts with everything of an earlier checkpoint.
+
     Attributes:
         vit: Tensors of a transformers `Dinov2Model`.
         efficientnet: The published EfficientNet-Lite2 for PyTorch.
@@ -41,14 +51,33 @@ class PartsSection(_Section):
             text map), or "everything".
     """
 
-    vit: Path
-    efficientnet: Path
-    sentence: Path
-    sam: Path
-    clip_text: Path
-    label_names: Path
+    vit: Path | None = None
+    efficientnet: Path | None = None
+    sentence: Path | None = None
+    sam: Path | None = None
+    clip_text: Path | None = None
+    label_names: Path | None = None
     start_from: Path | None = None
     start_with: Literal["alignment", "everything"] = "alignment"
+
+    @property
+    def is_whole_checkpoint(self) -> bool:
+        """Whether the network is that of `start_from`, with nothing else to be put together."""
+        return self.start_from is not None and self.start_with == "everything" and not self._given
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name in PART_FILES if getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> "PartsSection":
+        for name in PART_FILES:
+            if not self.is_whole_checkpoint and getattr(self, name) is None:
+                raise ValueError(
+                    f"{name} is missing: give all parts, or start_from with "
+                    'start_with = "everything" and no part'
+                )
+        return self
 
 
 class DataSection(_Section):
@@ -88,6 +117,13 @@ class TrainingSection(_Section):
         cross_weight: Weight of the cross-entropy.
         balance: How much the cross-entropy favours names with few pixels.
         average: Decay of the running mean of the weights that is kept in the end; 0 for none.
+        dtype: What matrix products are computed in; float16 needs a GPU.
+        accumulation: Passes that a step is split into in each process, which saves memory; with
+            `parts` every picture is a pass of its own.
+        gradient_checkpointing: Compute the ESC-Blocks a second time instead of keeping what they
+            computed, which saves memory.
+        compile: Translate the network with torch.compile.
+        save_every: Steps between two saved states.
     """
 
     alignment_steps: int = Field(default=1000, ge=0)
@@ -108,18 +144,56 @@ class TrainingSection(_Section):
     balance: float = Field(default=0.0, ge=0, le=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     average: float = Field(default=0.995, ge=0, lt=1)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    accumulation: int = Field(default=1, ge=1)
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=100, ge=1)
+
+
+class RecordsSection(_Section):
+    """What is kept of a run and shown of it; nothing here changes a loss.
+
+    Attributes:
+        keep_states: The newest states that are kept, beside the one with the best score.
+        validate_every: Steps between two scores on the validation folder; 0 for the end alone.
+        validate_pictures: Of the folder, this many pictures, evenly spread, are scored on the way;
+            0 for all.
+        sheet_pictures: Pictures of the validation folder that are shown beside their label maps;
+            0 for no sheets.
+        tensorboard: Write events for TensorBoard as well.
+    """
+
+    keep_states: int = Field(default=2, ge=1)
+    validate_every: int = Field(default=0, ge=0)
+    validate_pictures: int = Field(default=0, ge=0)
+    sheet_pictures: int = Field(default=6, ge=0)
+    tensorboard: bool = False
 
 
 class Recipe(_Section):
     """A whole training run."""
 
-    model: ModelSection
-    parts: PartsSection
-    data: DataSection
+    model: ModelSection = ModelSection()
+    parts: PartsSection | None = None
+    data: DataSection | None = None
+    towers: TowersSection | None = None
+    pictures: PicturesSection | None = None
     training: TrainingSection = TrainingSection()
+    records: RecordsSection = RecordsSection()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Recipe":
+        given = {
+            name for name in ("parts", "data", "towers", "pictures") if getattr(self, name, None)
+        }
+        if given not in ({"parts", "data"}, {"towers", "pictures"}):
+            raise ValueError(
+                f"the sections are {', '.join(sorted(given)) or 'none'}: give either parts and "
+                "data, or towers and pictures"
+            )
+        return self
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -162,20 +236,34 @@ def _checked(table: Mapping[str, Any], shown: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            problem = f"{key} is missing: give it"
-        elif first["type"] == "extra_forbidden":
-            problem = f"no setting {key}: choose from {', '.join(_settings_beside(first['loc']))}"
-        else:
-            problem = f"{key} is {first['input']!r}: {first['msg'].lower()}"
-        raise ConfigError(f"recipe {shown}: {problem}") from error
+        raise ConfigError(f"recipe {shown}: {_told(error)}") from error
+
+
+def _told(error: ValidationError) -> str:
+    found = error.errors()
+    # A misspelt key is missing under its right name as well: say which one is wrong.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key} is missing: give it"
+    if first["type"] == "extra_forbidden":
+        return f"no setting {key}: choose from {', '.join(_settings_beside(first['loc']))}"
+    if first["type"] == "value_error":  # of our own validators, which name their keys
+        return f"{key}.{first['ctx']['error']}".removeprefix(".")
+    return f"{key} is {first['input']!r}: {first['msg'].lower()}"
 
 
 def _settings_beside(place: Sequence[int | str]) -> list[str]:
     """The settings of the section that a key stands in, or the sections."""
     section: Any = Recipe
     for name in place[:-1]:
-        section = section.model_fields[name].annotation
+        if isinstance(name, str):  # a number counts within a list of sections
+            section = _section_of(section.model_fields[name].annotation)
     return sorted(section.model_fields)
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section itself, which may be optional, or one of many."""
+    while not hasattr(annotation, "model_fields"):
+        annotation = next(one for one in get_args(annotation) if one not in (type(None), Ellipsis))
+    return annotation

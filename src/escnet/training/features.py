@@ -1,14 +1,17 @@
 """Frozen towers run once: their feature maps on disk, for every picture and its mirror image.
 
 Training a small network on a processor would otherwise spend most of its time in towers that do not
-change.
+change. The maps of one set of towers and pictures lie in a folder named after both: after the
+towers' weights, and the contents of the files.
 
 Sizes: B pictures.
 """
 
 import json
-from collections.abc import Sequence
-from hashlib import sha256
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +23,13 @@ from torch import Tensor
 from escnet.annotations.files import make_folder
 from escnet.data.folder import FolderItem
 from escnet.data.image import read_image
+from escnet.errors import ImageError, OutputError
 from escnet.model.vision import PairedMaps, PairedVision
 
 VIEWS = ("plain", "mirrored")
 _BATCH = 8
-_DONE = "done.json"
+_DONE = "done.json"  # written last: without it the maps are not all there
+_KEY_LENGTH = 16
 
 
 class FeatureStore:
@@ -72,7 +77,7 @@ def compute_features(
     Args:
         vision: The tower whose nets are read.
         items: The pictures.
-        folder: Made if it does not exist; may be shared by runs with the same towers and pictures.
+        folder: Made if it does not exist; runs with any towers and pictures may share it.
         image_size: Side of the square that a picture is resized to, in pixels.
         mirror: Compute the mirror images as well.
 
@@ -80,16 +85,71 @@ def compute_features(
         ImageError: If a picture cannot be read.
         OutputError: If the folder cannot be written.
     """
-    stems = [item.stem for item in items]
-    key = sha256("\n".join([*stems, str(image_size), str(mirror)]).encode()).hexdigest()
-    marker = folder / _DONE
-    if not (marker.exists() and json.loads(marker.read_text())["key"] == key):
-        make_folder(folder)
-        marker.unlink(missing_ok=True)  # or it would vouch for half of the new maps
-        for view in VIEWS[: 1 + int(mirror)]:
-            _compute_view(vision, items, folder, view, image_size)
-        marker.write_text(json.dumps({"key": key}))
-    return FeatureStore(folder, stems)
+    key = features_key(vision, items, image_size=image_size, mirror=mirror)
+    finished = folder / key[:_KEY_LENGTH]
+    if not (finished / _DONE).exists():
+        unfinished = make_folder(folder / f".{finished.name}.{secrets.token_hex(4)}")
+        try:
+            for view in VIEWS[: 1 + int(mirror)]:
+                _compute_view(vision, items, unfinished, view, image_size)
+            (unfinished / _DONE).write_text(json.dumps({"key": key}))
+            _move(unfinished, finished)
+        except OSError as error:
+            raise OutputError(
+                f"feature maps in {folder} cannot be written "
+                f"({(error.strerror or str(error)).lower()}): free some space, or give another "
+                "folder with --cache"
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return FeatureStore(finished, [item.stem for item in items])
+
+
+def features_key(
+    vision: PairedVision, items: Sequence[FolderItem], *, image_size: int, mirror: bool
+) -> str:
+    """A hash of everything that the feature maps depend on.
+
+    Raises:
+        ImageError: If a picture cannot be read.
+    """
+    digest = sha256(f"{image_size} {mirror} ".encode())
+    nets = {"vit": vision.vit, "net": vision.net}
+    for name, net in nets.items():
+        digest.update(f"{name} {weights_hash(net.state_dict())} ".encode())
+    own = vision.vit.config
+    digest.update(
+        f"{vision.layers} {vision.patch_size} {own.patch_size} {own.num_attention_heads} ".encode()
+    )
+    for item in items:
+        try:
+            with item.image_path.open("rb") as file:
+                content = file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ImageError(
+                f"{item.image_path} cannot be read ({error.strerror}): check it"
+            ) from None
+        digest.update(f"{item.stem} {content} ".encode())
+    return digest.hexdigest()
+
+
+def weights_hash(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of some tensors: their names, shapes and values."""
+    digest = sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        values = tensor.detach().cpu().contiguous().flatten()
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _move(unfinished: Path, finished: Path) -> None:
+    """Give the folder its name, unless another process was first."""
+    try:
+        unfinished.rename(finished)
+    except OSError:
+        if not (finished / _DONE).exists():
+            raise
 
 
 @torch.inference_mode()

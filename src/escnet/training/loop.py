@@ -1,352 +1,357 @@
-"""The training loop: alignment first, then the whole network.
+"""The one training loop: losses, gradients, rates, saved states, on any number of processes.
 
-Frozen towers are run once (`features.py`). Alignment trains the map to the joint space on the
-correlation alone, which costs little; then the blocks and the decoder join. One picture at a time
-brings its own class names, and gradients of a batch are added up.
+What is trained, and on what, is a task (`task.py`). Devices, processes and reduced precision are
+accelerate's. Chance in the network is seeded anew for every portion of every step, from the
+recipe's seed: a run that is taken up again, or shared out to more processes, goes the same way.
 """
 
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import Tensor
 
-from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
-from escnet.model.escnet import EscNet
-from escnet.model.vision import PairedMaps
 from escnet.training.config import Recipe, TrainingSection
-from escnet.training.examples import Example, ExampleSource
-from escnet.training.features import FeatureStore
-from escnet.training.loss import partial_label_loss
-from escnet.weights.assemble import paired_towers
+from escnet.training.run_log import RunLog, forget_steps_after
+from escnet.training.schedule import average_decay, cosine_share
+from escnet.training.states import SavedStates, check_same
+from escnet.training.stopping import Stopped, StopRequest, stop_requests
+from escnet.training.task import Portion, Share, Task
 
-_LABEL_SIDE = 168  # finer than the decoder's grid of 96, so that thin things keep their pixels
-_ALIGNMENT_SIDE = 48
-_STATE_FILE = "state.pt"
-_LOG_FILE = "log.jsonl"
+_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+_LONGEST_WAIT = timedelta(hours=6)  # for a process that computes features or scores alone
+_SMOOTHED = 50  # steps whose mean loss is shown
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a step tells."""
+    """What a step tells.
+
+    Attributes:
+        loss: The mean of the last steps' losses.
+        rate: The peak group's learning rate.
+        seconds: Since the run was started or taken up.
+        remaining: Seconds that the steps to come will take, at the pace so far.
+        waiting: The share of the time that went into waiting for data.
+        miou: The newest score on the validation pictures, if there is one.
+    """
 
     step: int
     num_steps: int
     phase: str
     loss: float
+    rate: float
     seconds: float
+    remaining: float
+    waiting: float
+    miou: float | None
 
 
-@dataclass
+def start_accelerator(training: TrainingSection) -> Accelerator:
+    """The processes and the device of this run, as `accelerate launch` or torchrun set them up.
+
+    Raises:
+        ConfigError: If the precision is not for this device.
+    """
+    AcceleratorState._reset_state()  # noqa: SLF001 -- an earlier run may have had another precision
+    if training.dtype == "float16" and not torch.cuda.is_available():
+        raise ConfigError("training.dtype float16 needs a GPU: choose bfloat16 or float32")
+    return Accelerator(
+        mixed_precision=_PRECISION[training.dtype],
+        kwargs_handlers=[
+            # Blocks rest during an alignment; buffers follow from the step alone.
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
+        ],
+    )
+
+
 class Trainer:
-    """A network, its data, and everything that changes from step to step.
+    """A task, and everything that changes from step to step.
 
-    Attributes:
-        sentences: The sentence vector of every text that stands for a class name.
-        wordings: For each of the dataset's class names its rows in `sentences`, its own first.
+    Args:
+        task: What is trained.
+        recipe: Its schedule, and what is recorded.
+        folder: The run's.
+        accelerator: Its processes and device.
+        look: Called every so often with the averaged network and the step; returns its score.
+
+    Raises:
+        ConfigError: If the processes do not divide the batch.
     """
 
-    network: EscNet
-    recipe: Recipe
-    dataset: FolderDataset
-    store: FeatureStore
-    sentences: Float[Tensor, "M V"]
-    wordings: Sequence[Sequence[int]]
-    folder: Path
-    step: int = 0
-    optimizer: torch.optim.Optimizer = field(init=False)
-    average: dict[str, Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        training = self.recipe.training
-        self.vision, self.text = paired_towers(self.network)
-        self.random = np.random.default_rng(training.seed)
-        torch.manual_seed(training.seed)
-        data = self.recipe.data
-        self.examples, self.alignment_examples = (
-            ExampleSource(
-                self.dataset,
-                side=side,
-                source_weights=data.source_weights,
-                withheld=data.withheld,
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        folder: Path,
+        accelerator: Accelerator,
+        look: Callable[[int], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.step = 0
+        self.task = task
+        self.states = SavedStates(folder, recipe.records.keep_states)
+        self.recipe, self._training = recipe, recipe.training
+        self._folder, self._accelerator, self._look = folder, accelerator, look
+        count = accelerator.num_processes
+        if task.divides % count:
+            raise ConfigError(
+                f"training.batch_size {task.divides} cannot be shared by {count} processes: "
+                f"choose a multiple of {count}"
             )
-            for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
+        self._share = Share(accelerator.process_index, count, accelerator.device)
+        task.network.gradient_checkpointing = self._training.gradient_checkpointing
+        if self._training.compile:
+            task.network.segment = torch.compile(task.network.segment, dynamic=True)  # type: ignore[method-assign]
+        self._module = accelerator.prepare_model(task.loss)
+        self._optimizer = accelerator.prepare_optimizer(
+            torch.optim.AdamW(
+                [
+                    {"params": list(group.values()), "name": name, "weight_decay": decay}
+                    for (name, decay), group in task.groups.items()
+                ],
+                lr=0.0,
+            )
         )
-        self.vision.head.dropout.p = training.dropout
-        self.groups = parameter_groups(self.network, training)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": list(group.values()), "name": name, "weight_decay": decay}
-                for (name, decay), group in self.groups.items()
-            ],
-            lr=0.0,
-        )
-        self.average = {name: p.detach().clone() for name, p in self._trained()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def num_steps(self) -> int:
-        """Of both phases."""
-        return self.recipe.training.alignment_steps + self.recipe.training.steps
+        self._trained = {n: p for group in task.groups.values() for n, p in group.items()}
+        self.average = {name: p.detach().clone() for name, p in self._trained.items()}
 
     def run(self, on_step: Callable[[Progress], None] | None = None) -> None:
         """Train to the end, or on from where `resume` left it.
 
+        Args:
+            on_step: Called after every step, in the first process alone.
+
         Raises:
             ConfigError: If the loss is no longer finite.
+            OutputError: If the log or a state cannot be written.
+            Stopped: If the process was asked to stop; its state is saved.
         """
-        training = self.recipe.training
-        start = time.monotonic()
-        recent: list[float] = []
-        with (self.folder / _LOG_FILE).open("a") as log:
-            while self.step < self.num_steps:
-                is_alignment = self.step < training.alignment_steps
-                self._set_mode(is_alignment)
-                self._set_rates(is_alignment)
-                losses = [
-                    self._backward(share)
-                    for share in (self._alignment_losses() if is_alignment else self._losses())
-                ]
-                nn.utils.clip_grad_norm_([p for _, p in self._trained()], training.gradient_clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-                self.step += 1
-                self._update_average(is_alignment)
-                recent = [*recent[-49:], sum(losses)]
-                progress = Progress(
-                    step=self.step,
-                    num_steps=self.num_steps,
-                    phase="alignment" if is_alignment else "whole network",
-                    loss=float(np.mean(recent)),
-                    seconds=time.monotonic() - start,
-                )
-                log.write(json.dumps({"step": self.step, "loss": sum(losses)}) + "\n")
-                if on_step is not None:
-                    on_step(progress)
-                if self.step % training.save_every == 0 or self.step == self.num_steps:
-                    log.flush()
-                    self.save()
+        is_first = self._accelerator.is_main_process
+        records = self.recipe.records
+        with (
+            stop_requests() as request,
+            (
+                RunLog(self._folder, tensorboard=records.tensorboard) if is_first else nullcontext()
+            ) as log,
+        ):
+            pace = _Pace(self.step, self.task.num_steps)
+            batches = self.task.batches(self.step, self._share)
+            while self.step < self.task.num_steps:
+                pace.start()
+                portions = next(batches)
+                pace.got_data()
+                entry = self._advance(portions)
+                pace.finish(entry["loss"])
+                if log is not None:
+                    log.add(self.step, **entry, **pace.last())
+                    if on_step is not None:
+                        on_step(pace.progress(self.step, entry))
+                self._record(log, pace, request)
 
-    def averaged(self) -> EscNet:
-        """The network with the running mean of its weights, in evaluation mode."""
-        with torch.no_grad():
-            for name, parameter in self._trained():
-                parameter.copy_(self.average[name])
-        return self.network.eval()
-
-    def save(self) -> None:
-        """Write everything that a later run needs to go on as if nothing had happened."""
-        state = {
-            "recipe": self.recipe.model_dump(mode="json"),
-            "step": self.step,
-            "trained": {name: p.detach() for name, p in self._trained()},
-            "norms": self.vision.head.norms.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "random": json.dumps(self.random.bit_generator.state),
-            "torch_random": torch.get_rng_state(),
-        }
-        path = self.folder / _STATE_FILE
-        unfinished = path.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        os.replace(unfinished, path)  # noqa: PTH105
-
-    def resume(self) -> bool:
-        """Take up what `save` wrote; False if there is nothing.
-
-        Raises:
-            ConfigError: If it was written by another recipe.
-        """
-        path = self.folder / _STATE_FILE
-        if not path.exists():
-            return False
-        state = torch.load(path, weights_only=True)
-        if different := sorted(_differences(state["recipe"], self.recipe.model_dump(mode="json"))):
-            raise ConfigError(
-                f"{path} was written by another recipe ({', '.join(different)} differ): "
-                "give another run folder, or the same recipe"
+    def _record(self, log: RunLog | None, pace: "_Pace", request: StopRequest) -> None:
+        """Score, save and stop, each if it is time to."""
+        every = self.recipe.records.validate_every
+        is_last = self.step == self.task.num_steps
+        is_look = bool(every) and self.step % every == 0 and not is_last
+        asked = self._asked_to_stop(request)
+        if is_look or is_last or asked or self.step % self._training.save_every == 0:
+            self.save(log)
+        if is_look and self._look is not None:
+            self._take_a_look(log, pace)
+        if asked and not is_last:
+            raise Stopped(
+                f"stopped after step {self.step} of {self.task.num_steps}, which is saved in "
+                f"{self._folder}: go on with --resume",
+                asked,
             )
-        with torch.no_grad():
-            for name, parameter in self._trained():
-                parameter.copy_(state["trained"][name])
-        self.vision.head.norms.load_state_dict(state["norms"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.random.bit_generator.state = json.loads(state["random"])
-        torch.set_rng_state(state["torch_random"])
-        self.step = state["step"]
-        self._forget_steps_after()
-        return True
 
-    def _forget_steps_after(self) -> None:
-        """Take from the log what was done after the state was saved, and will be done again."""
-        path = self.folder / _LOG_FILE
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(lines[: self.step]))
+    def _take_a_look(self, log: RunLog | None, pace: "_Pace") -> None:
+        """Score the averaged network, in the first process; the others wait."""
+        if log is not None and self._look is not None:
+            with self.averaged():
+                scores = dict(self._look(self.step))
+            log.add(self.step, scores=scores)
+            log.flush()
+            if (miou := scores.get("miou")) is not None:
+                pace.miou = miou
+                self.states.mark_best(self.step, miou)
+        self._accelerator.wait_for_everyone()
 
-    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for group in self.groups.values():
-            yield from group.items()
-
-    def _set_mode(self, is_alignment: bool) -> None:
-        """Towers never learn; the norms of the maps settle during the alignment."""
-        self.network.eval()
-        self.vision.head.train(is_alignment)
-        self.vision.head.dropout.train(True)
-
-    def _set_rates(self, is_alignment: bool) -> None:
-        training = self.recipe.training
-        first = 0 if is_alignment else training.alignment_steps
-        length = training.alignment_steps if is_alignment else training.steps
-        rate = training.learning_rate * cosine_share(
-            (self.step - first) / max(1, length), training.warmup_share
-        )
-        factor = {
-            "head": 1.0 if is_alignment else training.head_rate,
-            "text": training.text_rate * (1.0 if is_alignment else training.head_rate),
-            "sam": 0.0 if is_alignment else training.sam_rate,
-            "blocks": 0.0 if is_alignment else 1.0,
-        }
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * factor[group["name"]]
-
-    def _backward(self, loss: Tensor) -> float:
-        if not math.isfinite(value := loss.item()):
+    def _advance(self, portions: Sequence[Portion]) -> dict[str, Any]:
+        """One step, and what the log says of it."""
+        phase, first, length = self.task.phase_of(self.step)
+        self.task.begin(self.step)
+        rate = self._set_rates(first, length)
+        loss = torch.zeros((), device=self._accelerator.device)
+        for index, portion in enumerate(portions):
+            is_last = index == len(portions) - 1
+            with nullcontext() if is_last else self._accelerator.no_sync(self._module):
+                loss += self._backward(portion)
+        value = float(self._accelerator.reduce(loss, "sum"))
+        if not math.isfinite(value):
             raise ConfigError(
                 f"the loss is {value} at step {self.step + 1}: "
                 "lower training.learning_rate, or train in float32"
             )
-        loss.backward()
-        return value
-
-    def _alignment_losses(self) -> Iterator[Tensor]:
-        size = self.recipe.training.alignment_batch_size
-        batch = [self.alignment_examples.draw(self.random, None) for _ in range(size)]
-        views = [self.store.maps([e.item.stem], mirrored=e.is_mirrored) for e in batch]
-        maps = PairedMaps(*(torch.cat(parts) for parts in zip(*views, strict=True)))
-        with self._autocast():
-            patches = self.vision.project(maps)
-        total = torch.zeros(())
-        for index, example in enumerate(batch):
-            one = patches._replace(joint=patches.joint[index : index + 1].float())
-            text = self.text.to_joint(
-                self.sentences[worded(example.names, self.wordings, self.random)]
-            )
-            logits = self.network.correlate(one, text)
-            total = total + self._loss(logits, example) / size
-        yield total
-
-    def _losses(self) -> Iterator[Tensor]:
-        training = self.recipe.training
-        for _ in range(training.batch_size):
-            example = self.examples.draw(self.random, training.names_per_picture)
-            maps = self.store.maps([example.item.stem], mirrored=example.is_mirrored)
-            with self._autocast():
-                text = self.text.to_joint(
-                    self.sentences[worded(example.names, self.wordings, self.random)]
-                )
-                prediction = self.network.segment(self.vision.project(maps), text)
-            loss = self._loss(prediction.logits, example)
-            for evidence in prediction.evidence:
-                loss = loss + training.evidence_weight * self._loss(evidence, example)
-            yield loss / training.batch_size
-
-    def _loss(self, logits: Float[Tensor, "1 n _ _"], example: Example) -> Tensor:
-        logits = F.interpolate(
-            logits.float(), size=example.target.shape, mode="bilinear", align_corners=False
+        self._accelerator.clip_grad_norm_(
+            list(self._trained.values()), self._training.gradient_clip
         )
-        training = self.recipe.training
-        return partial_label_loss(
-            logits[0],
-            example.target,
-            binary_weight=training.binary_weight,
-            cross_weight=training.cross_weight,
-            balance=training.balance,
-        )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average(self.step - first)
+        return {"phase": phase, "loss": value, "rate": rate}
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            "cpu", torch.bfloat16, enabled=self.recipe.training.dtype == "bfloat16"
-        )
+    def _backward(self, portion: Portion) -> Tensor:
+        """Gradients of a portion; its part of the loss."""
+        seeds = np.random.SeedSequence([self._training.seed, self.step, portion.place])
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        loss = self._module(portion.content)
+        # Gradients are averaged over the processes, but their losses add up.
+        self._accelerator.backward(loss * self._share.count)
+        return loss.detach()
 
-    def _update_average(self, is_alignment: bool) -> None:
-        decay = self.recipe.training.average
-        # The mean of the first steps would remember the start for long.
-        phase_step = self.step - (0 if is_alignment else self.recipe.training.alignment_steps)
-        decay = min(decay, (1 + phase_step) / (10 + phase_step))
+    def _set_rates(self, first: int, length: int) -> float:
+        rate = self._training.learning_rate * cosine_share(
+            (self.step - first) / max(1, length), self._training.warmup_share
+        )
+        factors = self.task.rate_factors(self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * factors[group["name"]]
+        return rate
+
+    def _update_average(self, phase_step: int) -> None:
+        decay = average_decay(self._training.average, phase_step)
         with torch.no_grad():
-            for name, parameter in self._trained():
+            for name, parameter in self._trained.items():
                 self.average[name].lerp_(parameter, 1 - decay)
 
+    def _asked_to_stop(self, request: StopRequest) -> int:
+        """The signal that any process was sent; all of them have to stop at the same step."""
+        if self._share.count == 1:
+            return request.signal_number
+        number = torch.tensor(request.signal_number, device=self._accelerator.device)
+        return int(self._accelerator.gather(number[None]).max())
 
-def worded(
-    names: Int[np.ndarray, " n"], wordings: Sequence[Sequence[int]], random: np.random.Generator
-) -> list[int]:
-    """The row of a text for each name: its own every other time, else one of its synonyms'."""
-    rows = []
-    for name in names:
-        own, *others = wordings[name]
-        is_own = not others or random.integers(2)
-        rows.append(own if is_own else others[int(random.integers(len(others)))])
-    return rows
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with the running mean of its weights, in evaluation mode."""
+        own = {name: p.detach().clone() for name, p in self._trained.items()}
+        self._copy_in(self.average)
+        self.task.network.eval()
+        try:
+            yield
+        finally:
+            self._copy_in(own)
+
+    def _copy_in(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                parameter.copy_(values[name])
+
+    def save(self, log: RunLog | None = None) -> None:
+        """Write everything that a later run needs to go on as if nothing had happened.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        if not self._accelerator.is_main_process:
+            return
+        if log is not None:
+            log.flush()
+        scaler = self._accelerator.scaler
+        state = {
+            "of": self._identity(),
+            "step": self.step,
+            "trained": {name: p.detach() for name, p in self._trained.items()},
+            "buffers": dict(self.task.network.named_buffers()),
+            "average": self.average,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+        self.states.save(self.step, state)
+
+    def resume(self) -> bool:
+        """Take up the newest state; False if there is none.
+
+        Raises:
+            ConfigError: If it is of another recipe, another network, or other pictures.
+            WeightsError: If it is damaged.
+        """
+        state = self.states.load_newest()
+        if state is None:
+            return False
+        check_same(self._folder, state["of"], self._identity())
+        device = self._accelerator.device
+        self._copy_in(state["trained"])
+        for name, buffer in self.task.network.named_buffers():
+            buffer.copy_(state["buffers"][name])
+        self.average = {name: value.to(device) for name, value in state["average"].items()}
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._accelerator.scaler is not None and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+        if self._accelerator.is_main_process:
+            forget_steps_after(self._folder, self.step)
+            self.states.forget_best_after(self.step)
+        self._accelerator.wait_for_everyone()
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        recipe = self.recipe.model_dump(mode="json")
+        return {"recipe": recipe, **self.task.identity()}
 
 
-def parameter_groups(
-    network: EscNet, training: TrainingSection
-) -> dict[tuple[str, float], dict[str, nn.Parameter]]:
-    """What is trained, by kind of rate and weight decay; everything else is frozen here.
+class _Pace:
+    """Where the time of the steps goes, and how much of it is left."""
 
-    Towers and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20).
-    """
-    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        kind = _kind(name)
-        parameter.requires_grad_(kind is not None and not (kind == "sam" and not training.sam_rate))
-        if kind is None or not parameter.requires_grad:
-            continue
-        decay = training.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((kind, decay), {})[name] = parameter
-    return groups
+    def __init__(self, first: int, num_steps: int) -> None:
+        self.miou: float | None = None
+        self._first, self._num_steps = first, num_steps
+        self._begun = time.monotonic()
+        self._losses: list[float] = []
+        self._waited = self._worked = self._last_wait = self._last = 0.0
 
+    def start(self) -> None:
+        self._mark = time.monotonic()
 
-def _kind(name: str) -> str | None:
-    if name.startswith(("vision.head.", "logit_")):
-        return "head"
-    if name.startswith("text.to_joint."):
-        return "text"
-    if name.startswith(("vision.", "text.", "prompt_encoder.")):
-        return None
-    if ".sam.two_way." in name or name.endswith(".sam.output_tokens"):
-        return "sam"
-    return "blocks"
+    def got_data(self) -> None:
+        self._last_wait = time.monotonic() - self._mark
 
+    def finish(self, loss: float) -> None:
+        self._last = time.monotonic() - self._mark
+        self._waited += self._last_wait
+        self._worked += self._last
+        self._losses = [*self._losses[1 - _SMOOTHED :], loss]
 
-def cosine_share(place: float, warmup: float) -> float:
-    """The share of the peak rate: up in a line, down in half a cosine.
+    def last(self) -> dict[str, float]:
+        return {
+            "seconds": round(self._last, 4),
+            "waiting": round(self._last_wait / max(self._last, 1e-9), 4),
+        }
 
-    Args:
-        place: In the schedule, from 0 to 1.
-        warmup: Where the peak is.
-    """
-    if place < warmup:
-        return (place + 1e-3) / (warmup + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (place - warmup) / (1 - warmup)))
-
-
-def _differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
-    """Keys at which two recipes differ."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in one.keys() | other.keys():
-            yield from _differences(one.get(name), other.get(name), f"{key}.{name}".lstrip("."))
-    elif one != other:
-        yield key
+    def progress(self, step: int, entry: Mapping[str, Any]) -> Progress:
+        seconds = time.monotonic() - self._begun
+        return Progress(
+            step=step,
+            num_steps=self._num_steps,
+            phase=entry["phase"],
+            loss=float(np.mean(self._losses)),
+            rate=entry["rate"],
+            seconds=seconds,
+            remaining=seconds / (step - self._first) * (self._num_steps - step),
+            waiting=self._waited / max(self._worked, 1e-9),
+            miou=self.miou,
+        )

@@ -1,34 +1,70 @@
 """A recipe turned into a trained checkpoint: parts assembled, features computed, loop run."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
-from escnet.annotations.files import make_folder
+from escnet.annotations.files import make_folder, write_file
 from escnet.data.folder import FolderDataset
-from escnet.errors import ConfigError, DatasetError
+from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
-from escnet.inference.tokens import WORDS_FILE, Tokenize, load_tokenizer, words_of
-from escnet.model.config import EscNetConfig, preset
+from escnet.inference.tokens import WORDS_FILE, load_tokenizer, words_of
 from escnet.model.escnet import EscNet
-from escnet.training.config import Recipe
+from escnet.training.answer_sheet import encode_answer_sheet
+from escnet.training.assembly import (
+    MOST_TOKENS,
+    build_network,
+    known_names,
+    parts_of,
+    sentence_vectors,
+    wordings_of,
+)
+from escnet.training.config import DataSection, Recipe
+from escnet.training.curves import encode_curves
 from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
-from escnet.training.loop import Progress, Trainer
-from escnet.training.text_space import fit_map, read_clip_text_vectors
-from escnet.training.validation import validate
-from escnet.weights.assemble import assemble_paired, install_module, paired_towers
-from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
+from escnet.training.frozen_towers import FrozenTowersData, FrozenTowersTask
+from escnet.training.loop import Progress, Trainer, start_accelerator
+from escnet.training.pictures_run import prepare_pictures
+from escnet.training.run_log import read_log
+from escnet.training.states import SavedStates
+from escnet.training.task import Task
+from escnet.training.validation import (
+    Validation,
+    mean_miou,
+    validation_of_pictures,
+    validation_of_stored,
+)
+from escnet.weights.assemble import paired_towers
+from escnet.weights.catalog import require_local
+from escnet.weights.checkpoint import write_checkpoint
 
-_MOST_TOKENS = 128
-_NUM_COCO_NAMES = 80
+_CURVES_FILE = "curves.png"
+_SHEETS_FOLDER = "sheets"
+_TOKENIZER_FOLDER = "tokenizer"
+_FROM_EARLIER_VERSIONS = "state.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a recipe becomes before the first step.
+
+    Attributes:
+        task: What the loop trains.
+        validation: What it is scored by, if by anything.
+        trained_on: Class names that the network is shown.
+        tokenizer: A folder with the tokenizer's files, which the checkpoint will hold.
+    """
+
+    task: Task
+    validation: Validation | None
+    trained_on: tuple[str, ...]
+    tokenizer: Path
 
 
 def train(
@@ -41,13 +77,15 @@ def train(
 ) -> Path:
     """Train what the recipe says, and write the checkpoint and its scores.
 
+    Every process of a run calls this; only the first one writes.
+
     Args:
         recipe: What to train, and on what.
-        folder: The run's own: recipe, log, state, the checkpoint in model/, and scores.json if the
-            recipe names pictures to validate on.
+        folder: The run's own: recipe, log, states, curves, sheets, the checkpoint in model/, and
+            scores.json if the recipe names pictures to validate on.
         cache: Where frozen towers' feature maps are kept; runs may share it.
-        resume: Go on from the state in the folder.
-        on_step: Called after every step.
+        resume: Go on from the newest state in the folder.
+        on_step: Called after every step, in the first process.
 
     Returns:
         The folder of the checkpoint.
@@ -56,65 +94,159 @@ def train(
         ConfigError: If the folder holds another run, a setting is wrong, or the loss diverges.
         DatasetError: If the data are not as the recipe says.
         OutputError: If the folder cannot be written.
-        WeightsError: If a part of the network is missing or damaged.
+        Stopped: If the process was asked to stop; the state is saved.
+        WeightsError: If a part of the network, or the state to go on from, is missing or damaged.
     """
-    if (folder / "state.pt").exists() and not resume:
-        raise ConfigError(f"{folder} holds a run already: pass --resume, or another folder")
+    _check_folder(folder, resume=resume)
     make_folder(folder)
-    dataset = FolderDataset.read(recipe.data.train)
+    accelerator = start_accelerator(recipe.training)
     # What no part fills starts at random, and what of it is never trained is in no saved state.
     torch.manual_seed(recipe.training.seed)
+    with accelerator.main_process_first():  # it leaves the others its feature maps
+        prepared = _prepared(recipe, folder, cache)
+    trainer = Trainer(
+        prepared.task, recipe, folder, accelerator, _look(recipe, folder, prepared.validation)
+    )
+    if resume:
+        trainer.resume()
+    if accelerator.is_main_process:
+        write_file(folder / "recipe.json", recipe.model_dump_json(indent=2).encode())
+    trainer.run(on_step)
+    if accelerator.is_main_process:
+        _finish(trainer, prepared, folder)
+    accelerator.wait_for_everyone()
+    return folder / "model"
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    if (folder / _FROM_EARLIER_VERSIONS).exists():
+        raise ConfigError(
+            f"{folder / _FROM_EARLIER_VERSIONS} is of an earlier version and cannot be gone on "
+            "with: give another folder"
+        )
+    if SavedStates(folder, keep=1).paths() and not resume:
+        raise ConfigError(f"{folder} holds a run already: pass --resume, or another folder")
+
+
+def _prepared(recipe: Recipe, folder: Path, cache: Path) -> Prepared:
+    if recipe.data is None:
+        return _prepared_pictures(recipe)
+    return _prepared_frozen(recipe, recipe.data, folder, cache)
+
+
+def _prepared_pictures(recipe: Recipe) -> Prepared:
+    """A network whose towers see every picture anew."""
+    run = prepare_pictures(recipe)
+    validation = None
+    if recipe.pictures is not None and recipe.pictures.validate_on is not None:
+        validation = validation_of_pictures(
+            run.task.network,
+            run.tokenize,
+            recipe.pictures.validate_on,
+            dtype=recipe.training.dtype,
+        )
+    return Prepared(
+        task=run.task,
+        validation=validation,
+        trained_on=run.names,
+        tokenizer=run.tokenizer,
+    )
+
+
+def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Path) -> Prepared:
+    """A network whose towers are run once."""
+    dataset = FolderDataset.read(data.train)
     network, tokenize = build_network(recipe, dataset)
     classes = shared_classes(dataset)
-    wordings, texts = wordings_of(classes, recipe.data.synonyms)
+    wordings, texts = wordings_of(classes, data.synonyms)
     sentences = sentence_vectors(network, tokenize, texts)
     store = compute_features(
         paired_towers(network)[0],
         list(dataset),
-        cache / recipe.data.train.name,
+        cache / data.train.name,
         image_size=network.config.image_size,
         mirror=True,
     )
-    trainer = Trainer(network, recipe, dataset, store, sentences, wordings, folder)
-    if resume:
-        trainer.resume()
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
-    trainer.run(on_step)
-    trained = trainer.averaged()
-    trained.config.trained_on = tuple(name for name in classes if name not in recipe.data.withheld)
-    model = folder / "model"
-    write_checkpoint(model, trained, tokenizer_from=recipe.parts.sentence)
-    words = words_of(known_names(recipe, dataset))
-    (model / WORDS_FILE).write_text("\n".join(words) + "\n", encoding="utf-8")
-    if recipe.data.validate_on is not None:
-        scores = validate(
-            trained,
-            load_tokenizer(model, _MOST_TOKENS),
-            recipe.data.validate_on,
-            cache=cache / recipe.data.validate_on.name,
+    shown = FrozenTowersData(
+        dataset=dataset, store=store, sentences=sentences, wordings=wordings, section=data
+    )
+    tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
+    validation = None
+    if data.validate_on is not None:
+        validation = validation_of_stored(
+            network,
+            load_tokenizer(tokenizer, MOST_TOKENS),
+            data.validate_on,
+            cache=cache / data.validate_on.name,
             dtype=recipe.training.dtype,
         )
-        (folder / "scores.json").write_text(json.dumps(_summary(scores), indent=2))
-    return model
+    return Prepared(
+        task=FrozenTowersTask(network, shown, recipe.training),
+        validation=validation,
+        trained_on=tuple(name for name in classes if name not in data.withheld),
+        tokenizer=tokenizer,
+    )
 
 
-def wordings_of(
-    classes: Sequence[str], synonyms: Mapping[str, Sequence[str]]
-) -> tuple[list[list[int]], list[str]]:
-    """For each class name the texts that may stand for it, and all texts; the names come first.
+def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Path:
+    """The tokenizer that the checkpoint will hold, with the words that it splits glued names by."""
+    make_folder(folder)
+    parts = parts_of(recipe)
+    words = set(words_of(known_names(recipe, dataset)))
+    if parts.sentence is not None:
+        source = parts.sentence
+    else:
+        source = require_local(str(parts.start_from))
+        if (source / WORDS_FILE).exists():
+            words |= set((source / WORDS_FILE).read_text(encoding="utf-8").split())
+    write_file(folder / "tokenizer.json", (source / "tokenizer.json").read_bytes())
+    write_file(folder / WORDS_FILE, ("\n".join(sorted(words)) + "\n").encode())
+    return folder
 
-    Raises:
-        ConfigError: If synonyms are given for a name that is no class name.
-    """
-    if unknown := sorted(set(synonyms) - set(classes)):
-        raise ConfigError(f"data.synonyms: no class name {unknown[0]!r} in the data")
-    texts = list(classes)
-    wordings = []
-    for index, name in enumerate(classes):
-        first = len(texts)
-        texts.extend(synonyms.get(name, ()))
-        wordings.append([index, *range(first, len(texts))])
-    return wordings, texts
+
+def _look(
+    recipe: Recipe, folder: Path, validation: Validation | None
+) -> Callable[[int], Mapping[str, Any]] | None:
+    """What the loop does every so often: scores, a sheet, and the curves so far."""
+    if validation is None:
+        return None
+    records = recipe.records
+
+    def look(step: int) -> dict[str, Any]:
+        scores = validation.scores(records.validate_pictures)
+        _write_sheet(validation, records.sheet_pictures, folder, step)
+        _write_curves(folder)
+        return {"miou": round(mean_miou(scores), 6), **_summary(scores)}
+
+    return look
+
+
+def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> None:
+    """The averaged network as a checkpoint, its scores, its sheet, and the curves."""
+    network: EscNet = prepared.task.network
+    model = folder / "model"
+    with trainer.averaged():
+        network.config.trained_on = prepared.trained_on
+        write_checkpoint(model, network, tokenizer_from=prepared.tokenizer)
+        if prepared.validation is not None:
+            scores = prepared.validation.scores()
+            write_file(folder / "scores.json", json.dumps(_summary(scores), indent=2).encode())
+            _write_sheet(
+                prepared.validation, trainer.recipe.records.sheet_pictures, folder, trainer.step
+            )
+    _write_curves(folder)
+    shutil.rmtree(folder / _TOKENIZER_FOLDER, ignore_errors=True)
+
+
+def _write_sheet(validation: Validation, num_pictures: int, folder: Path, step: int) -> None:
+    if num_pictures:
+        sheet = encode_answer_sheet(validation.answers(num_pictures))
+        write_file(make_folder(folder / _SHEETS_FOLDER) / f"step-{step:08}.jpg", sheet)
+
+
+def _write_curves(folder: Path) -> None:
+    if entries := read_log(folder):
+        write_file(folder / _CURVES_FILE, encode_curves(entries))
 
 
 def _summary(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:
@@ -126,103 +258,3 @@ def _summary(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:
         }
         for source, score in scores.items()
     }
-
-
-def known_names(recipe: Recipe, dataset: FolderDataset) -> list[str]:
-    """All names at hand in training, whose words glued names are split into."""
-    classes = shared_classes(dataset)
-    published = read_clip_text_vectors(recipe.parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
-    return [*published.names, *classes, *imagenet_names(recipe.parts.label_names)]
-
-
-def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Tokenize]:
-    """The untrained network with its frozen parts, its text space fitted, and its tokenizer.
-
-    Raises:
-        ConfigError: If a setting is unknown or wrong.
-        WeightsError: If a part is missing or damaged.
-        DatasetError: If the label names of the ImageNet classifier cannot be read.
-    """
-    base = preset(recipe.model.preset).to_dict()
-    if unknown := sorted(set(recipe.model.settings) - set(base)):
-        raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")
-    settings = {
-        name: _of_same_type(name, value, base[name])
-        for name, value in recipe.model.settings.items()
-    }
-    config = EscNetConfig(**{**base, **settings})
-    parts = recipe.parts
-    network = assemble_paired(
-        config,
-        vit=parts.vit,
-        efficientnet=parts.efficientnet,
-        sentence=parts.sentence,
-        sam=parts.sam if config.sam == "pretrained" else None,
-    )
-    tokenize = load_tokenizer(parts.sentence, _MOST_TOKENS)
-    classes = shared_classes(dataset)
-    known = read_clip_text_vectors(parts.clip_text, list(classes[:_NUM_COCO_NAMES]))
-    weight, bias = fit_map(sentence_vectors(network, tokenize, known.names), known.vectors)
-    labels = sentence_vectors(network, tokenize, imagenet_names(parts.label_names))
-    vision, text = paired_towers(network)
-    with torch.no_grad():
-        text.to_joint.weight.copy_(weight)
-        text.to_joint.bias.copy_(bias)
-        named = F.normalize(text.to_joint(labels), dim=1)
-        vision.head.label_embedding.copy_(named)
-    if parts.start_from is not None:
-        _take_over(network, parts.start_from, parts.start_with)
-    return network, tokenize
-
-
-def _of_same_type(name: str, value: Any, default: Any) -> Any:
-    """A setting as the preset's value of it is typed; TOML has no tuples, for one."""
-    try:
-        return TypeAdapter(type(default)).validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].lower()
-        raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
-
-
-def _take_over(network: EscNet, checkpoint: Path, what: Literal["alignment", "everything"]) -> None:
-    """Copy from an earlier run's checkpoint what the recipe wants of it."""
-    taken = load_checkpoint(checkpoint).state_dict()
-    if what == "alignment":
-        aligned = ("vision.head.", "text.to_joint.", "logit_")
-        taken = {name: value for name, value in taken.items() if name.startswith(aligned)}
-    install_module(network, taken, str(checkpoint), partly=what == "alignment")
-
-
-@torch.inference_mode()
-def sentence_vectors(
-    network: EscNet, tokenize: Tokenize, names: list[str] | tuple[str, ...]
-) -> Float[Tensor, "M V"]:
-    """The sentence vector of every name in the network's template."""
-    _, text = paired_towers(network)
-    before, after = network.config.template.split("{}")
-    parts = []
-    for start in range(0, len(names), 256):
-        tokens = tokenize([f"{before}{name}{after}" for name in names[start : start + 256]])
-        parts.append(text.sentence(tokens.token, tokens.is_token))
-    return torch.cat(parts).clone()
-
-
-def imagenet_names(path: Path) -> list[str]:
-    """The classifier's thousand names in label order.
-
-    Args:
-        path: texts.json of a folder of tagged pictures.
-
-    Raises:
-        DatasetError: If the file does not name a picture of each of the thousand.
-    """
-    try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
-        names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"label names {path} cannot be read ({error}): give texts.json of the tagged pictures"
-        ) from error
-    if len(names) != 1000:
-        raise DatasetError(f"{path} names {len(names)} ImageNet labels, not 1000: give texts.json")
-    return names

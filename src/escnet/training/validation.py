@@ -1,30 +1,108 @@
-"""Scores of a network in training on pictures that it is never trained on."""
+"""Scores of a network in training on pictures that it never trains on, and what it says of some.
 
+Sizes: H x W pixels, h x w patches.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt
+from jaxtyping import Integer, UInt
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
-from escnet.evaluation.target import EvalItem
+from escnet.evaluation.target import EvalItem, folder_targets
 from escnet.inference.labelling import label_pixels
 from escnet.inference.memory import class_chunk
 from escnet.inference.tokens import Tokenize
 from escnet.model.escnet import EscNet
-from escnet.training.features import compute_features
+from escnet.model.vision import Patches
+from escnet.training.features import compute_features, whole_view
 from escnet.vocabulary import Vocabulary
 from escnet.weights.assemble import paired_towers
 
+SeePatches = Callable[[EvalItem], Patches]
 
-@torch.inference_mode()
-def validate(
+
+class Answer(NamedTuple):
+    """What a network says of a picture, and the truth."""
+
+    item: EvalItem
+    names: tuple[str, ...]
+    truth: Integer[np.ndarray, "H W"]
+    prediction: UInt[np.ndarray, "H W"]
+
+
+class Validation:
+    """Asks a network about pictures with label maps.
+
+    Args:
+        network: May change between the calls.
+        tokenize: Its text tower's.
+        dataset: The pictures.
+        see: What the vision tower makes of a picture.
+        dtype: What matrix products are computed in.
+    """
+
+    def __init__(
+        self,
+        network: EscNet,
+        tokenize: Tokenize,
+        dataset: FolderDataset,
+        *,
+        see: SeePatches,
+        dtype: str,
+    ) -> None:
+        self._network, self._tokenize, self._dataset = network, tokenize, dataset
+        self._see, self._dtype = see, dtype
+
+    def scores(self, most_pictures: int = 0) -> dict[str, Scores]:
+        """The scores of each source.
+
+        Args:
+            most_pictures: Evenly spread ones are asked about; 0 for all.
+        """
+        items = self._dataset.items
+        if 0 < most_pictures < len(items):
+            chosen = np.linspace(0, len(items) - 1, most_pictures).round().astype(int)
+            items = tuple(items[index] for index in chosen)
+        return evaluate(replace(self._dataset, items=items), self._predict)
+
+    def answers(self, most_pictures: int) -> Iterator[Answer]:
+        """What the network says of some pictures, always the same ones, of every source."""
+        pairs = [
+            (target, item) for target in folder_targets(self._dataset) for item in target.items
+        ]
+        num_shown = min(most_pictures, len(pairs))
+        for index in np.linspace(0, len(pairs) - 1, num_shown).round().astype(int):
+            target, item = pairs[index]
+            prediction = self._predict(item, Vocabulary.of(target.classes))
+            yield Answer(item, target.classes, item.read_truth(), prediction)
+
+    @torch.inference_mode()
+    def _predict(self, item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+        network, config = self._network, self._network.config
+        device = next(network.parameters()).device
+        tokens = self._tokenize(vocabulary.templated(config.template))
+        with torch.autocast(
+            device.type, getattr(torch, self._dtype), enabled=self._dtype != "float32"
+        ):
+            with torch.autocast(device.type, enabled=False):
+                text = network.encode_text(tokens.token.to(device), tokens.is_token.to(device))
+            logits = network.segment(self._see(item), text, class_chunk(config)).logits[0]
+        size_hw = image_size_hw(item.image_path)
+        return label_pixels(logits.cpu(), vocabulary.owner, len(vocabulary), size_hw)[0]
+
+
+def validation_of_stored(
     network: EscNet, tokenize: Tokenize, folder: Path, *, cache: Path, dtype: str
-) -> dict[str, Scores]:
-    """The scores of each source of a folder, from feature maps that are computed once.
+) -> Validation:
+    """A validation from feature maps that are computed once.
 
     Args:
         network: Of the built-in model's kind.
@@ -35,22 +113,57 @@ def validate(
 
     Raises:
         DatasetError: If the folder is not a dataset.
+        ImageError: If a picture cannot be read.
+        OutputError: If the feature maps cannot be written.
     """
     dataset = FolderDataset.read(folder)
-    config = network.config
     vision, _ = paired_towers(network)
-    store = compute_features(
-        vision, list(dataset), cache, image_size=config.image_size, mirror=False
-    )
-    chunk = class_chunk(config)
+    size = network.config.image_size
+    store = compute_features(vision, list(dataset), cache, image_size=size, mirror=False)
 
-    def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
-        tokens = tokenize(vocabulary.templated(config.template))
-        text = network.encode_text(tokens.token, tokens.is_token)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            patches = vision.project(store.maps([item.stem]))
-            logits = network.segment(patches, text, chunk).logits[0]
-        size_hw = image_size_hw(item.image_path)
-        return label_pixels(logits, vocabulary.owner, len(vocabulary), size_hw)[0]
+    def see(item: EvalItem) -> Patches:
+        maps = store.maps([item.stem])
+        device = next(vision.parameters()).device
+        return vision.project(type(maps)(*(tensor.to(device) for tensor in maps)))
 
-    return evaluate(dataset, predict)
+    return Validation(network, tokenize, dataset, see=see, dtype=dtype)
+
+
+def validation_of_pictures(
+    network: EscNet, tokenize: Tokenize, folder: Path, *, dtype: str
+) -> Validation:
+    """A validation that runs the vision tower, which may be in training, on every picture.
+
+    Args:
+        network: Of any kind.
+        tokenize: Its text tower's.
+        folder: A folder dataset.
+        dtype: What matrix products are computed in.
+
+    Raises:
+        DatasetError: If the folder is not a dataset.
+    """
+    dataset = FolderDataset.read(folder)
+
+    def see(item: EvalItem) -> Patches:
+        image = whole_view(item.image_path, network.config.image_size)
+        return network.vision(image[None].to(next(network.parameters()).device))
+
+    return Validation(network, tokenize, dataset, see=see, dtype=dtype)
+
+
+def validate(
+    network: EscNet, tokenize: Tokenize, folder: Path, *, cache: Path, dtype: str
+) -> dict[str, Scores]:
+    """The scores of each source of a folder; see `validation_of_stored`.
+
+    Raises:
+        DatasetError: If the folder is not a dataset.
+    """
+    return validation_of_stored(network, tokenize, folder, cache=cache, dtype=dtype).scores()
+
+
+def mean_miou(scores: dict[str, Scores]) -> float:
+    """The mean of the sources' mean IoU over the classes in the truth; 0 without a source."""
+    values = [score.miou_in_truth for score in scores.values()]
+    return float(np.mean(values)) if values else 0.0

@@ -1,0 +1,186 @@
+"""A recipe's network before its first step, put together from the parts that the recipe names."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import ConfigError, DatasetError
+from escnet.inference.tokens import Tokenize, load_tokenizer
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.escnet import EscNet
+from escnet.training.config import PART_FILES, PartsSection, Recipe
+from escnet.training.examples import shared_classes
+from escnet.training.text_space import NamedVectors, fit_map, read_clip_text_vectors
+from escnet.weights.assemble import assemble_paired, install_module, paired_towers
+from escnet.weights.catalog import require_local
+from escnet.weights.checkpoint import load_checkpoint
+
+MOST_TOKENS = 128
+_NUM_COCO_NAMES = 80
+
+
+def wordings_of(
+    classes: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> tuple[list[list[int]], list[str]]:
+    """For each class name the texts that may stand for it, and all texts; the names come first.
+
+    Raises:
+        ConfigError: If synonyms are given for a name that is no class name.
+    """
+    if unknown := sorted(set(synonyms) - set(classes)):
+        raise ConfigError(f"data.synonyms: no class name {unknown[0]!r} in the data")
+    texts = list(classes)
+    wordings = []
+    for index, name in enumerate(classes):
+        first = len(texts)
+        texts.extend(synonyms.get(name, ()))
+        wordings.append([index, *range(first, len(texts))])
+    return wordings, texts
+
+
+def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Tokenize]:
+    """The untrained network with its frozen parts, its text space fitted, and its tokenizer.
+
+    Raises:
+        ConfigError: If a setting is unknown or wrong, or the recipe is not of this kind.
+        WeightsError: If a part is missing or damaged.
+        DatasetError: If the label names of the ImageNet classifier cannot be read.
+    """
+    parts = parts_of(recipe)
+    if parts.is_whole_checkpoint:
+        if recipe.model.settings:
+            raise ConfigError("model.settings are those of parts.start_from: leave them out")
+        folder = require_local(str(parts.start_from))
+        network = load_checkpoint(folder)
+        paired_towers(network)
+        return network, load_tokenizer(folder, MOST_TOKENS)
+    network, tokenize = _assembled(config_of(recipe), parts, dataset)
+    if parts.start_from is not None:
+        _take_over(network, parts.start_from, parts.start_with)
+    return network, tokenize
+
+
+def parts_of(recipe: Recipe) -> PartsSection:
+    """The recipe's parts.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if recipe.parts is None:
+        raise ConfigError("the recipe has no section parts: give one, with data")
+    return recipe.parts
+
+
+def config_of(recipe: Recipe) -> EscNetConfig:
+    """The network's settings: the preset's, and what the recipe changes of them.
+
+    Raises:
+        ConfigError: If a setting is unknown or wrong.
+    """
+    base = preset(recipe.model.preset).to_dict()
+    if unknown := sorted(set(recipe.model.settings) - set(base)):
+        raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")
+    settings = {
+        name: _of_same_type(name, value, base[name])
+        for name, value in recipe.model.settings.items()
+    }
+    return EscNetConfig(**{**base, **settings})
+
+
+def _assembled(
+    config: EscNetConfig, parts: PartsSection, dataset: FolderDataset
+) -> tuple[EscNet, Tokenize]:
+    files: dict[str, Path] = {name: getattr(parts, name) for name in PART_FILES}
+    network = assemble_paired(
+        config,
+        vit=files["vit"],
+        efficientnet=files["efficientnet"],
+        sentence=files["sentence"],
+        sam=files["sam"] if config.sam == "pretrained" else None,
+    )
+    tokenize = load_tokenizer(files["sentence"], MOST_TOKENS)
+    known = _clip_vectors(files["clip_text"], dataset)
+    weight, bias = fit_map(sentence_vectors(network, tokenize, known.names), known.vectors)
+    labels = sentence_vectors(network, tokenize, imagenet_names(files["label_names"]))
+    vision, text = paired_towers(network)
+    with torch.no_grad():
+        text.to_joint.weight.copy_(weight)
+        text.to_joint.bias.copy_(bias)
+        named = F.normalize(text.to_joint(labels), dim=1)
+        vision.head.label_embedding.copy_(named)
+    return network, tokenize
+
+
+def known_names(recipe: Recipe, dataset: FolderDataset) -> list[str]:
+    """All names at hand in training, whose words glued names are split into."""
+    parts = parts_of(recipe)
+    classes = list(shared_classes(dataset))
+    if parts.clip_text is None or parts.label_names is None:
+        return classes
+    published = _clip_vectors(parts.clip_text, dataset)
+    return [*published.names, *classes, *imagenet_names(parts.label_names)]
+
+
+def _clip_vectors(folder: Path, dataset: FolderDataset) -> NamedVectors:
+    return read_clip_text_vectors(folder, list(shared_classes(dataset)[:_NUM_COCO_NAMES]))
+
+
+def _of_same_type(name: str, value: Any, default: Any) -> Any:
+    """A setting as the preset's value of it is typed; TOML has no tuples, for one."""
+    try:
+        return TypeAdapter(type(default)).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].lower()
+        raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
+
+
+def _take_over(network: EscNet, checkpoint: Path, what: Literal["alignment", "everything"]) -> None:
+    """Copy from an earlier run's checkpoint what the recipe wants of it."""
+    taken = load_checkpoint(checkpoint).state_dict()
+    if what == "alignment":
+        aligned = ("vision.head.", "text.to_joint.", "logit_")
+        taken = {name: value for name, value in taken.items() if name.startswith(aligned)}
+    install_module(network, taken, str(checkpoint), partly=what == "alignment")
+
+
+@torch.inference_mode()
+def sentence_vectors(
+    network: EscNet, tokenize: Tokenize, names: list[str] | tuple[str, ...]
+) -> Float[Tensor, "M V"]:
+    """The sentence vector of every name in the network's template."""
+    _, text = paired_towers(network)
+    before, after = network.config.template.split("{}")
+    parts = []
+    for start in range(0, len(names), 256):
+        tokens = tokenize([f"{before}{name}{after}" for name in names[start : start + 256]])
+        parts.append(text.sentence(tokens.token, tokens.is_token))
+    return torch.cat(parts).clone()
+
+
+def imagenet_names(path: Path) -> list[str]:
+    """The classifier's thousand names in label order.
+
+    Args:
+        path: texts.json of a folder of tagged pictures.
+
+    Raises:
+        DatasetError: If the file does not name a picture of each of the thousand.
+    """
+    try:
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"label names {path} cannot be read ({error}): give texts.json of the tagged pictures"
+        ) from error
+    if len(names) != 1000:
+        raise DatasetError(f"{path} names {len(names)} ImageNet labels, not 1000: give texts.json")
+    return names

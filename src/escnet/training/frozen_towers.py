@@ -1,0 +1,271 @@
+"""Training behind frozen towers: the alignment first, then the whole network.
+
+The towers are run once (`features.py`). The alignment trains the map to the joint space on the
+correlation alone, which costs little; then the blocks and the decoder join. One picture at a time
+brings its own class names.
+
+Sizes: M texts, V width of the sentence vectors, n class names of a picture.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from escnet.data.folder import FolderDataset
+from escnet.model.escnet import EscNet
+from escnet.model.vision import PairedMaps
+from escnet.training.config import DataSection, TrainingSection
+from escnet.training.examples import Example, ExampleSource
+from escnet.training.features import FeatureStore, weights_hash
+from escnet.training.loss import partial_label_loss
+from escnet.training.task import ParameterGroups, Portion, Share
+from escnet.weights.assemble import paired_towers
+
+_LABEL_SIDE = 168  # finer than the decoder's grid of 96, so that thin things keep their pixels
+_ALIGNMENT_SIDE = 48
+
+
+class Shown(NamedTuple):
+    """A picture of a step, and the rows of the texts that its names are called by."""
+
+    example: Example
+    rows: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Some pictures with their feature maps, and how much of the step's loss is theirs."""
+
+    pictures: list[Shown]
+    maps: PairedMaps
+    share: float
+    is_alignment: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenTowersData:
+    """What is shown, and what it is called.
+
+    Attributes:
+        dataset: The pictures.
+        store: Their feature maps.
+        sentences: The sentence vector of every text that stands for a class name.
+        wordings: For each of the dataset's class names its rows in `sentences`, its own first.
+        section: The recipe's settings of it.
+    """
+
+    dataset: FolderDataset
+    store: FeatureStore
+    sentences: Float[Tensor, "M V"]
+    wordings: Sequence[Sequence[int]]
+    section: DataSection
+
+
+class FrozenTowersTask:
+    """The built-in model's training.
+
+    Args:
+        network: Of its kind.
+        data: What it is trained on.
+        training: The schedule.
+    """
+
+    def __init__(self, network: EscNet, data: FrozenTowersData, training: TrainingSection) -> None:
+        self.network = network
+        self.num_steps = training.alignment_steps + training.steps
+        self.divides = training.batch_size
+        self.loss = FrozenTowersLoss(network, data.sentences, training)
+        self.groups = frozen_towers_groups(network, training)
+        self._training = training
+        self._data = data
+        self._vision, _ = paired_towers(network)
+        self._vision.head.dropout.p = training.dropout
+        self._examples, self._alignment_examples = (
+            ExampleSource(
+                data.dataset,
+                side=side,
+                source_weights=data.section.source_weights,
+                withheld=data.section.withheld,
+            )
+            for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
+        )
+
+    def identity(self) -> Mapping[str, Any]:
+        """The network, its frozen weights, and the pictures."""
+        trained = {name for group in self.groups.values() for name in group}
+        frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
+        stems = "\n".join(item.stem for item in self._data.dataset)
+        return {
+            "network": self.network.config.to_dict(),
+            "frozen weights": weights_hash(frozen),
+            "pictures": sha256(stems.encode()).hexdigest(),
+        }
+
+    def phase_of(self, step: int) -> tuple[str, int, int]:
+        """Alignment, then the whole network."""
+        if self._is_alignment(step):
+            return "alignment", 0, self._training.alignment_steps
+        return "whole network", self._training.alignment_steps, self._training.steps
+
+    def begin(self, step: int) -> None:
+        """Towers never learn; the norms of the maps settle during the alignment."""
+        self.network.eval()
+        self.network.training = True  # of itself alone: it asks this before it saves memory
+        self._vision.head.train(self._is_alignment(step))
+        self._vision.head.dropout.train(True)
+
+    def rate_factors(self, step: int) -> Mapping[str, float]:
+        """Blocks rest during the alignment; after it the head learns little."""
+        training, is_alignment = self._training, self._is_alignment(step)
+        return {
+            "head": 1.0 if is_alignment else training.head_rate,
+            "text": training.text_rate * (1.0 if is_alignment else training.head_rate),
+            "sam": 0.0 if is_alignment else training.sam_rate,
+            "blocks": 0.0 if is_alignment else 1.0,
+        }
+
+    def batches(self, start: int, share: Share) -> Iterator[Sequence[Portion]]:
+        """One portion a picture; an alignment step is one portion that every process works on.
+
+        The norms of the maps take their statistics from the whole batch, which must not be split.
+        """
+        for step in range(start, self.num_steps):
+            if self._is_alignment(step):
+                places = range(self._training.alignment_batch_size)
+                yield [Portion(0, self._content(step, places, 1 / share.count, share.device))]
+            else:
+                size = self._training.batch_size
+                yield [
+                    Portion(place, self._content(step, [place], 1 / size, share.device))
+                    for place in share.of(size)
+                ]
+
+    def _content(
+        self, step: int, places: Sequence[int], share: float, device: torch.device
+    ) -> Content:
+        is_alignment = self._is_alignment(step)
+        pictures = [self._draw(step, place, is_alignment) for place in places]
+        views = [
+            self._data.store.maps([one.item.stem], mirrored=one.is_mirrored) for one, _ in pictures
+        ]
+        maps = PairedMaps(*(torch.cat(parts).to(device) for parts in zip(*views, strict=True)))
+        return Content(pictures, maps, share, is_alignment)
+
+    def _draw(self, step: int, place: int, is_alignment: bool) -> Shown:
+        random = np.random.default_rng([self._training.seed, step, place])
+        if is_alignment:
+            example = self._alignment_examples.draw(random, None)
+        else:
+            example = self._examples.draw(random, self._training.names_per_picture)
+        return Shown(example, worded(example.names, self._data.wordings, random))
+
+    def _is_alignment(self, step: int) -> bool:
+        return step < self._training.alignment_steps
+
+
+class FrozenTowersLoss(nn.Module):
+    """From feature maps to a loss.
+
+    Args:
+        network: Of the built-in model's kind.
+        sentences: The sentence vectors that the pictures' rows mean.
+        training: Weights of the parts of the loss.
+    """
+
+    sentences: Tensor
+
+    def __init__(
+        self, network: EscNet, sentences: Float[Tensor, "M V"], training: TrainingSection
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("sentences", sentences, persistent=False)
+        self._training = training
+
+    def forward(self, content: Content) -> Float[Tensor, ""]:
+        """The part of the step's loss that these pictures have."""
+        if content.is_alignment:
+            losses = self._alignment_losses(content)
+        else:
+            losses = [self._whole_loss(content)]
+        return torch.stack(losses).mean() * content.share
+
+    def _alignment_losses(self, content: Content) -> list[Tensor]:
+        vision, text = paired_towers(self.network)
+        patches = vision.project(content.maps)
+        losses = []
+        with torch.autocast(patches.joint.device.type, enabled=False):
+            for index, (example, rows) in enumerate(content.pictures):
+                one = patches._replace(joint=patches.joint[index : index + 1].float())
+                logits = self.network.correlate(one, text.to_joint(self.sentences[rows]))
+                losses.append(self._loss(logits, example))
+        return losses
+
+    def _whole_loss(self, content: Content) -> Tensor:
+        ((example, rows),) = content.pictures
+        vision, text = paired_towers(self.network)
+        embedding = text.to_joint(self.sentences[rows])
+        prediction = self.network.segment(vision.project(content.maps), embedding)
+        loss = self._loss(prediction.logits, example)
+        for evidence in prediction.evidence:
+            loss = loss + self._training.evidence_weight * self._loss(evidence, example)
+        return loss
+
+    def _loss(self, logits: Float[Tensor, "1 n _ _"], example: Example) -> Tensor:
+        logits = F.interpolate(
+            logits.float(), size=example.target.shape, mode="bilinear", align_corners=False
+        )
+        return partial_label_loss(
+            logits[0],
+            example.target.to(logits.device),
+            binary_weight=self._training.binary_weight,
+            cross_weight=self._training.cross_weight,
+            balance=self._training.balance,
+        )
+
+
+def worded(
+    names: Int[np.ndarray, " n"], wordings: Sequence[Sequence[int]], random: np.random.Generator
+) -> list[int]:
+    """The row of a text for each name: its own every other time, else one of its synonyms'."""
+    rows = []
+    for name in names:
+        own, *others = wordings[name]
+        is_own = not others or random.integers(2)
+        rows.append(own if is_own else others[int(random.integers(len(others)))])
+    return rows
+
+
+def frozen_towers_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
+    """What is trained, by kind of rate and weight decay; everything else is frozen here.
+
+    Towers and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20).
+    """
+    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        kind = _kind(name)
+        parameter.requires_grad_(kind is not None and not (kind == "sam" and not training.sam_rate))
+        if kind is None or not parameter.requires_grad:
+            continue
+        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((kind, decay), {})[name] = parameter
+    return groups
+
+
+def _kind(name: str) -> str | None:
+    if name.startswith(("vision.head.", "logit_")):
+        return "head"
+    if name.startswith("text.to_joint."):
+        return "text"
+    if name.startswith(("vision.", "text.", "prompt_encoder.")):
+        return None
+    if ".sam.two_way." in name or name.endswith(".sam.output_tokens"):
+        return "sam"
+    return "blocks"

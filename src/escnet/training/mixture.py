@@ -1,0 +1,90 @@
+"""Which picture comes when: several sources mixed, each walked through again and again.
+
+Every picture of a source is shown once before any of them is shown a second time. Pictures are
+numbered through the whole run, and the number alone says which one it is: no state has to be kept,
+and it does not matter how many processes draw them.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from escnet.errors import ConfigError
+
+_BLOCK = 1000  # numbers in which the sources' shares are exact
+_ORDER, _TURN = 0, 1  # kinds of chance
+
+
+class Place(NamedTuple):
+    """A picture: the index of its source, and its index there."""
+
+    source: int
+    row: int
+
+
+class Mixture:
+    """A run's endless series of pictures.
+
+    Args:
+        sizes: How many pictures each source has.
+        weights: How large a share each source has, relative to the others.
+        seed: Another seed gives another series.
+
+    Raises:
+        ConfigError: If a source's share is less than one picture in two thousand.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int) -> None:
+        self._sizes = tuple(sizes)
+        self._weights = tuple(weights)
+        self._quotas = _quotas(weights)
+        self._seed = seed
+        # Not a decorator: the caches belong to this mixture, and each process makes its own.
+        self._order_of_block = lru_cache(maxsize=4)(self._sources_in_block)
+        self._turn_of = lru_cache(maxsize=2 * len(self._sizes))(self._shuffled)
+
+    def __reduce__(self) -> tuple[type["Mixture"], tuple[tuple[int, ...], tuple[float, ...], int]]:
+        return Mixture, (self._sizes, self._weights, self._seed)
+
+    def place_of(self, number: int, attempt: int = 0) -> Place:
+        """The picture with that number.
+
+        Args:
+            number: From 0.
+            attempt: Which picture to take where the one before it, of the same source, was broken.
+        """
+        block, offset = divmod(number, _BLOCK)
+        order = self._order_of_block(block)
+        source = int(order[offset])
+        earlier = block * self._quotas[source] + int(np.count_nonzero(order[:offset] == source))
+        size = self._sizes[source]
+        turn, position = divmod(earlier, size)
+        # A broken picture's stead is taken by one from far ahead in the same turn.
+        position = (position + attempt * (size // 3 + 1)) % size
+        return Place(source, int(self._turn_of(source, turn)[position]))
+
+    def _sources_in_block(self, block: int) -> Int[np.ndarray, " n"]:
+        order = np.repeat(np.arange(len(self._quotas)), self._quotas)
+        return np.random.default_rng([self._seed, _ORDER, block]).permutation(order)
+
+    def _shuffled(self, source: int, turn: int) -> Int[np.ndarray, " n"]:
+        random = np.random.default_rng([self._seed, _TURN, source, turn])
+        return random.permutation(self._sizes[source])
+
+
+def _quotas(weights: Sequence[float]) -> tuple[int, ...]:
+    """How many numbers of a block each source has: its share, rounded so that the sum is right."""
+    exact = np.array(weights, float) / sum(weights) * _BLOCK
+    quotas = np.floor(exact).astype(int)
+    largest_rests = np.argsort(quotas - exact, kind="stable")[: _BLOCK - quotas.sum()]
+    quotas[largest_rests] += 1
+    if not quotas.all():
+        index = int(np.flatnonzero(quotas == 0)[0])
+        raise ConfigError(
+            f"pictures.sources.{index}.weight is {weights[index]}, less than one picture in "
+            f"{2 * _BLOCK}: raise it, or leave the source out"
+        )
+    return tuple(int(quota) for quota in quotas)

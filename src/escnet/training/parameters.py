@@ -1,0 +1,92 @@
+"""What the paper's recipe trains, at which rate, and with how much weight decay.
+
+Three kinds of rate: "head", everything that is neither CLIP's nor SAM's; "clip", some attention
+projections of both towers; "sam", the SAM blocks. Everything else is frozen (docs/paper-notes.md,
+notes 19, 20 and 26).
+"""
+
+import re
+
+from torch import nn
+
+from escnet.model.escnet import EscNet
+from escnet.model.prompt_encoder import ChannelNorm
+from escnet.training.data_config import TowersSection
+
+HEAD, CLIP, SAM = "head", "clip", "sam"
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, ChannelNorm)  # noqa: SLF001
+_NO_DECAY = re.compile(r"\.output_tokens$|^logit_")  # SAM's tokens are embeddings in SAM
+_SAM = re.compile(r"\.sam\.(two_way\.|output_tokens$)")
+_SAM_ATTENTION = re.compile(r"\.output_tokens$|\.norm\d\.|attn")
+
+Groups = dict[tuple[str, float], dict[str, nn.Parameter]]
+
+
+def pictures_groups(
+    network: EscNet,
+    towers: TowersSection,
+    *,
+    weight_decay: float,
+    has_evidence_loss: bool,
+) -> Groups:
+    """The trained parameters by kind of rate and weight decay; all others are frozen here.
+
+    Norms and embeddings have no weight decay, as in CAT-Seg; biases have it.
+
+    Args:
+        network: With CLIP's towers.
+        towers: What of them and of SAM is trained.
+        weight_decay: Of what has any.
+        has_evidence_loss: Whether the maps that the blocks read their prompts off have a loss of
+            their own, without which nothing trains the layers that make them.
+    """
+    groups: Groups = {}
+    exempt = _without_decay(network)
+    for name, parameter in network.named_parameters():
+        kind = _kind(name, network, towers, has_evidence_loss)
+        parameter.requires_grad_(kind is not None)
+        if kind is not None:
+            decay = 0.0 if name in exempt or _NO_DECAY.search(name) else weight_decay
+            groups.setdefault((kind, decay), {})[name] = parameter
+    return groups
+
+
+def _kind(name: str, network: EscNet, towers: TowersSection, has_evidence_loss: bool) -> str | None:
+    if name.startswith(("vision.", "text.")):
+        return CLIP if _is_trained_of_tower(name, network, towers) else None
+    if name.startswith("prompt_encoder."):
+        return None
+    if name.startswith("read_out."):
+        return HEAD if _is_read_out_used(name, network, has_evidence_loss) else None
+    if not _SAM.search(name):
+        return HEAD
+    if towers.sam_trained == "none" or not towers.sam_rate:
+        return None
+    return SAM if towers.sam_trained == "all" or _SAM_ATTENTION.search(name) else None
+
+
+def _is_trained_of_tower(name: str, network: EscNet, towers: TowersSection) -> bool:
+    wanted = tuple(f".self_attn.{projection}.weight" for projection in towers.trained)
+    if not towers.clip_rate or not name.endswith(wanted):
+        return False
+    # In the last block of the image tower no patch looks at another: its queries and keys reach no
+    # output, and a parameter without gradient stops training on several GPUs.
+    last = network.config.vision_config["num_hidden_layers"] - 1
+    is_unused = f"vision_model.encoder.layers.{last}.self_attn." in name and name.startswith("vis")
+    return not (is_unused and name.endswith(("q_proj.weight", "k_proj.weight")))
+
+
+def _is_read_out_used(name: str, network: EscNet, has_evidence_loss: bool) -> bool:
+    """Blocks read their prompts off these maps without a gradient; only a loss trains them."""
+    is_last = name.startswith(f"read_out.{network.config.num_blocks - 1}.")
+    return has_evidence_loss or (is_last and network.config.correlation_residual)
+
+
+def _without_decay(network: EscNet) -> set[str]:
+    return {
+        f"{path}.{name}".lstrip(".")
+        for path, module in network.named_modules()
+        if isinstance(module, (*_NORMS, nn.Embedding))
+        for name, _ in module.named_parameters(recurse=False)
+    }

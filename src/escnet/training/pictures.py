@@ -1,0 +1,169 @@
+"""Labelled pictures as a step sees them: drawn, read, augmented, loaded by other processes.
+
+The number of a picture in the run decides everything about it, so that neither the number of
+processes nor that of workers changes what is trained on.
+
+Sizes: B pictures, s the network's side, c the side of the label map.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from escnet.errors import DatasetError, EscnetError
+from escnet.training.augmentation import augmented
+from escnet.training.broken_files import BrokenFiles
+from escnet.training.data_config import AugmentationSection
+from escnet.training.loss import UNKNOWN
+from escnet.training.mixture import Mixture
+from escnet.training.sources import Sources
+
+_MOST_ATTEMPTS = 20
+_AUGMENTATION = 2  # a kind of chance, beside those of `mixture.py`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledView:
+    """One picture of a step.
+
+    Attributes:
+        number: In the run.
+        place: Index of its source, and its index there.
+        image: In [0, 1].
+        target: For each pixel an index into the vocabulary, or a value of `escnet.training.loss`.
+        broken: For the place of each picture that it replaces, what was wrong with it.
+    """
+
+    number: int
+    place: tuple[int, int]
+    image: Float[Tensor, "3 s s"]
+    target: Int[Tensor, "c c"]
+    broken: dict[tuple[int, int], str]
+
+
+class LabelledPictures(Dataset[LabelledView]):
+    """A run's series of pictures, by number.
+
+    Args:
+        sources: Where they come from.
+        mixture: Which one comes when.
+        augmentation: What is done to them.
+        image_size: s.
+        seed: Of the augmentation.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        mixture: Mixture,
+        augmentation: AugmentationSection,
+        *,
+        image_size: int,
+        seed: int,
+    ) -> None:
+        self.sources = sources
+        self._mixture = mixture
+        self._augmentation = augmentation
+        self._image_size = image_size
+        self._seed = seed
+
+    @property
+    def num_pictures(self) -> int:
+        """Of all sources."""
+        return sum(len(source.pictures) for source in self.sources.sources)
+
+    def __getitem__(self, number: int) -> LabelledView:
+        """The picture of that number; a broken one is replaced by another of its source.
+
+        Raises:
+            DatasetError: If many in a row are broken.
+        """
+        broken: dict[tuple[int, int], str] = {}
+        for attempt in range(_MOST_ATTEMPTS):
+            place = self._mixture.place_of(number, attempt)
+            try:
+                picture, labels = self.sources.sources[place.source].read(place.row)
+            except EscnetError as error:
+                broken[place.source, place.row] = str(error)
+                continue
+            random = np.random.default_rng([self._seed, _AUGMENTATION, number])
+            pixels, target = augmented(picture, labels, self._augmentation, random, beyond=UNKNOWN)
+            return LabelledView(
+                number=number,
+                place=(place.source, place.row),
+                image=_as_seen(pixels, self._image_size),
+                target=torch.from_numpy(target),
+                broken=broken,
+            )
+        raise DatasetError(
+            f"{len(broken)} pictures in a row are broken (last: {list(broken.values())[-1]}): "
+            "prepare the data again"
+        )
+
+
+def _as_seen(pixels: np.ndarray, side: int) -> Float[Tensor, "3 s s"]:
+    image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    if image.shape[-1] == side:
+        return image.contiguous()
+    return F.interpolate(image[None], size=(side, side), mode="bilinear", align_corners=False)[0]
+
+
+class PictureFeed:
+    """Batches of pictures for one process, and how long it waited for them.
+
+    Args:
+        pictures: The run's series.
+        workers: Processes that read them ahead; 0 reads in between.
+
+    Attributes:
+        broken: What was met of broken files.
+        waited: Seconds spent waiting for pictures.
+    """
+
+    def __init__(self, pictures: LabelledPictures, workers: int) -> None:
+        self._pictures = pictures
+        self._workers = workers
+        self.broken = BrokenFiles(pictures.num_pictures)
+        self.waited = 0.0
+
+    def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[list[LabelledView]]:
+        """The pictures of these numbers, a list for each of the lists.
+
+        Raises:
+            DatasetError: If more than one in a hundred are broken.
+        """
+        loader = DataLoader(
+            self._pictures,
+            batch_sampler=[list(batch) for batch in numbers],
+            num_workers=self._workers,
+            collate_fn=_as_they_are,
+            # Of its own: the loader would take a number from the generator that the network uses.
+            generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_use_one_thread if self._workers else None,
+        )
+        iterator = iter(loader)
+        while True:
+            start = time.perf_counter()
+            views = next(iterator, None)
+            self.waited += time.perf_counter() - start
+            if views is None:
+                return
+            for view in views:
+                self.broken.count(view.place, view.broken)
+            yield views
+
+
+def _as_they_are(views: list[LabelledView]) -> list[LabelledView]:
+    return views
+
+
+def _use_one_thread(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)

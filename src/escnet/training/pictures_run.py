@@ -1,0 +1,93 @@
+"""A recipe with towers and pictures, ready for the loop: network assembled, data found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from escnet.errors import ConfigError
+from escnet.inference.tokens import Tokenize, load_tower_tokenizer
+from escnet.model.config import EscNetConfig
+from escnet.model.escnet import EscNet
+from escnet.training.assembly import config_of
+from escnet.training.config import Recipe
+from escnet.training.data_config import TowersSection
+from escnet.training.pictures_task import PicturesTask
+from escnet.training.sources import read_sources
+from escnet.training.tagged import TaggedPictures
+from escnet.weights.assemble import assemble_clip
+from escnet.weights.catalog import require_local
+
+_MOST_TOKENS = 77
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesRun:
+    """What such a recipe becomes.
+
+    Attributes:
+        task: What the loop trains.
+        tokenize: Of the network's text tower.
+        tokenizer: Folder of the tokenizer's files.
+        names: The vocabulary that is trained on.
+    """
+
+    task: PicturesTask
+    tokenize: Tokenize
+    tokenizer: Path
+    names: tuple[str, ...]
+
+
+def prepare_pictures(recipe: Recipe) -> PicturesRun:
+    """The run that a recipe describes, before its first step.
+
+    Raises:
+        ConfigError: If a setting is wrong.
+        DatasetError: If the data are not as the recipe says.
+        WeightsError: If a part of the network is missing or damaged.
+    """
+    if recipe.towers is None or recipe.pictures is None:
+        raise ConfigError("the recipe has no sections towers and pictures: give both")
+    sources = read_sources(recipe.pictures.sources)
+    config = config_of(recipe)
+    network = build_clip_network(config, recipe.towers)
+    tokenizer = _tokenizer_folder(recipe.towers)
+    most = config.text_config.get("max_position_embeddings", _MOST_TOKENS)
+    tokenize = load_tower_tokenizer(tokenizer, config.text, most)
+    texts = recipe.pictures.texts
+    task = PicturesTask(
+        network,
+        tokenize,
+        sources,
+        (recipe.pictures, recipe.towers, recipe.training),
+        None if texts is None else TaggedPictures.read(texts.root),
+    )
+    return PicturesRun(task=task, tokenize=tokenize, tokenizer=tokenizer, names=sources.names)
+
+
+def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
+    """A network with the towers that a recipe names; what lies between them is untrained.
+
+    Raises:
+        ConfigError: If SAM is wanted and not named, or the network has other towers.
+        WeightsError: If a part is missing, damaged, or of another shape.
+    """
+    if config.vision != "clip" or config.text != "clip":
+        raise ConfigError(
+            f"vision {config.vision!r} with text {config.text!r} are not CLIP's towers: "
+            "choose the preset vit-b-16 or vit-l-14"
+        )
+    if config.sam == "pretrained" and not towers.sam:
+        raise ConfigError(
+            "towers.sam is missing: name a SAM, or set model.settings.sam to random or none"
+        )
+    if not towers.clip:
+        return EscNet(config)
+    return assemble_clip(
+        config, clip=towers.clip, sam=towers.sam if config.sam == "pretrained" else None
+    )
+
+
+def _tokenizer_folder(towers: TowersSection) -> Path:
+    source = towers.tokenizer or towers.clip
+    if not source:
+        raise ConfigError("towers.tokenizer is missing: name CLIP's, or a folder with one")
+    return require_local(source)

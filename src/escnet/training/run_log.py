@@ -1,0 +1,135 @@
+"""What a run leaves to look at: a line of JSON for each step, and events for TensorBoard.
+
+A line has its step, and either what the step gave (loss, rate, seconds, the share of them spent
+waiting for data), or the scores of the validation after it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from escnet.annotations.files import write_file
+from escnet.errors import ConfigError, OutputError
+
+LOG_FILE = "log.jsonl"
+_EVENTS_FOLDER = "tensorboard"
+
+
+class RunLog:
+    """The log of one run, open for appending.
+
+    Args:
+        run: The run's folder.
+        tensorboard: Whether TensorBoard's events are written as well.
+
+    Raises:
+        ConfigError: If they are wanted and the package is missing.
+        OutputError: If the log cannot be opened.
+    """
+
+    def __init__(self, run: Path, *, tensorboard: bool = False) -> None:
+        self._path = run / LOG_FILE
+        self._events = _events(run / _EVENTS_FOLDER) if tensorboard else None
+        try:
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as problem:
+            if error is None:
+                raise self._unwritable(problem) from problem
+        if self._events is not None:
+            self._events.close()
+
+    def add(self, step: int, **values: Any) -> None:
+        """Append a line; numbers among the values become TensorBoard's curves.
+
+        Raises:
+            OutputError: If the disk is full.
+        """
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if self._events is not None:
+            for name, value in _numbers(values).items():
+                self._events.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Make sure of all lines so far, before a state counts on them.
+
+        Raises:
+            OutputError: If the disk is full.
+        """
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        reason = (error.strerror or str(error)).lower()
+        return OutputError(
+            f"{self._path} cannot be written ({reason}): free some space, then --resume"
+        )
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; a last one that a killed process left unfinished is dropped."""
+    try:
+        lines = (run / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
+
+
+def forget_steps_after(run: Path, step: int) -> None:
+    """Take from the log what was done after a state was saved, and will be done again.
+
+    Raises:
+        OutputError: If the log cannot be written.
+    """
+    kept = [entry for entry in read_log(run) if entry["step"] <= step]
+    content = "".join(json.dumps(entry) + "\n" for entry in kept)
+    write_file(run / LOG_FILE, content.encode())
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found.update(_numbers(value, f"{prefix}{name}/"))
+        elif isinstance(value, int | float):
+            found[f"{prefix}{name}"] = float(value)
+    return found
+
+
+def _events(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 -- an optional package
+    except ImportError as error:
+        raise ConfigError(
+            "records.tensorboard is true, but the package tensorboard is not installed: "
+            "pip install 'escnet[tensorboard]', or leave it false"
+        ) from error
+    return SummaryWriter(str(folder))

@@ -1,0 +1,164 @@
+"""Saved states of a run: written whole or not at all, the newest few and the best one kept.
+
+A state holds everything that changes from step to step: what is trained, its running mean, the
+buffers, the optimiser, the loss scaler. Data and chance follow from the step's number.
+"""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from escnet.annotations.files import make_folder, remove_leftovers, write_file
+from escnet.errors import ConfigError, OutputError, WeightsError
+
+STATES_FOLDER = "states"
+_NAME = "step-{:08}.pt"
+_BEST = "best.pt"
+_BEST_SCORE = "best.json"
+# Settings that may differ from one part of a run to the next, as they change no loss.
+_FREE = ("recipe.records", "recipe.training.save_every")
+
+
+class SavedStates:
+    """The states of one run.
+
+    Args:
+        run: The run's folder.
+        keep: How many of the newest are kept.
+    """
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self.folder = run / STATES_FOLDER
+        self._keep = keep
+
+    def paths(self) -> list[Path]:
+        """The states that are there, the oldest first."""
+        return sorted(self.folder.glob("step-*.pt"))
+
+    def save(self, step: int, state: Mapping[str, Any]) -> Path:
+        """Write a state, then drop the oldest beyond the number to keep.
+
+        Raises:
+            OutputError: If it cannot be written; the earlier ones are untouched then.
+        """
+        path = make_folder(self.folder) / _NAME.format(step)
+        content = io.BytesIO()
+        torch.save(dict(state), content)
+        write_file(path, content.getvalue())
+        remove_leftovers(self.folder, [other.name for other in self.paths()])
+        for old in self.paths()[: -self._keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def mark_best(self, step: int, score: float) -> bool:
+        """Keep the state of that step as the best, if its score is above the best one's.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        found = self.best()
+        if found is not None and found["miou"] >= score:
+            return False
+        part = self.folder / f".{_BEST}.part"
+        try:
+            part.unlink(missing_ok=True)
+            _link(self.folder / _NAME.format(step), part)
+            part.replace(self.folder / _BEST)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder / _BEST} cannot be written ({(error.strerror or str(error)).lower()}"
+                "): free some space, or choose another folder with --out"
+            ) from error
+        record = json.dumps({"step": step, "miou": score})
+        write_file(self.folder / _BEST_SCORE, record.encode())
+        return True
+
+    def best(self) -> dict[str, Any] | None:
+        """Step and score of the best state; None if there is none."""
+        with suppress(OSError, ValueError):
+            record = json.loads((self.folder / _BEST_SCORE).read_text(encoding="utf-8"))
+            if isinstance(record, dict) and {"step", "miou"} <= record.keys():
+                return record
+        return None
+
+    def forget_best_after(self, step: int) -> None:
+        """Drop the best state if it lies beyond a step, from which the run goes on."""
+        found = self.best()
+        if found is not None and found["step"] > step:
+            (self.folder / _BEST_SCORE).unlink(missing_ok=True)
+
+    def load_newest(self) -> dict[str, Any] | None:
+        """The newest state; None if there is none.
+
+        Raises:
+            WeightsError: If it is damaged.
+        """
+        if not (paths := self.paths()):
+            return None
+        try:
+            state = torch.load(paths[-1], map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or "step" not in state:
+                raise ValueError("no step in it")
+        except Exception as error:
+            way_out = (
+                f"delete it, and --resume goes on from {paths[-2].name}"
+                if len(paths) > 1
+                else "delete it, and --resume starts the run anew"
+            )
+            reason = (str(error).splitlines() or ["empty"])[0][:80]
+            raise WeightsError(f"state {paths[-1]} is damaged ({reason}): {way_out}") from error
+        return state
+
+
+def check_same(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Compare what a state was saved for with what is wanted of it.
+
+    Args:
+        path: Of the state, for the message.
+        saved: Its recipe and identity.
+        wanted: Those of the run at hand.
+
+    Raises:
+        ConfigError: If they differ; the settings that do are named, with both values.
+    """
+    found = sorted(
+        f"{key.removeprefix('recipe.')}: {_short(one)} there, {_short(other)} here"
+        for key, one, other in differences(saved, wanted)
+        if not key.startswith(_FREE)
+    )
+    if found:
+        shown = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
+        raise ConfigError(
+            f"the run in {path} was another one ({shown}): "
+            "give another run folder, or the same recipe"
+        )
+
+
+def differences(one: Any, other: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Keys at which two nested tables differ, with both values."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for name in one.keys() | other.keys():
+            inner = f"{key}.{name}".lstrip(".")
+            yield from differences(one.get(name), other.get(name), inner)
+    elif one != other:
+        yield key, one, other
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _link(path: Path, other: Path) -> None:
+    """A second name for a file, or a copy where the disk knows no second names."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)

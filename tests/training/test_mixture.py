@@ -1,0 +1,50 @@
+import pickle
+from collections import Counter
+
+import pytest
+
+from escnet.errors import ConfigError
+from escnet.training.mixture import Mixture
+
+
+def test_every_picture_is_shown_once_before_any_is_shown_again() -> None:
+    mixture = Mixture([7], [1.0], seed=3)
+    rows = [mixture.place_of(number).row for number in range(70)]
+    turns = [rows[start : start + 7] for start in range(0, 70, 7)]
+    assert all(sorted(turn) == list(range(7)) for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 5  # in another order each time
+
+
+def test_sources_have_their_shares_and_each_is_walked_through() -> None:
+    mixture = Mixture([10, 400], [3.0, 1.0], seed=0)
+    places = [mixture.place_of(number) for number in range(2000)]
+    assert Counter(place.source for place in places) == {0: 1500, 1: 500}
+    assert 60 < sum(place.source == 0 for place in places[:100]) < 90  # mixed, not one by one
+    small = [place.row for place in places if place.source == 0]
+    assert set(Counter(small).values()) == {150}
+    large = [place.row for place in places if place.source == 1]
+    assert sorted(large[:400]) == list(range(400))
+    assert len(set(large[400:])) == 100
+
+
+def test_the_number_alone_says_which_picture_it_is() -> None:
+    series = [Mixture([5, 9], [1.0, 2.0], seed=1).place_of(n) for n in range(1500)]
+    mixture = Mixture([5, 9], [1.0, 2.0], seed=1)
+    assert [mixture.place_of(n) for n in reversed(range(1500))] == series[::-1]
+    sent = pickle.loads(pickle.dumps(mixture))  # noqa: S301 -- as to a worker
+    assert [sent.place_of(n) for n in range(1500)] == series
+    other = Mixture([5, 9], [1.0, 2.0], seed=2)
+    assert [other.place_of(n) for n in range(50)] != series[:50]
+
+
+def test_a_broken_picture_is_replaced_by_others_of_its_source() -> None:
+    mixture = Mixture([5, 9], [1.0, 2.0], seed=1)
+    for number in range(30):
+        tries = [mixture.place_of(number, attempt) for attempt in range(3)]
+        assert len({place.source for place in tries}) == 1
+        assert len({place.row for place in tries}) == 3
+
+
+def test_a_share_that_would_never_be_drawn_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"pictures\.sources\.1\.weight is 0\.0001, less than"):
+        Mixture([5, 9], [1.0, 0.0001], seed=1)
