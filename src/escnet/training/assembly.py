@@ -18,6 +18,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
+from escnet.training.frozen_towers import kind_of
 from escnet.training.text_space import NamedVectors, fit_map, read_clip_text_vectors
 from escnet.weights.assemble import assemble_paired, install_module, paired_towers
 from escnet.weights.catalog import require_local
@@ -143,12 +144,17 @@ def _of_same_type(name: str, value: Any, default: Any) -> Any:
 
 
 def _take_over(network: EscNet, checkpoint: Path, what: Literal["alignment", "everything"]) -> None:
-    """Copy from an earlier run's checkpoint what the recipe wants of it."""
-    taken = load_checkpoint(checkpoint).state_dict()
-    if what == "alignment":
-        aligned = ("vision.head.", "text.to_joint.", "logit_")
-        taken = {name: value for name, value in taken.items() if name.startswith(aligned)}
-    install_module(network, taken, str(checkpoint), partly=what == "alignment")
+    """Copy from an earlier run's checkpoint what the recipe wants of it.
+
+    Frozen towers stay those of the parts: a checkpoint may hold them with fewer bits.
+    """
+    taken = {
+        name: value
+        for name, value in load_checkpoint(checkpoint).state_dict().items()
+        if kind_of(name) in ("head", "text")
+        or (what == "everything" and not name.startswith(("vision.", "text.")))
+    }
+    install_module(network, taken, str(checkpoint), partly=True)
 
 
 @torch.inference_mode()

@@ -48,7 +48,7 @@ class PartsSection(_Section):
         start_from: Checkpoint of an earlier run that this one starts from, so that several runs
             can share one alignment.
         start_with: What is taken over from it: the "alignment" (the map to the joint space and the
-            text map), or "everything".
+            text map), or "everything" that is trained.
     """
 
     vit: Path | None = None
@@ -80,6 +80,26 @@ class PartsSection(_Section):
         return self
 
 
+class CaptionsSection(_Section):
+    """Pictures with texts but no label maps, whose loss on the correlation is added.
+
+    Attributes:
+        root: Folder with images/ and texts.json, {STEM: [text, ...]}.
+        names_of: The source of the labelled pictures whose class names are looked for in the texts.
+        weight: Factor of their loss.
+        batch_size: Pictures for each step.
+        num_others: Class names that a picture's texts do not say, for each picture.
+        peak_share: The share of a map's patches that stands for the map.
+    """
+
+    root: Path
+    names_of: str
+    weight: float = Field(default=1.0, ge=0)
+    batch_size: int = Field(default=8, ge=1)
+    num_others: int = Field(default=24, ge=0)
+    peak_share: float = Field(default=0.05, gt=0, le=1)
+
+
 class DataSection(_Section):
     """Pictures with label maps, in the folder format.
 
@@ -89,6 +109,7 @@ class DataSection(_Section):
         source_weights: How often a picture of each source is drawn, relative to the others.
         synonyms: Other texts for a class name; every other time one of them stands for it.
         withheld: Class names that are never shown as labels; their pixels give no loss.
+        captions: Pictures with texts, if there are any; they may speak of what is withheld.
     """
 
     train: Path
@@ -96,6 +117,7 @@ class DataSection(_Section):
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
+    captions: CaptionsSection | None = None
 
 
 class TrainingSection(_Section):

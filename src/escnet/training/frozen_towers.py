@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from escnet.data.folder import FolderDataset
 from escnet.model.escnet import EscNet
 from escnet.model.vision import PairedMaps
-from escnet.training.config import DataSection, TrainingSection
+from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
+from escnet.training.config import CaptionsSection, DataSection, TrainingSection
 from escnet.training.examples import Example, ExampleSource
 from escnet.training.features import FeatureStore, weights_hash
 from escnet.training.loss import partial_label_loss
@@ -30,6 +31,7 @@ from escnet.weights.assemble import paired_towers
 
 _LABEL_SIDE = 168  # finer than the decoder's grid of 96, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
+_CAPTIONS = 1 << 20  # their place in a batch, behind every labelled picture's
 
 
 class Shown(NamedTuple):
@@ -49,6 +51,26 @@ class Content:
     is_alignment: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CaptionsContent:
+    """Some pictures with texts, with their feature maps and the rows of the names' texts."""
+
+    pictures: list[Captioned]
+    rows: list[list[int]]
+    maps: PairedMaps
+    section: CaptionsSection
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCaptions:
+    """Pictures with texts, and their feature maps."""
+
+    pictures: CaptionedPictures
+    store: FeatureStore
+    section: CaptionsSection
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenTowersData:
     """What is shown, and what it is called.
@@ -59,6 +81,7 @@ class FrozenTowersData:
         sentences: The sentence vector of every text that stands for a class name.
         wordings: For each of the dataset's class names its rows in `sentences`, its own first.
         section: The recipe's settings of it.
+        captions: Pictures with texts beside them, if there are any.
     """
 
     dataset: FolderDataset
@@ -66,6 +89,7 @@ class FrozenTowersData:
     sentences: Float[Tensor, "M V"]
     wordings: Sequence[Sequence[int]]
     section: DataSection
+    captions: StoredCaptions | None = None
 
 
 class FrozenTowersTask:
@@ -101,7 +125,10 @@ class FrozenTowersTask:
         """The network, its frozen weights, and the pictures."""
         trained = {name for group in self.groups.values() for name in group}
         frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
-        stems = "\n".join(item.stem for item in self._data.dataset)
+        items = list(self._data.dataset)
+        if self._data.captions is not None:
+            items += self._data.captions.pictures.items
+        stems = "\n".join(item.stem for item in items)
         return {
             "network": self.network.config.to_dict(),
             "frozen weights": weights_hash(frozen),
@@ -139,13 +166,36 @@ class FrozenTowersTask:
         for step in range(start, self.num_steps):
             if self._is_alignment(step):
                 places = range(self._training.alignment_batch_size)
-                yield [Portion(0, self._content(step, places, 1 / share.count, share.device))]
+                portions = [Portion(0, self._content(step, places, 1 / share.count, share.device))]
             else:
                 size = self._training.batch_size
-                yield [
+                portions = [
                     Portion(place, self._content(step, [place], 1 / size, share.device))
                     for place in share.of(size)
                 ]
+            yield [*portions, *self._caption_portions(step, share)]
+
+    def _caption_portions(self, step: int, share: Share) -> Iterator[Portion]:
+        """One portion that every process works on, if there are texts."""
+        captions = self._data.captions
+        if captions is None:
+            return
+        section, random = captions.section, self._random(step, _CAPTIONS)
+        drawn = [
+            captions.pictures.draw(random, section.num_others) for _ in range(section.batch_size)
+        ]
+        maps = captions.store.maps([one.item.stem for one in drawn])
+        content = CaptionsContent(
+            pictures=drawn,
+            rows=[worded(one.names, self._data.wordings, random) for one in drawn],
+            maps=PairedMaps(*(tensor.to(share.device) for tensor in maps)),
+            section=section,
+            share=section.weight / share.count,
+        )
+        yield Portion(_CAPTIONS, content)
+
+    def _random(self, step: int, place: int) -> np.random.Generator:
+        return np.random.default_rng([self._training.seed, step, place])
 
     def _content(
         self, step: int, places: Sequence[int], share: float, device: torch.device
@@ -159,7 +209,7 @@ class FrozenTowersTask:
         return Content(pictures, maps, share, is_alignment)
 
     def _draw(self, step: int, place: int, is_alignment: bool) -> Shown:
-        random = np.random.default_rng([self._training.seed, step, place])
+        random = self._random(step, place)
         if is_alignment:
             example = self._alignment_examples.draw(random, None)
         else:
@@ -189,24 +239,41 @@ class FrozenTowersLoss(nn.Module):
         self.register_buffer("sentences", sentences, persistent=False)
         self._training = training
 
-    def forward(self, content: Content) -> Float[Tensor, ""]:
+    def forward(self, content: Content | CaptionsContent) -> Float[Tensor, ""]:
         """The part of the step's loss that these pictures have."""
-        if content.is_alignment:
+        if isinstance(content, CaptionsContent):
+            losses = self._caption_losses(content)
+        elif content.is_alignment:
             losses = self._alignment_losses(content)
         else:
             losses = [self._whole_loss(content)]
         return torch.stack(losses).mean() * content.share
 
     def _alignment_losses(self, content: Content) -> list[Tensor]:
+        rows = [rows for _, rows in content.pictures]
+        return [
+            self._loss(logits, example)
+            for logits, (example, _) in zip(
+                self._correlations(content.maps, rows), content.pictures, strict=True
+            )
+        ]
+
+    def _caption_losses(self, content: CaptionsContent) -> list[Tensor]:
+        return [
+            caption_loss(logits[0], picture.num_said, content.section.peak_share)
+            for logits, picture in zip(
+                self._correlations(content.maps, content.rows), content.pictures, strict=True
+            )
+        ]
+
+    def _correlations(self, maps: PairedMaps, rows: Sequence[list[int]]) -> Iterator[Tensor]:
+        """Of each picture with its own texts: (1, n, h, w)."""
         vision, text = paired_towers(self.network)
-        patches = vision.project(content.maps)
-        losses = []
+        patches = vision.project(maps)
         with torch.autocast(patches.joint.device.type, enabled=False):
-            for index, (example, rows) in enumerate(content.pictures):
+            for index, own in enumerate(rows):
                 one = patches._replace(joint=patches.joint[index : index + 1].float())
-                logits = self.network.correlate(one, text.to_joint(self.sentences[rows]))
-                losses.append(self._loss(logits, example))
-        return losses
+                yield self.network.correlate(one, text.to_joint(self.sentences[own]))
 
     def _whole_loss(self, content: Content) -> Tensor:
         ((example, rows),) = content.pictures
@@ -250,7 +317,7 @@ def frozen_towers_groups(network: EscNet, training: TrainingSection) -> Paramete
     """
     groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        kind = _kind(name)
+        kind = kind_of(name)
         parameter.requires_grad_(kind is not None and not (kind == "sam" and not training.sam_rate))
         if kind is None or not parameter.requires_grad:
             continue
@@ -259,7 +326,8 @@ def frozen_towers_groups(network: EscNet, training: TrainingSection) -> Paramete
     return groups
 
 
-def _kind(name: str) -> str | None:
+def kind_of(name: str) -> str | None:
+    """The kind of rate that a weight of the built-in network is trained at; None if frozen."""
     if name.startswith(("vision.head.", "logit_")):
         return "head"
     if name.startswith("text.to_joint."):

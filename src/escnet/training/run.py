@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,17 @@ from escnet.training.assembly import (
     sentence_vectors,
     wordings_of,
 )
+from escnet.training.captions import CaptionedPictures
 from escnet.training.config import DataSection, Recipe
 from escnet.training.curves import encode_curves
 from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
-from escnet.training.frozen_towers import FrozenTowersData, FrozenTowersTask
+from escnet.training.frozen_towers import FrozenTowersData, FrozenTowersTask, StoredCaptions
 from escnet.training.loop import Progress, Trainer, start_accelerator
 from escnet.training.pictures_run import prepare_pictures
 from escnet.training.run_log import read_log
 from escnet.training.states import SavedStates
+from escnet.training.tagged import TaggedPictures
 from escnet.training.task import Task
 from escnet.training.validation import (
     Validation,
@@ -168,7 +170,12 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
         mirror=True,
     )
     shown = FrozenTowersData(
-        dataset=dataset, store=store, sentences=sentences, wordings=wordings, section=data
+        dataset=dataset,
+        store=store,
+        sentences=sentences,
+        wordings=wordings,
+        section=data,
+        captions=_stored_captions(network, dataset, data, wordings, texts, cache),
     )
     tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
     validation = None
@@ -186,6 +193,37 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
         trained_on=tuple(name for name in classes if name not in data.withheld),
         tokenizer=tokenizer,
     )
+
+
+def _stored_captions(
+    network: EscNet,
+    dataset: FolderDataset,
+    data: DataSection,
+    wordings: Sequence[Sequence[int]],
+    texts: Sequence[str],
+    cache: Path,
+) -> StoredCaptions | None:
+    section = data.captions
+    if section is None:
+        return None
+    if section.names_of not in dataset.sources:
+        raise ConfigError(
+            f"data.captions.names_of is {section.names_of!r}: choose from "
+            f"{', '.join(dataset.sources)}"
+        )
+    pictures = CaptionedPictures(
+        TaggedPictures.read(section.root),
+        [[texts[row] for row in rows] for rows in wordings],
+        dataset.source(section.names_of).annotated,
+    )
+    store = compute_features(
+        paired_towers(network)[0],
+        pictures.items,
+        cache / section.root.name,
+        image_size=network.config.image_size,
+        mirror=False,
+    )
+    return StoredCaptions(pictures, store, section)
 
 
 def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Path:
