@@ -68,6 +68,7 @@ def start_accelerator(training: TrainingSection) -> Accelerator:
     if training.dtype == "float16" and not torch.cuda.is_available():
         raise ConfigError("training.dtype float16 needs a GPU: choose bfloat16 or float32")
     return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else processes would not find each other
         mixed_precision=_PRECISION[training.dtype],
         kwargs_handlers=[
             # Blocks rest during an alignment; buffers follow from the step alone.

@@ -1,0 +1,78 @@
+"""Runs that end before their time, in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from escnet.training.config import Recipe
+from escnet.training.run import train
+from escnet.weights.tensor_file import read_tensors
+
+MakeRecipe = Callable[..., Recipe]
+
+HERE = Path(__file__).parent
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+NUM_KILLS = 10
+
+
+def losses_of(folder: Path) -> list[tuple[int, float]]:
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"]) for line in lines]
+
+
+def child(script: str, *arguments: Path | str, before: tuple[str, ...] = ()) -> str:
+    command = [sys.executable, *before, str(HERE / script), *map(str, arguments)]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def settings_file(place: Path, recipe: Recipe, **settings: Any) -> Path:
+    path = place / "settings.json"
+    path.write_text(json.dumps({"recipe": recipe.model_dump(mode="json"), **settings}))
+    return path
+
+
+def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe(alignment_steps=30, steps=50, save_every=2)
+    folders = {"undisturbed": tmp_path / "undisturbed", "killed": tmp_path / "killed"}
+    settings = {name: str(folder) for name, folder in folders.items()}
+    path = settings_file(
+        tmp_path, recipe, cache=str(tmp_path / "cache"), kills=NUM_KILLS, seed=7, **settings
+    )
+    ends = json.loads(child("kill_and_resume.py", path).splitlines()[-1])
+    assert ends == [0, *[-signal.SIGKILL] * NUM_KILLS, 0]
+    assert len(losses_of(folders["killed"])) == 80
+    assert losses_of(folders["killed"]) == losses_of(folders["undisturbed"])
+    found = read_tensors(folders["killed"] / "model" / "model.safetensors")
+    for name, value in read_tensors(folders["undisturbed"] / "model" / "model.safetensors").items():
+        assert torch.equal(found[name], value), name
+    left = sorted(path.name for path in folders["killed"].rglob(".*"))
+    assert left == []  # no half-written file stays
+
+
+def test_two_processes_have_the_losses_of_one(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(alignment_steps=5, steps=15, batch_size=4)
+    path = settings_file(
+        tmp_path, recipe, folder=str(tmp_path / "two"), cache=str(tmp_path / "cache")
+    )
+    train(recipe, tmp_path / "one", cache=tmp_path / "cache")
+    launch = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
+    assert child("train_here.py", path, before=launch).count("trained") == 2
+    one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
+    assert len(two) == 20
+    assert [step for step, _ in two] == [step for step, _ in one]
+    assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-5)
+    found = read_tensors(tmp_path / "two" / "model" / "model.safetensors")
+    for name, value in read_tensors(tmp_path / "one" / "model" / "model.safetensors").items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
