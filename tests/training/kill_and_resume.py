@@ -23,12 +23,14 @@ _LONGEST_DELAY = 0.04  # seconds after the last of them; about a step with its s
 
 def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
-    chance = random.Random(settings["seed"])
+    chance = random.Random(settings["seed"])  # noqa: S311
     ends = [_part(settings, "undisturbed", resume=False, chance=None)]
-    for number in range(settings["kills"]):
-        ends.append(_part(settings, "killed", resume=number > 0, chance=chance))
+    ends += [
+        _part(settings, "killed", resume=number > 0, chance=chance)
+        for number in range(settings["kills"])
+    ]
     ends.append(_part(settings, "killed", resume=True, chance=None))
-    print(json.dumps(ends))
+    sys.stdout.write(json.dumps(ends) + "\n")
 
 
 def _part(settings: dict, name: str, *, resume: bool, chance: random.Random | None) -> int:

@@ -155,7 +155,8 @@ def test_the_state_of_another_recipe_is_refused_with_what_differs(
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     with pytest.raises(
         ConfigError,
-        match=r"was another one \(data\.validate_on: .*; data\.withheld: .*; training\.steps: 4 there, 5 here\)",
+        match=r"was another one \(data\.validate_on: .*; data\.withheld: .*; "
+        r"training\.steps: 4 there, 5 here\)",
     ):
         train(make_recipe(steps=5), folder, cache=cache, resume=True)
     assert log_of(folder) == log_of(run)

@@ -10,4 +10,4 @@ from escnet.training.run import train
 settings = json.loads(Path(sys.argv[1]).read_text())
 recipe = Recipe.model_validate(settings["recipe"])
 train(recipe, Path(settings["folder"]), cache=Path(settings["cache"]))
-print("trained")
+sys.stdout.write("trained\n")
