@@ -17,7 +17,8 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md", ROOT / "docs" / "results
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
 _SAM = {
-    "pretrained": "pretrained SAM blocks",
+    "pretrained": "pretrained SAM block",
+    "random": "SAM block with random weights",
     "none": "no SAM block (correlation, fusion, decoder)",
 }
 
@@ -38,19 +39,16 @@ def scores() -> str:
 
 def ablation() -> str:
     """What the SAM block contributes, mean and spread over seeds."""
-    records = _lines("ablation-sam.jsonl")
+    records = [record for record in _lines("ablation.jsonl") if record["variant"] in _SAM]
     seeds = len({record["seed"] for record in records})
-    rows = [
-        f"| {records[0]['steps']} steps, {seeds} seed(s) | " + " | ".join(_SOURCES.values()) + " |",
-        "|---|---|---|---|",
-    ]
+    rows = [f"| {seeds} seeds | " + " | ".join(_SOURCES.values()) + " |", "|---|---|---|---|"]
     for kind, shown in _SAM.items():
         cells = []
         for source in _SOURCES:
             values = [
                 100 * record["scores"][source]["miou_in_truth"]
                 for record in records
-                if record["sam"] == kind
+                if record["variant"] == kind
             ]
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.1f}{spread}")
