@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,7 +34,9 @@ def main() -> None:
     sys.stdout.write(json.dumps(ends) + "\n")
 
 
-def _part(settings: dict, name: str, *, resume: bool, chance: random.Random | None) -> int:
+def _part(
+    settings: dict[str, Any], name: str, *, resume: bool, chance: random.Random | None
+) -> int:
     """Train in a child, killed if there is chance; its exit code, or minus the signal."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -51,7 +54,7 @@ def _part(settings: dict, name: str, *, resume: bool, chance: random.Random | No
     return os.waitstatus_to_exitcode(status)
 
 
-def _train(settings: dict, folder: Path, pipe: int, *, resume: bool) -> None:
+def _train(settings: dict[str, Any], folder: Path, pipe: int, *, resume: bool) -> None:
     """The child's life."""
     code = 1
     try:
