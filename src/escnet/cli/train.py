@@ -1,5 +1,7 @@
 """`escnet train RECIPE`: a recipe turned into a checkpoint."""
 
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,19 +24,30 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
-    """Train a network as a recipe says."""
+    """Train a network as a recipe says.
+
+    Ctrl-C and SIGTERM let the step finish and save the state; --resume goes on from there.
+    """
     from escnet.training.config import read_recipe
     from escnet.training.run import train as run
+    from escnet.training.stopping import Stopped
 
     settings = read_recipe(recipe, override or [])
-    model = run(settings, out, cache=cache, resume=resume, on_step=_say)
+    try:
+        model = run(settings, out, cache=cache, resume=resume, on_step=_say)
+    except Stopped as stopped:
+        print(f"escnet: {stopped}", file=sys.stderr)
+        raise typer.Exit(stopped.exit_code) from None
     print(f"checkpoint: {model}")
 
 
 def _say(progress: "Progress") -> None:
     if progress.step % _STEPS_BETWEEN_LINES == 0 or progress.step == progress.num_steps:
+        remaining = timedelta(seconds=round(progress.remaining))
+        score = "" if progress.miou is None else f", mIoU {100 * progress.miou:.1f}"
         print(
-            f"{progress.phase} {progress.step}/{progress.num_steps} "
-            f"loss {progress.loss:.3f} {progress.seconds:.0f} s",
+            f"{progress.phase} {progress.step}/{progress.num_steps}: "
+            f"loss {progress.loss:.3f}, rate {progress.rate:.1e}{score}, {remaining} left, "
+            f"{progress.waiting:.0%} waiting for data",
             flush=True,
         )

@@ -1,0 +1,63 @@
+"""`escnet train` on the smoke recipe, as a user runs it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from escnet.cli.main import run
+
+ROOT = Path(__file__).parents[2]
+RECIPE = "recipes/tiny-smoke.toml"
+ENDLESS = ["--set", "training.steps=100000", "--set", "records.validate_every=0"]
+
+
+def test_a_run_tells_how_far_it_is_and_where_the_checkpoint_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    short = ["--set", "training.steps=4", "--set", "records.validate_every=2"]
+    assert run(["train", RECIPE, "--out", str(tmp_path / "run"), *short]) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"pictures 4/4: loss \d+\.\d{3}, rate \d\.\de-\d+, mIoU \d+\.\d, 0:00:00 left, "
+        r"\d+% waiting for data",
+        said,
+    ), said
+    assert f"checkpoint: {tmp_path / 'run' / 'model'}" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_says_how_to_go_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "escnet", "train", RECIPE, "--out", str(tmp_path / "run")]
+    child = subprocess.Popen(
+        [*command, *ENDLESS],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        states = tmp_path / "run" / "states"
+        deadline = time.monotonic() + 60
+        while not list(states.glob("step-*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(number)
+        _, complaint = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 128 + number
+    line, *more = [text for text in complaint.splitlines() if text.startswith("escnet:")]
+    assert more == (["escnet: interrupted"] if number == signal.SIGINT else [])
+    found = re.search(r"stopped after step (\d+) of 100000.*go on with --resume", line)
+    assert found, line
+    assert "Traceback" not in complaint
+    assert (states / f"step-{int(found[1]):08}.pt").is_file()
