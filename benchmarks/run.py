@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import torch
 from scenarios import SCENARIOS, SEED
+
+from escnet.inference.process_memory import peak_memory
 
 _PACKAGES = ("torch", "transformers", "numpy")
 _ROOT = Path(__file__).parents[1]
@@ -61,7 +62,7 @@ def measure(name: str, num_rounds: int, num_threads: int) -> dict[str, object]:
     seconds = []
     with torch.inference_mode():
         work = SCENARIOS[name]()
-        before = _peak_bytes()
+        before = peak_memory()
         work()  # not counted: the first run allocates and warms up
         for _ in range(num_rounds):
             start = time.perf_counter()
@@ -74,8 +75,8 @@ def measure(name: str, num_rounds: int, num_threads: int) -> dict[str, object]:
             "median": round(statistics.median(seconds), 4),
             "max": round(max(seconds), 4),
         },
-        "peak_megabytes": round(_peak_bytes() / 1e6),
-        "peak_megabytes_before": round(before / 1e6),
+        "peak_megabytes": _megabytes(peak_memory()),
+        "peak_megabytes_before": _megabytes(before),
         "rounds": num_rounds,
         "threads": num_threads,
         "seed": SEED,
@@ -90,9 +91,8 @@ def measure(name: str, num_rounds: int, num_threads: int) -> dict[str, object]:
     }
 
 
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _megabytes(number: int | None) -> int | None:
+    return None if number is None else round(number / 1e6)
 
 
 def _commit() -> str:

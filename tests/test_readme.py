@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from escnet.weights.catalog import BUILT_IN_FOLDER
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPH = ROOT / "examples" / "chelsea.jpg"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+RUN_HERE = {"segment", "compare", "explain"}
 
 needs_the_model = pytest.mark.skipif(
     not (BUILT_IN_FOLDER / "config.json").exists(),
@@ -78,6 +81,33 @@ def test_a_command_segments(words: list[str], folder: Path) -> None:
     if "--out" in words:
         out = folder / words[words.index("--out") + 1]
         assert all(path.is_relative_to(out) for path in results)
+
+
+@needs_the_model
+@pytest.mark.parametrize(
+    "words", [words for words in commands() if words[0] in {"compare", "explain"}], ids=" ".join
+)
+def test_a_command_draws_a_sheet(words: list[str], folder: Path) -> None:
+    out = words.index("--out")
+    provide("\n".join(words[:out]))
+    as_the_shell = [
+        [str(path) for path in folder.glob(word)] if "*" in word else [word] for word in words
+    ]
+    assert run(list(chain.from_iterable(as_the_shell))) == 0
+    assert list((folder / words[out + 1]).glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in commands() if words[0] not in RUN_HERE], ids=" ".join
+)
+def test_every_other_command_has_the_options_that_it_is_given(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They need data or results that are not here, but their options and names are read first."""
+    assert run([words[0], "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in [word for word in words if word.startswith("--")]:
+        assert re.search(rf"{option}\b", shown), option
 
 
 @needs_the_model

@@ -42,6 +42,28 @@ def test_the_two_losses_add_up_with_their_weights() -> None:
     torch.testing.assert_close(loss_of(logits, TARGET, 2.0, 3.0), 2 * binary + 3 * cross)
 
 
+def test_the_overlap_loss_of_a_hand_computed_map() -> None:
+    # Two pixels count: the first is name 0 with 0.953, the second name 1 with 0.881.
+    first, second = 1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(-2.0))
+    ious = (first / (1 + 1 - second), second / (1 + 1 - first))
+    logits, target = torch.tensor(LOGITS), torch.tensor(TARGET)
+    with_it, without = (
+        partial_label_loss(logits, target, overlap_weight=weight) for weight in (2.0, 0.0)
+    )
+    assert (with_it - without).item() == pytest.approx(2 * (1 - sum(ious) / 2), abs=1e-6)
+
+
+def test_a_name_that_is_not_shown_has_no_overlap_to_lose() -> None:
+    logits, target = torch.tensor([*LOGITS, [[-9.0] * 2] * 2]), torch.tensor(TARGET)
+    losses = [
+        partial_label_loss(maps, target, binary_weight=0.0, cross_weight=0.0, overlap_weight=1.0)
+        for maps in (logits, logits[:2])
+    ]
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-3, rtol=0)
+    nothing = partial_label_loss(logits, torch.full((2, 2), UNKNOWN), overlap_weight=1.0)
+    assert nothing.item() == 0
+
+
 def test_an_unknown_pixel_has_no_gradient_and_the_others_have() -> None:
     logits = torch.tensor(LOGITS, requires_grad=True)
     loss_of(logits, TARGET, 1.0, 1.0).backward()

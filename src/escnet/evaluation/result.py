@@ -3,8 +3,6 @@
 import json
 import math
 import platform
-import resource
-import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -121,7 +119,7 @@ class EvalResult(_Part):
         deviations: Where that leaves the benchmark's own protocol, as "field: its value -> ours".
         versions: Of the software.
         seconds: Of the model's answers, summed over pictures.
-        peak_memory: Most bytes of this process, or of the GPU where one was used.
+        peak_memory: Most bytes of main memory of this process.
         classes: The class names that were scored, in label order.
         confusion: Pixels by true class (row) and predicted class (column).
         scores: The scores of `metrics.SCORES`, None where not defined.
@@ -221,9 +219,3 @@ def software_versions() -> dict[str, str]:
 
 def _versions_of(packages: Iterable[str]) -> dict[str, str]:
     return {package: version(package) for package in packages}
-
-
-def peak_memory() -> int:
-    """The most memory that this process has used."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

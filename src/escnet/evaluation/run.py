@@ -34,12 +34,12 @@ from escnet.evaluation.result import (
     DataUsed,
     EvalResult,
     ModelUsed,
-    peak_memory,
     software_versions,
     to_confusion,
 )
 from escnet.evaluation.scoring import score_records
 from escnet.evaluation.target import EvalItem, EvalTarget, Question
+from escnet.inference.process_memory import peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

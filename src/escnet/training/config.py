@@ -138,6 +138,7 @@ class TrainingSection(_Section):
         binary_weight: Weight of the binary cross-entropy (`loss.py`).
         cross_weight: Weight of the cross-entropy.
         balance: How much the cross-entropy favours names with few pixels.
+        overlap_weight: Weight of the overlap loss, which counts every shown name alike.
         average: Decay of the running mean of the weights that is kept in the end; 0 for none.
         dtype: What matrix products are computed in; float16 needs a GPU.
         accumulation: Passes that a step is split into in each process, which saves memory; with
@@ -164,6 +165,7 @@ class TrainingSection(_Section):
     binary_weight: float = Field(default=1.0, ge=0)
     cross_weight: float = Field(default=1.0, ge=0)
     balance: float = Field(default=0.0, ge=0, le=1)
+    overlap_weight: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     average: float = Field(default=0.995, ge=0, lt=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

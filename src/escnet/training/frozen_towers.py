@@ -295,6 +295,7 @@ class FrozenTowersLoss(nn.Module):
             binary_weight=self._training.binary_weight,
             cross_weight=self._training.cross_weight,
             balance=self._training.balance,
+            overlap_weight=self._training.overlap_weight,
         )
 
 

@@ -19,12 +19,14 @@ def partial_label_loss(
     binary_weight: float = 1.0,
     cross_weight: float = 1.0,
     balance: float = 0.0,
+    overlap_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of every name, plus cross-entropy among the names.
+    """Binary cross-entropy of every name, plus cross-entropy among the names, plus overlap.
 
     The first is CAT-Seg's (docs/paper-notes.md, note 18) and makes a confidence that can say "none
     of them"; the second makes the names compete, as the argmax will. Each is a mean over the
-    pixels that have it; a map without such a pixel adds 0.
+    pixels that have it; a map without such a pixel adds 0. The third counts every name that the
+    map shows alike, as the mean IoU will, however few its pixels are.
 
     Args:
         logits: One map for each name of the step.
@@ -33,6 +35,7 @@ def partial_label_loss(
         cross_weight: Factor of the cross-entropy.
         balance: In the cross-entropy a pixel weighs its name's number of pixels in this map to the
             power of minus this: 0 counts pixels, 1 counts names.
+        overlap_weight: Factor of the overlap loss, one minus the mean IoU of the probabilities.
     """
     num_names = len(logits)
     known = target != UNKNOWN
@@ -47,7 +50,20 @@ def partial_label_loss(
         weight = count[index].to(cross.dtype) ** -balance
         weight = weight / _mean_where(weight, labelled).clamp(min=1e-12)
         cross = cross * weight
-    return total + cross_weight * _mean_where(cross, labelled)
+    total = total + cross_weight * _mean_where(cross, labelled)
+    return total + overlap_weight * _overlap_loss(logits, truth) if overlap_weight else total
+
+
+def _overlap_loss(
+    logits: Float[Tensor, "n h w"], truth: Float[Tensor, "n h w"]
+) -> Float[Tensor, ""]:
+    """One minus the IoU of probability and truth where some name is, mean over the shown names."""
+    probability = logits.softmax(dim=0) * truth.sum(dim=0)
+    both = (probability * truth).sum(dim=(1, 2))  # (n,)
+    either = (probability + truth).sum(dim=(1, 2)) - both
+    shown = truth.sum(dim=(1, 2)) > 0
+    lost = 1 - both / either.clamp(min=1)
+    return torch.where(shown, lost, torch.zeros_like(lost)).sum() / shown.sum().clamp(min=1)
 
 
 def _mean_where(value: Float[Tensor, "h w"], where: Tensor) -> Float[Tensor, ""]:
