@@ -27,6 +27,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "prompts point": ('model.settings.prompts=["point"]',),
     "prompts mask": ('model.settings.prompts=["mask"]',),
     "prompts box": ('model.settings.prompts=["box"]',),
+    "prompts box+mask": ('model.settings.prompts=["box","mask"]',),
     "prompts point+box": ('model.settings.prompts=["point","box"]',),
     "prompts point+box+mask": ('model.settings.prompts=["point","box","mask"]',),
     "softmax class": ("model.settings.softmax=class",),

@@ -16,43 +16,76 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md", ROOT / "docs" / "results.md")
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
-_SAM = {
-    "pretrained": "pretrained SAM block",
+_PARTS = {
+    "pretrained": "points and mask, pretrained SAM block",
     "random": "SAM block with random weights",
     "none": "no SAM block (correlation, fusion, decoder)",
+    "prompts point": "points alone",
+    "prompts box": "box alone",
+    "prompts mask": "mask alone",
+    "prompts point+box": "points and box",
+    "prompts box+mask": "box and mask",
+    "prompts point+box+mask": "points, box and mask",
+    "softmax class": "softmax over the names",
+    "merge evidence": "merged by evidence",
+    "threshold 0.5": "threshold 0.5",
+    "blocks 2": "two ESC-Blocks",
+    "blocks 4": "four ESC-Blocks",
+}
+# The paper's Tables 2 and 3: A-847, A-150, PAS-20b. It has no such row for the others.
+_PAPER = {
+    "pretrained": (18.1, 41.8, 86.3),
+    "random": (5.9, 28.4, 77.2),
+    "none": (4.8, 24.2, 74.8),
+    "prompts point": (15.2, 37.8, 81.3),
+    "prompts box": (14.3, 33.5, 81.4),
+    "prompts point+box": (15.1, 38.1, 82.5),
+    "prompts box+mask": (17.0, 39.9, 84.2),
+    "prompts point+box+mask": (17.6, 41.9, 86.1),
 }
 
 
 def scores() -> str:
-    """mIoU of the built-in model, both rules."""
-    record = _lines("mini-dev.jsonl")[-1]
+    """mIoU of the built-in model, both rules, with intervals."""
+    results = {
+        source: json.loads((RESULTS / "mini-dev" / f"{source}.json").read_text())
+        for source in _SOURCES
+    }
     rows = ["| `mini`, whole view | " + " | ".join(_SOURCES.values()) + " |", "|---|---|---|---|"]
     for rule, shown in (
         ("miou_in_truth", "mIoU over names in the truth"),
         ("miou_in_either", "mIoU over names in the truth or predicted"),
         ("pixel_accuracy", "pixel accuracy"),
     ):
-        values = [f"{100 * record['scores'][source][rule]:.1f}" for source in _SOURCES]
+        values = [_with_interval(results[source], rule) for source in _SOURCES]
         rows.append(f"| {shown} | " + " | ".join(values) + " |")
     return "\n".join(rows)
 
 
+def _with_interval(result: dict, rule: str) -> str:
+    value = f"{100 * result['scores'][rule]:.1f}"
+    if rule not in result["intervals"]:
+        return value
+    low, high = result["intervals"][rule]
+    return f"{value} ({100 * low:.0f} to {100 * high:.0f})"
+
+
 def ablation() -> str:
-    """What the SAM block contributes, mean and spread over seeds."""
-    records = [record for record in _lines("ablation.jsonl") if record["variant"] in _SAM]
-    seeds = len({record["seed"] for record in records})
-    rows = [f"| {seeds} seeds | " + " | ".join(_SOURCES.values()) + " |", "|---|---|---|---|"]
-    for kind, shown in _SAM.items():
+    """What each part contributes, mean and spread over seeds, beside the paper's numbers."""
+    records = _lines("ablation.jsonl")
+    heads = [*_SOURCES.values(), "seeds", "paper: A-847 / A-150 / PAS-20b"]
+    rows = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for kind, shown in _PARTS.items():
+        some = [record["scores"] for record in records if record["variant"] == kind]
+        if not some:
+            continue
         cells = []
         for source in _SOURCES:
-            values = [
-                100 * record["scores"][source]["miou_in_truth"]
-                for record in records
-                if record["variant"] == kind
-            ]
+            values = [100 * scores[source]["miou_in_truth"] for scores in some]
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.1f}{spread}")
-        rows.append(f"| {shown} | " + " | ".join(cells) + " |")
+        paper = " / ".join(f"{value:.1f}" for value in _PAPER.get(kind, ())) or "-"
+        rows.append(f"| {shown} | " + " | ".join([*cells, str(len(some)), paper]) + " |")
     return "\n".join(rows)
 
 

@@ -137,10 +137,10 @@ class PictureFeed:
         """The pictures of these numbers, a list for each of the lists.
 
         Raises:
-            DatasetError: If more than one in a hundred are broken.
+            DatasetError: If more than one in a hundred are broken, or many in a row.
         """
         loader = DataLoader(
-            self._pictures,
+            _Sent(self._pictures),
             batch_sampler=[list(batch) for batch in numbers],
             num_workers=self._workers,
             collate_fn=_as_they_are,
@@ -151,17 +151,37 @@ class PictureFeed:
         iterator = iter(loader)
         while True:
             start = time.perf_counter()
-            views = next(iterator, None)
+            sent = next(iterator, None)
             self.waited += time.perf_counter() - start
-            if views is None:
+            if sent is None:
                 return
+            views = [_unpacked(one) for one in sent]
             for view in views:
                 self.broken.count(view.place, view.broken)
             yield views
 
 
-def _as_they_are(views: list[LabelledView]) -> list[LabelledView]:
-    return views
+class _Sent(Dataset[LabelledView | EscnetError]):
+    """The series with errors as values: raised in a worker, they come as a traceback's text."""
+
+    def __init__(self, pictures: LabelledPictures) -> None:
+        self._pictures = pictures
+
+    def __getitem__(self, number: int) -> LabelledView | EscnetError:
+        try:
+            return self._pictures[number]
+        except EscnetError as error:
+            return error
+
+
+def _unpacked(sent: LabelledView | EscnetError) -> LabelledView:
+    if isinstance(sent, EscnetError):
+        raise sent
+    return sent
+
+
+def _as_they_are(sent: list[LabelledView | EscnetError]) -> list[LabelledView | EscnetError]:
+    return sent
 
 
 def _use_one_thread(worker: int) -> None:

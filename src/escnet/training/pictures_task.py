@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from escnet.errors import EscnetError
 from escnet.inference.tokens import Tokenize
 from escnet.model.escnet import EscNet
+from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import TrainingSection
 from escnet.training.data_config import PicturesSection, TextsSection, TowersSection
 from escnet.training.dense_loss import dense_loss
@@ -183,6 +185,7 @@ class PicturesTask:
         self.feed = PictureFeed(series, section.workers)
         self._tagged = tagged
         self._tagged_series = None if tagged is None else tagged.series(training.seed)
+        self._tagged_broken = BrokenFiles(0 if tagged is None else len(tagged.paths))
 
     def identity(self) -> Mapping[str, Any]:
         """The network, its frozen weights, and the pictures."""
@@ -275,21 +278,32 @@ class PicturesTask:
         pictures = [series.place_of(number).row for number in numbers]
         texts = tagged.texts_of_step(pictures, section.num_texts, seed=seed, step=step)
         mine = share.of(size)
-        if not mine:
+        views = dict(self._tagged_views(tagged, {numbers[n]: pictures[n] for n in mine}))
+        if not views:
             return
-        shown = [pictures[place] for place in mine]
-        side = self.network.config.image_size
-        views = [
-            tagged.view(picture, side, seed=seed, number=numbers[place])
-            for picture, place in zip(shown, mine, strict=True)
-        ]
+        shown = [pictures[number - numbers[0]] for number in views]
         content = TaggedContent(
-            image=torch.stack(views).to(share.device),
+            image=torch.stack(list(views.values())).to(share.device),
             row=torch.from_numpy(texts).to(share.device),
             is_match=tagged.matches(shown, texts).to(share.device),
             share=_share_of_texts(section),
         )
         yield Portion(self.divides + mine.start, content)
+
+    def _tagged_views(
+        self, tagged: TaggedPictures, pictures: Mapping[int, int]
+    ) -> Iterator[tuple[int, Float[Tensor, "3 s s"]]]:
+        """The pictures by their numbers in the run; broken ones are left out."""
+        side, seed = self.network.config.image_size, self._training.seed
+        for number, picture in pictures.items():
+            place = (0, picture)
+            try:
+                view = tagged.view(picture, side, seed=seed, number=number)
+            except EscnetError as error:
+                self._tagged_broken.count(place, {place: str(error)})
+                continue
+            self._tagged_broken.count(place, {})
+            yield number, view
 
 
 def positions_of(

@@ -23,7 +23,7 @@ _NAME = "step-{:08}.pt"
 _BEST = "best.pt"
 _BEST_SCORE = "best.json"
 # Settings that may differ from one part of a run to the next, as they change no loss.
-_FREE = ("recipe.records", "recipe.training.save_every")
+_FREE = ("recipe.records", "recipe.training.save_every", "recipe.pictures.workers")
 
 
 class SavedStates:
@@ -72,6 +72,8 @@ class SavedStates:
             _link(self.folder / _NAME.format(step), part)
             part.replace(self.folder / _BEST)
         except OSError as error:
+            with suppress(OSError):  # half a copy would take up what space there is
+                part.unlink(missing_ok=True)
             raise OutputError(
                 f"{self.folder / _BEST} cannot be written ({(error.strerror or str(error)).lower()}"
                 "): free some space, or choose another folder with --out"
