@@ -182,8 +182,8 @@ def test_the_order_of_the_classes_changes_nothing(
     )
 
 
-def test_a_fresh_block_keeps_the_appearance_and_takes_up_a_tenth() -> None:
+def test_a_fresh_block_keeps_the_appearance_and_takes_up_half() -> None:
     two_way = TwoWayTransformer(width=S, num_heads=4, mlp_width=8)
     block = SamBlock(two_way, width=S, prompts=("point",), merge="mean")
     assert block.keep.weight.equal(torch.eye(S))
-    torch.testing.assert_close(block.take.weight, 0.1 * torch.eye(S))
+    torch.testing.assert_close(block.take.weight, 0.5 * torch.eye(S))

@@ -158,3 +158,76 @@ def test_the_recipes_of_the_project_are_valid() -> None:
     assert recipes
     for recipe in recipes:
         assert read_recipe(recipe).training.steps > 0
+
+
+PICTURES = """
+[towers]
+clip = ""
+
+[pictures]
+sources = [{ data = "folder", root = "one" }, { data = "folder", root = "two" }]
+"""
+
+
+def test_one_of_several_sources_is_counted_from_nought(path: Path) -> None:
+    path.write_text(PICTURES)
+    recipe = read_recipe(
+        path, ["pictures.sources.1.root=elsewhere", "pictures.sources.0.weight=2.5"]
+    )
+    assert recipe.pictures is not None
+    assert [source.root for source in recipe.pictures.sources] == [Path("one"), Path("elsewhere")]
+    assert [source.weight for source in recipe.pictures.sources] == [2.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pictures.sources.2.root=x", r"no 2 in a list of 2: count from 0"),
+        ("pictures.sources.first.root=x", r"no first in a list of 2"),
+        ("pictures.sources.2=x", r"no 2 in a list of 2"),
+        ("pictures.sources.0.rot=x", r"no setting pictures\.sources\.0\.rot: choose from data, "),
+        ("pictures.loss=bc", r"pictures\.loss is 'bc': input should be 'bce' or 'ce'"),
+        ("pictures.unlabelled=void", r"pictures\.unlabelled is 'void'"),
+        ("towers.trained=['q']", r"towers\.trained\.0 is 'q': input should be 'q_proj'"),
+        ("towers.clip_rate=-1", r"towers\.clip_rate is -1"),
+        ("pictures.augmentation.crop=0", r"pictures\.augmentation\.crop is 0"),
+    ],
+)
+def test_an_error_in_a_recipe_with_pictures_names_the_key(
+    path: Path, override: str, message: str
+) -> None:
+    path.write_text(PICTURES)
+    with pytest.raises(ConfigError, match=message) as error:
+        read_recipe(path, [override])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "training.names_per_picture=24",
+            r"training\.names_per_picture is 24, but only recipes with parts use it: "
+            r"leave it out, or set pictures\.names_per_picture$",
+        ),
+        ("training.overlap_weight=1", r"training\.overlap_weight is 1\.0, .*: leave it out$"),
+        ("training.sam_rate=0.5", r"training\.sam_rate is 0\.5"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(
+    path: Path, override: str, message: str
+) -> None:
+    path.write_text(PICTURES)
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(path, [override])
+
+
+def test_image_nets_that_run_once_cannot_be_trained(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.tower_rate is 0\.1, but the image nets"):
+        read_recipe(path, ["training.tower_rate=0.1"])
+    assert read_recipe(path, ["training.tower_rate=0.1", "data.views={}"]).data is not None
+
+
+def test_sam_embeddings_need_an_alignment(path: Path) -> None:
+    with pytest.raises(ConfigError, match="sam_embeddings is given without start_from"):
+        read_recipe(path, ["parts.sam_embeddings=f"])

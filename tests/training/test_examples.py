@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset
+from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError
-from escnet.training.examples import Example, ExampleSource
+from escnet.training.config import ViewsSection
+from escnet.training.examples import Example, ExampleSource, Views
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
 
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
@@ -157,3 +158,56 @@ def test_labels_beyond_8_bits_are_refused(data_folder: Path, tmp_path: Path) -> 
     Image.fromarray(wide).save(folder / "masks" / "voc__0.png")
     with pytest.raises(DatasetError, match=r"voc__0\.png has 16 bits"):
         draw(folder)
+
+
+def test_views_show_parts_whose_targets_lie_on_them(data_folder: Path) -> None:
+    views = Views(settings=ViewsSection(whole=0.0, least_area=0.2, colour=0.0), side=48)
+    source = ExampleSource(
+        FolderDataset.read(data_folder), side=48, source_weights={"street": 0.0}, views=views
+    )
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        example = source.draw(random, None)
+        assert example.image is not None
+        assert example.image.shape == (3, 48, 48)
+        # The fixture paints the sky, label 0, with 0 of red, and 254 with 254 * 40 modulo 256.
+        is_sky = example.target == example.names.tolist().index(SKY)
+        red = example.image[0]
+        assert red[is_sky].mean() < 0.1
+        assert not example.is_mirrored
+
+
+def test_rare_names_are_drawn_more_often(data_folder: Path) -> None:
+    counts = {}
+    for rarity in (0.0, 1.0):
+        source = ExampleSource(
+            FolderDataset.read(data_folder), side=24, source_weights={"street": 0.0}, rarity=rarity
+        )
+        random = np.random.default_rng(0)
+        drawn = [source.draw(random, None).item.stem for _ in range(2000)]
+        counts[rarity] = Counter(drawn)
+    # voc__1 is the only dog of four pictures; voc__0 and voc__3 show the same cat and sky.
+    assert counts[0.0]["voc__1"] == pytest.approx(500, abs=70)
+    # Worth: sky 1/4, cat 1/2, dog and table 1, so pictures count 0.75, 1.25, 1.25, 0.75.
+    assert counts[1.0]["voc__1"] == pytest.approx(2000 * 1.25 / 4, abs=70)
+    assert counts[1.0]["voc__0"] == pytest.approx(2000 * 0.75 / 4, abs=70)
+
+
+def test_rarity_leaves_the_sources_their_shares(data_folder: Path) -> None:
+    source = ExampleSource(FolderDataset.read(data_folder), side=24, source_weights={}, rarity=1.0)
+    random = np.random.default_rng(0)
+    street = sum(source.draw(random, None).item.source == "street" for _ in range(1500))
+    assert street == pytest.approx(1500 * 2 / 6, abs=80)
+
+
+def test_some_of_the_names_by_hand() -> None:
+    example = Example(
+        item=FolderItem(stem="a", image_path=Path(), mask_path=Path(), source="voc"),
+        is_mirrored=False,
+        names=np.array([10, 20, 30, 40]),
+        target=torch.tensor([[0, 1, 3], [UNKNOWN, NONE_OF_THEM, 3]]),
+    )
+    some = example.of_names(np.array([3, 0]))
+    assert some.names.tolist() == [40, 10]
+    assert some.target.tolist() == [[1, NONE_OF_THEM, 0], [UNKNOWN, NONE_OF_THEM, 0]]
+    assert example.names.tolist() == [10, 20, 30, 40]

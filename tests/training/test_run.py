@@ -311,3 +311,62 @@ def test_every_other_time_a_synonym_stands_for_its_name() -> None:
     assert {first for first, _ in drawn} == {2}
     share = {row: sum(second == row for _, second in drawn) / 2000 for row in (1, 4, 5)}
     assert share == pytest.approx({1: 0.5, 4: 0.25, 5: 0.25}, abs=0.04)
+
+
+def test_image_nets_with_a_rate_learn_in_views_of_the_pictures(
+    make_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(
+        data={"views": {"whole": 0.5}, "rarity": 0.5},
+        tower_rate=0.5,
+        vit_blocks=1,
+        correlation_weight=1.0,
+        alignment_steps=1,
+        steps=2,
+    )
+    torch.manual_seed(0)
+    before, _ = build_network(recipe, FolderDataset.read(data_folder))
+    train(recipe, tmp_path / "run", cache=tmp_path / "cache")
+    after = load_checkpoint(tmp_path / "run" / "model").state_dict()
+    moved = {n for n, value in before.state_dict().items() if not torch.equal(value, after[n])}
+    assert "vision.net._conv_stem.weight" in moved
+    assert any(name.startswith("vision.vit.encoder.layer.1.") for name in moved)
+    assert not {n for n in moved if n.startswith("vision.vit.encoder.layer.0.")}
+    assert not {n for n in moved if n.startswith(("vision.net._fc.", "text.tower."))}
+    assert not {n for n in moved if "running_" in n and n.startswith("vision.net.")}
+    assert not (tmp_path / "cache").exists()  # nothing is run once
+
+
+def test_the_correlation_has_a_loss_over_all_names_of_the_source(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    losses = {}
+    for weight in (0.0, 1.0):
+        recipe = make_recipe(
+            data={"views": {}}, correlation_weight=weight, alignment_steps=0, steps=1
+        )
+        train(recipe, tmp_path / str(weight), cache=tmp_path / "cache")
+        losses[weight] = log_of(tmp_path / str(weight))[0]["loss"]
+    assert losses[1.0] > losses[0.0] + 0.1
+
+
+def test_the_map_to_sams_width_is_fitted_to_embeddings_beside_the_pictures(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    for item in FolderDataset.read(data_folder):
+        np.save(tmp_path / f"{item.stem}.npy", generator.normal(0, 0.1, (32, 4, 4)))
+    recipe = make_recipe(alignment_steps=0, steps=1)
+    parts = {"start_from": run / "model", "start_with": "everything", "sam_embeddings": tmp_path}
+    recipe = Recipe.model_validate(
+        recipe.model_dump() | {"parts": {**recipe.model_dump()["parts"], **parts}}
+    )
+    out = train(recipe, tmp_path / "run", cache=tmp_path / "cache")
+    network, earlier = load_checkpoint(out), load_checkpoint(run / "model")
+    assert float(network.sam_norm.weight.mean()) == pytest.approx(0.1, rel=0.1)
+    assert not torch.allclose(network.to_sam_width.weight, earlier.to_sam_width.weight, atol=0.01)
+    torch.testing.assert_close(  # what does not stand behind it was taken over
+        network.decoder.head.weight, earlier.decoder.head.weight, atol=0.01, rtol=0
+    )
+    start = earlier.blocks[0].sam.output_tokens
+    assert not torch.allclose(network.blocks[0].sam.output_tokens, start, atol=0.01)

@@ -4,7 +4,7 @@ Sizes: B pictures, N class names, D joint space, S SAM's width, C hidden width, 
 h x w patches.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from einops import rearrange
@@ -22,7 +22,9 @@ from escnet.model.build import (
 )
 from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
+from escnet.model.esc_block import EscBlock
 from escnet.model.prompt_encoder import ChannelNorm
+from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.model.vision import Patches
 
 _FIRST_SCALE, _FIRST_SHIFT = 10.0, -2.0  # so that a cosine of 0.2 starts at even odds
@@ -69,11 +71,19 @@ class EscNet(PreTrainedModel):
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self._start_at_sam_scale()
         if config.correlation_residual:  # so that training starts from the correlation's own answer
             for parameter in self.decoder.head.parameters():
                 nn.init.zeros_(parameter)
         self.gradient_checkpointing = False
         self.post_init()
+
+    def _start_at_sam_scale(self) -> None:
+        """The appearance begins as large as SAM's image embeddings are; the fusion sees it as 1."""
+        nn.init.constant_(self.sam_norm.weight, IMAGE_DEVIATION)
+        with torch.no_grad():
+            for block in self.blocks:
+                cast("EscBlock", block).fusion.to_guidance.weight.div_(IMAGE_DEVIATION)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: every module starts itself, and checkpoints are complete."""

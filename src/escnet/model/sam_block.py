@@ -24,7 +24,10 @@ Merge = Literal["mean", "evidence"]
 PromptKind = Literal["point", "box", "mask"]
 
 NUM_OUTPUT_TOKENS = 5  # SAM's IoU token and its four mask tokens
-_FIRST_CHANGE = 0.1  # how much of the refined patches the appearance takes up at the start
+# Of SAM's image embeddings, over the channels of a patch. SAM's prompts are made for this scale: a
+# mask's embedding deviates by 0.02 (docs/paper-notes.md, note 9).
+IMAGE_DEVIATION = 0.085
+_FIRST_CHANGE = 0.5  # how much of the refined patches the appearance takes up at the start
 
 
 class SamBlock(nn.Module):

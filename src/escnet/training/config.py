@@ -22,6 +22,27 @@ from escnet.training.data_config import PicturesSection, TowersSection
 PART_FILES = ("vit", "efficientnet", "sentence", "sam", "clip_text", "label_names")
 
 
+# The settings of training that a recipe with towers and pictures uses.
+_TRAINING_ON_PICTURES = frozenset(
+    {
+        "accumulation",
+        "average",
+        "batch_size",
+        "compile",
+        "dtype",
+        "evidence_weight",
+        "gradient_checkpointing",
+        "gradient_clip",
+        "learning_rate",
+        "save_every",
+        "seed",
+        "steps",
+        "warmup_share",
+        "weight_decay",
+    }
+)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -49,6 +70,9 @@ class PartsSection(_Section):
             can share one alignment.
         start_with: What is taken over from it: the "alignment" (the map to the joint space and the
             text map), or "everything" that is trained.
+        sam_embeddings: Folder of what SAM's image encoder makes of some of the pictures, to which
+            the map to SAM's width is fitted before the first step (`sam_width.py`); needs an
+            aligned `start_from`, of which the SAM blocks are not taken over.
     """
 
     vit: Path | None = None
@@ -59,6 +83,7 @@ class PartsSection(_Section):
     label_names: Path | None = None
     start_from: Path | None = None
     start_with: Literal["alignment", "everything"] = "alignment"
+    sam_embeddings: Path | None = None
 
     @property
     def is_whole_checkpoint(self) -> bool:
@@ -77,6 +102,8 @@ class PartsSection(_Section):
                     f"{name} is missing: give all parts, or start_from with "
                     'start_with = "everything" and no part'
                 )
+        if self.sam_embeddings is not None and self.start_from is None:
+            raise ValueError("sam_embeddings is given without start_from: align first")
         return self
 
 
@@ -100,6 +127,22 @@ class CaptionsSection(_Section):
     peak_share: float = Field(default=0.05, gt=0, le=1)
 
 
+class ViewsSection(_Section):
+    """What is shown of a labelled picture (`random_view.py`).
+
+    Attributes:
+        whole: How often the whole picture is.
+        least_area: Else a part of it, with at least this share of its area.
+        stretch: At most this many times wider or higher, relative to the picture.
+        colour: How often each of brightness, contrast, saturation and hue is changed.
+    """
+
+    whole: float = Field(default=0.4, ge=0, le=1)
+    least_area: float = Field(default=0.25, gt=0, le=1)
+    stretch: float = Field(default=1.3, ge=1)
+    colour: float = Field(default=0.3, ge=0, le=1)
+
+
 class DataSection(_Section):
     """Pictures with label maps, in the folder format.
 
@@ -107,6 +150,10 @@ class DataSection(_Section):
         train: The folder to train on.
         validate_on: The folder whose scores are reported; never trained on.
         source_weights: How often a picture of each source is drawn, relative to the others.
+        rarity: Within a source, a name counts the number of pictures that show it to the power of
+            minus this, and a picture is drawn as often as its names count: 0 draws all alike.
+        views: Show random parts of the pictures, for which the image nets run in every step;
+            without it whole pictures are shown, for which they run once.
         synonyms: Other texts for a class name; every other time one of them stands for it.
         withheld: Class names that are never shown as labels; their pixels give no loss.
         captions: Pictures with texts, if there are any; they may speak of what is withheld.
@@ -115,6 +162,8 @@ class DataSection(_Section):
     train: Path
     validate_on: Path | None = None
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    rarity: float = Field(default=0.0, ge=0, le=1)
+    views: ViewsSection | None = None
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     captions: CaptionsSection | None = None
@@ -133,6 +182,10 @@ class TrainingSection(_Section):
         head_rate: Factor of the rate for the map to the joint space, after the alignment.
         text_rate: Factor of the rate for the text tower's last map.
         sam_rate: Factor of the rate for SAM's transformer.
+        tower_rate: Factor of the rate for the image nets, which needs `data.views`; 0 freezes them.
+        vit_blocks: The last blocks of the ViT that are trained with them.
+        correlation_weight: In steps of the whole network, weight of the alignment's loss, which
+            weighs all names against each other that a picture's source annotates.
         evidence_weight: Weight of the loss on the maps that the blocks read their prompts off
             (docs/paper-notes.md, note 13).
         binary_weight: Weight of the binary cross-entropy (`loss.py`).
@@ -158,6 +211,9 @@ class TrainingSection(_Section):
     head_rate: float = Field(default=0.2, ge=0)
     text_rate: float = Field(default=0.1, ge=0)
     sam_rate: float = Field(default=0.1, ge=0)
+    tower_rate: float = Field(default=0.0, ge=0)
+    vit_blocks: int = Field(default=6, ge=0)
+    correlation_weight: float = Field(default=0.0, ge=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.02, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
@@ -217,6 +273,26 @@ class Recipe(_Section):
                 f"the sections are {', '.join(sorted(given)) or 'none'}: give either parts and "
                 "data, or towers and pictures"
             )
+        if self.data is not None and self.data.views is None and self.training.tower_rate:
+            raise ValueError(
+                f"training.tower_rate is {self.training.tower_rate}, but the image nets run once: "
+                "give data.views"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> "Recipe":
+        """A setting that would change nothing is a mistake, such as one of the other kind's."""
+        if self.pictures is None:
+            return self
+        for name, field in TrainingSection.model_fields.items():
+            value = getattr(self.training, name)
+            if name not in _TRAINING_ON_PICTURES and value != field.default:
+                also = f", or set pictures.{name}" if name in PicturesSection.model_fields else ""
+                raise ValueError(
+                    f"training.{name} is {value!r}, but only recipes with parts use it: "
+                    f"leave it out{also}"
+                )
         return self
 
 
@@ -246,14 +322,27 @@ def _apply(table: dict[str, Any], override: str) -> None:
     *sections, name = key.split(".")
     if not equals or not sections:
         raise ConfigError(f"override {override!r} is not section.key=value: write it so")
+    place: Any = table
     for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
+        place = (
+            place[_row(place, section, override)]
+            if isinstance(place, list)
+            else (place.setdefault(section, {}))
+        )
+        if not isinstance(place, dict | list):
             raise ConfigError(f"override {override!r}: {section} is a value and has no keys")
     try:
-        table[name] = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        table[name] = text
+        value = text
+    place[_row(place, name, override) if isinstance(place, list) else name] = value
+
+
+def _row(place: Sequence[Any], name: str, override: str) -> int:
+    """Which of several sections of one kind a key means."""
+    if name.isdecimal() and int(name) < len(place):
+        return int(name)
+    raise ConfigError(f"override {override!r}: no {name} in a list of {len(place)}: count from 0")
 
 
 def _checked(table: Mapping[str, Any], shown: str) -> Recipe:

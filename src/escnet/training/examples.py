@@ -3,18 +3,22 @@
 Sizes: n class names of a step, h x w pixels of the label map.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
 from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.image import read_image
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError
+from escnet.training.config import ViewsSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
+from escnet.training.random_view import random_view
 
 _NUM_LABELS = 256  # of an 8-bit label map
 
@@ -28,12 +32,39 @@ class Example:
         is_mirrored: Whether it is seen in the mirror.
         names: Indices into the dataset's class names.
         target: For each pixel the position in `names`, or a value of `escnet.training.loss`.
+        image: What is seen of the picture, in [0, 1]; None where the whole of it is, as the feature
+            maps at hand have it.
     """
 
     item: FolderItem
     is_mirrored: bool
     names: Int[np.ndarray, " n"]
     target: Int[Tensor, "h w"]
+    image: Float[Tensor, "3 s s"] | None = None
+
+    def of_names(self, rows: Int[np.ndarray, " m"]) -> "Example":
+        """The same with some of its names alone; pixels of the others are none of them.
+
+        Args:
+            rows: Positions in `names`.
+        """
+        table = torch.full((len(self.names),), NONE_OF_THEM)
+        table[rows] = torch.arange(len(rows))
+        target = torch.where(self.target >= 0, table[self.target.clamp(min=0)], self.target)
+        return replace(self, names=self.names[rows], target=target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """How pictures are seen by nets that run in every step.
+
+    Attributes:
+        settings: What is shown of a picture.
+        side: Of the square that the nets see.
+    """
+
+    settings: ViewsSection
+    side: int
 
 
 def shared_classes(dataset: FolderDataset) -> tuple[str, ...]:
@@ -64,6 +95,8 @@ class ExampleSource:
         side: Height and width of the label maps, to which the pictures' own are shrunk.
         source_weights: How often each source is drawn, relative to its number of pictures.
         withheld: Class names whose pixels give no loss and that are never negatives.
+        rarity: How much more often pictures with rare names are drawn.
+        views: What is seen of a picture; None for the whole.
 
     Raises:
         ConfigError: If a source or a withheld name is not in the dataset, or no picture is ever
@@ -78,6 +111,8 @@ class ExampleSource:
         side: int,
         source_weights: dict[str, float],
         withheld: tuple[str, ...] = (),
+        rarity: float = 0.0,
+        views: Views | None = None,
     ) -> None:
         if unknown := sorted(set(source_weights) - set(dataset.sources)):
             raise ConfigError(
@@ -94,11 +129,15 @@ class ExampleSource:
             for name in dataset.sources
         }
         self._dataset = dataset
+        self._side = side
+        self._views = views
+        self._labels = np.stack([_shrunk(item, side) for item in self.items])
         weight = np.array([source_weights.get(item.source, 1.0) for item in self.items])
         if not weight.any():
             raise ConfigError("data.source_weights are all 0: give one source a positive weight")
+        if rarity:
+            weight = weight * self._rareness(rarity)
         self._probability = weight / weight.sum()
-        self._labels = np.stack([_shrunk(item, side) for item in self.items])
 
     def draw(self, random: np.random.Generator, most_names: int | None) -> Example:
         """A random picture, mirrored every other time.
@@ -109,27 +148,51 @@ class ExampleSource:
                 None for all that its source annotates.
         """
         row = int(random.choice(len(self.items), p=self._probability))
+        example = self._seen(row, random)
+        if most_names is None or most_names >= len(example.names):
+            return example
+        return some_names_of(example, most_names, random)
+
+    def _seen(self, row: int, random: np.random.Generator) -> Example:
+        """A picture with all names that its source annotates."""
         item = self.items[row]
-        labels = self._labels[row].astype(np.int64)
-        annotated = self._annotated[item.source]
-        names = annotated
-        if most_names is not None and most_names < len(annotated):
-            shown = np.intersect1d(np.unique(labels), annotated)
-            if len(shown) > most_names:
-                shown = random.choice(shown, most_names, replace=False)
-            others = np.setdiff1d(annotated, shown)
-            more = random.choice(others, min(len(others), most_names - len(shown)), replace=False)
-            names = np.concatenate([shown, more])
-        is_mirrored = bool(random.integers(2))
-        target = self._lookup(names)[labels]
-        if is_mirrored:
-            target = target[:, ::-1]
+        names = self._annotated[item.source]
+        image = None
+        if self._views is None:
+            labels = self._labels[row].astype(np.int64)
+            is_mirrored = bool(random.integers(2))
+            if is_mirrored:
+                labels = labels[:, ::-1]
+        else:
+            is_mirrored = False  # the view may be, and its labels then are as well
+            image, labels = random_view(
+                read_image(item.image_path),
+                read_label_map(item.mask_path),
+                self._views.settings,
+                random,
+                image_side=self._views.side,
+                label_side=self._side,
+            )
         return Example(
             item=item,
             is_mirrored=is_mirrored,
             names=names,
-            target=torch.from_numpy(target.copy()),
+            target=torch.from_numpy(self._lookup(names)[labels].copy()),
+            image=image,
         )
+
+    def _rareness(self, rarity: float) -> Float[np.ndarray, " P"]:
+        """Of each picture, with a mean of 1 within each source."""
+        shown = [
+            np.intersect1d(np.unique(labels), self._annotated[item.source])
+            for item, labels in zip(self.items, self._labels, strict=True)
+        ]
+        value = np.zeros(len(self.items))
+        for source in self._dataset.sources:
+            rows = [row for row, item in enumerate(self.items) if item.source == source]
+            if rows:
+                value[rows] = _rareness_of([shown[row] for row in rows], rarity)
+        return value
 
     def _lookup(self, names: Int[np.ndarray, " n"]) -> Int[np.ndarray, " 256"]:
         """From a label of the file to a target of the step."""
@@ -138,6 +201,33 @@ class ExampleSource:
         table[self._withheld] = UNKNOWN
         table[names] = np.arange(len(names))
         return table
+
+
+def some_names_of(example: Example, most_names: int, random: np.random.Generator) -> Example:
+    """An example with the names that it shows, and others beside them.
+
+    Args:
+        example: With all its names.
+        most_names: How many in all; some of those shown if it shows more.
+        random: Chooses.
+    """
+    shown = example.target.unique().numpy()
+    shown = shown[shown >= 0]
+    if len(shown) > most_names:
+        shown = random.choice(shown, most_names, replace=False)
+    others = np.setdiff1d(np.arange(len(example.names)), shown)
+    num_others = min(len(others), most_names - len(shown))
+    return example.of_names(
+        np.concatenate([shown, random.choice(others, num_others, replace=False)])
+    )
+
+
+def _rareness_of(shown: Sequence[Int[np.ndarray, " _"]], rarity: float) -> Float[np.ndarray, " P"]:
+    """How often each picture of a source is drawn: the rarer its names, the more often."""
+    count = np.bincount(np.concatenate([*shown, [0]]).astype(np.int64), minlength=_NUM_LABELS)
+    worth = count.clip(min=1).astype(float) ** -rarity
+    value = np.array([worth[names].sum() if len(names) else worth.min() for names in shown])
+    return value / value.mean()
 
 
 def _shrunk(item: FolderItem, side: int) -> UInt8[np.ndarray, "h w"]:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from escnet.data.folder import FolderDataset
 from escnet.model.escnet import EscNet
-from escnet.model.vision import PairedMaps
+from escnet.model.vision import PairedMaps, Patches
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
-from escnet.training.examples import Example, ExampleSource
-from escnet.training.features import FeatureStore, weights_hash
+from escnet.training.examples import Example, ExampleSource, Views, some_names_of
+from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
 from escnet.training.task import ParameterGroups, Portion, Share
 from escnet.weights.assemble import paired_towers
@@ -41,33 +41,46 @@ class Shown(NamedTuple):
     rows: list[int]
 
 
+Seen = PairedMaps | Tensor  # what the image nets made of some pictures, or the pictures themselves
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Some pictures with their feature maps, and how much of the step's loss is theirs."""
+    """Some pictures, and how much of the step's loss is theirs.
+
+    Attributes:
+        pictures: What is known of them.
+        all_names: The same with all names that their sources annotate, for the correlation's loss;
+            empty in the alignment, where `pictures` have them all.
+        seen: The pictures, or their feature maps.
+        share: Of the step's loss.
+        is_alignment: Whether the correlation alone is trained.
+    """
 
     pictures: list[Shown]
-    maps: PairedMaps
+    all_names: list[Shown]
+    seen: Seen
     share: float
     is_alignment: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionsContent:
-    """Some pictures with texts, with their feature maps and the rows of the names' texts."""
+    """Some pictures with texts, and the rows of the names' texts."""
 
     pictures: list[Captioned]
     rows: list[list[int]]
-    maps: PairedMaps
+    seen: Seen
     section: CaptionsSection
     share: float
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCaptions:
-    """Pictures with texts, and their feature maps."""
+class Captions:
+    """Pictures with texts, and their feature maps unless the nets see them in every step."""
 
     pictures: CaptionedPictures
-    store: FeatureStore
+    store: FeatureStore | None
     section: CaptionsSection
 
 
@@ -77,7 +90,7 @@ class FrozenTowersData:
 
     Attributes:
         dataset: The pictures.
-        store: Their feature maps.
+        store: Their feature maps; None where the image nets see the pictures in every step.
         sentences: The sentence vector of every text that stands for a class name.
         wordings: For each of the dataset's class names its rows in `sentences`, its own first.
         section: The recipe's settings of it.
@@ -85,11 +98,11 @@ class FrozenTowersData:
     """
 
     dataset: FolderDataset
-    store: FeatureStore
+    store: FeatureStore | None
     sentences: Float[Tensor, "M V"]
     wordings: Sequence[Sequence[int]]
     section: DataSection
-    captions: StoredCaptions | None = None
+    captions: Captions | None = None
 
 
 class FrozenTowersTask:
@@ -111,12 +124,18 @@ class FrozenTowersTask:
         self._data = data
         self._vision, _ = paired_towers(network)
         self._vision.head.dropout.p = training.dropout
+        views = None
+        if data.section.views is not None:
+            views = Views(settings=data.section.views, side=network.config.image_size)
+            self._vision.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._examples, self._alignment_examples = (
             ExampleSource(
                 data.dataset,
                 side=side,
                 source_weights=data.section.source_weights,
                 withheld=data.section.withheld,
+                rarity=data.section.rarity,
+                views=views,
             )
             for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
         )
@@ -142,7 +161,7 @@ class FrozenTowersTask:
         return "whole network", self._training.alignment_steps, self._training.steps
 
     def begin(self, step: int) -> None:
-        """Towers never learn; the norms of the maps settle during the alignment."""
+        """The nets' norms stay as they are; those of the maps settle during the alignment."""
         self.network.eval()
         self.network.training = True  # of itself alone: it asks this before it saves memory
         self._vision.head.train(self._is_alignment(step))
@@ -152,6 +171,7 @@ class FrozenTowersTask:
         """Blocks rest during the alignment; after it the head learns little."""
         training, is_alignment = self._training, self._is_alignment(step)
         return {
+            "tower": training.tower_rate,
             "head": 1.0 if is_alignment else training.head_rate,
             "text": training.text_rate * (1.0 if is_alignment else training.head_rate),
             "sam": 0.0 if is_alignment else training.sam_rate,
@@ -184,11 +204,10 @@ class FrozenTowersTask:
         drawn = [
             captions.pictures.draw(random, section.num_others) for _ in range(section.batch_size)
         ]
-        maps = captions.store.maps([one.item.stem for one in drawn])
         content = CaptionsContent(
             pictures=drawn,
             rows=[worded(one.names, self._data.wordings, random) for one in drawn],
-            maps=PairedMaps(*(tensor.to(share.device) for tensor in maps)),
+            seen=self._whole_pictures(captions, drawn, share.device),
             section=section,
             share=section.weight / share.count,
         )
@@ -197,23 +216,43 @@ class FrozenTowersTask:
     def _random(self, step: int, place: int) -> np.random.Generator:
         return np.random.default_rng([self._training.seed, step, place])
 
+    def _whole_pictures(
+        self, captions: Captions, drawn: Sequence[Captioned], device: torch.device
+    ) -> Seen:
+        if captions.store is not None:
+            maps = captions.store.maps([one.item.stem for one in drawn])
+            return PairedMaps(*(tensor.to(device) for tensor in maps))
+        side = self.network.config.image_size
+        return torch.stack([whole_view(one.item.image_path, side) for one in drawn]).to(device)
+
     def _content(
         self, step: int, places: Sequence[int], share: float, device: torch.device
     ) -> Content:
         is_alignment = self._is_alignment(step)
-        pictures = [self._draw(step, place, is_alignment) for place in places]
-        views = [
-            self._data.store.maps([one.item.stem], mirrored=one.is_mirrored) for one, _ in pictures
-        ]
-        maps = PairedMaps(*(torch.cat(parts).to(device) for parts in zip(*views, strict=True)))
-        return Content(pictures, maps, share, is_alignment)
-
-    def _draw(self, step: int, place: int, is_alignment: bool) -> Shown:
-        random = self._random(step, place)
+        random = [self._random(step, place) for place in places]
+        source = self._alignment_examples if is_alignment else self._examples
+        examples = [source.draw(own, None) for own in random]
+        seen = self._seen(examples, device)
+        every = [self._shown(*pair) for pair in zip(examples, random, strict=True)]
         if is_alignment:
-            example = self._alignment_examples.draw(random, None)
-        else:
-            example = self._examples.draw(random, self._training.names_per_picture)
+            return Content(every, [], seen, share, is_alignment)
+        most = self._training.names_per_picture
+        pictures = [
+            self._shown(some_names_of(example, most, own), own)
+            for example, own in zip(examples, random, strict=True)
+        ]
+        with_all = every if self._training.correlation_weight else []
+        return Content(pictures, with_all, seen, share, is_alignment)
+
+    def _seen(self, examples: Sequence[Example], device: torch.device) -> Seen:
+        if self._data.store is None:
+            return torch.stack([one.image for one in examples if one.image is not None]).to(device)
+        views = [
+            self._data.store.maps([one.item.stem], mirrored=one.is_mirrored) for one in examples
+        ]
+        return PairedMaps(*(torch.cat(parts).to(device) for parts in zip(*views, strict=True)))
+
+    def _shown(self, example: Example, random: np.random.Generator) -> Shown:
         return Shown(example, worded(example.names, self._data.wordings, random))
 
     def _is_alignment(self, step: int) -> bool:
@@ -250,26 +289,36 @@ class FrozenTowersLoss(nn.Module):
         return torch.stack(losses).mean() * content.share
 
     def _alignment_losses(self, content: Content) -> list[Tensor]:
-        rows = [rows for _, rows in content.pictures]
+        patches = self._patches(content.seen)
+        return self._correlation_losses(patches, content.pictures)
+
+    def _correlation_losses(self, patches: Patches, pictures: Sequence[Shown]) -> list[Tensor]:
+        rows = [rows for _, rows in pictures]
         return [
             self._loss(logits, example)
             for logits, (example, _) in zip(
-                self._correlations(content.maps, rows), content.pictures, strict=True
+                self._correlations(patches, rows), pictures, strict=True
             )
         ]
 
     def _caption_losses(self, content: CaptionsContent) -> list[Tensor]:
+        patches = self._patches(content.seen)
         return [
             caption_loss(logits[0], picture.num_said, content.section.peak_share)
             for logits, picture in zip(
-                self._correlations(content.maps, content.rows), content.pictures, strict=True
+                self._correlations(patches, content.rows), content.pictures, strict=True
             )
         ]
 
-    def _correlations(self, maps: PairedMaps, rows: Sequence[list[int]]) -> Iterator[Tensor]:
+    def _patches(self, seen: Seen) -> Patches:
+        vision, _ = paired_towers(self.network)
+        if isinstance(seen, Tensor):
+            seen = vision.read(seen.contiguous(memory_format=torch.channels_last))
+        return vision.project(seen)
+
+    def _correlations(self, patches: Patches, rows: Sequence[list[int]]) -> Iterator[Tensor]:
         """Of each picture with its own texts: (1, n, h, w)."""
-        vision, text = paired_towers(self.network)
-        patches = vision.project(maps)
+        _, text = paired_towers(self.network)
         with torch.autocast(patches.joint.device.type, enabled=False):
             for index, own in enumerate(rows):
                 one = patches._replace(joint=patches.joint[index : index + 1].float())
@@ -277,12 +326,15 @@ class FrozenTowersLoss(nn.Module):
 
     def _whole_loss(self, content: Content) -> Tensor:
         ((example, rows),) = content.pictures
-        vision, text = paired_towers(self.network)
+        _, text = paired_towers(self.network)
         embedding = text.to_joint(self.sentences[rows])
-        prediction = self.network.segment(vision.project(content.maps), embedding)
+        patches = self._patches(content.seen)
+        prediction = self.network.segment(patches, embedding)
         loss = self._loss(prediction.logits, example)
         for evidence in prediction.evidence:
             loss = loss + self._training.evidence_weight * self._loss(evidence, example)
+        for one in self._correlation_losses(patches, content.all_names):
+            loss = loss + self._training.correlation_weight * one
         return loss
 
     def _loss(self, logits: Float[Tensor, "1 n _ _"], example: Example) -> Tensor:
@@ -314,17 +366,36 @@ def worded(
 def frozen_towers_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
     """What is trained, by kind of rate and weight decay; everything else is frozen here.
 
-    Towers and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20).
+    The sentence encoder and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20),
+    and so do the image nets, unless they have a rate.
     """
     groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
+    num_blocks = network.config.vision_config["num_hidden_layers"]
+    first_block = num_blocks - min(num_blocks, training.vit_blocks)
     for name, parameter in network.named_parameters():
         kind = kind_of(name)
+        if training.tower_rate and is_open_tower(name, first_block):
+            kind = "tower"
         parameter.requires_grad_(kind is not None and not (kind == "sam" and not training.sam_rate))
         if kind is None or not parameter.requires_grad:
             continue
         decay = training.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((kind, decay), {})[name] = parameter
     return groups
+
+
+def is_open_tower(name: str, first_block: int) -> bool:
+    """Whether a weight is of the convolutional net before its classifier, or of the ViT's end.
+
+    Args:
+        name: Of the weight.
+        first_block: The first of the ViT's blocks that counts.
+    """
+    if name.startswith("vision.net."):
+        return "._fc." not in name
+    if name.startswith("vision.vit.encoder.layer."):
+        return int(name.split(".")[4]) >= first_block
+    return False
 
 
 def kind_of(name: str) -> str | None:

@@ -29,10 +29,11 @@ from escnet.training.config import DataSection, Recipe
 from escnet.training.curves import encode_curves
 from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
-from escnet.training.frozen_towers import FrozenTowersData, FrozenTowersTask, StoredCaptions
+from escnet.training.frozen_towers import Captions, FrozenTowersData, FrozenTowersTask
 from escnet.training.loop import Progress, Trainer, start_accelerator
 from escnet.training.pictures_run import prepare_pictures
 from escnet.training.run_log import read_log
+from escnet.training.sam_width import fit_sam_width
 from escnet.training.states import SavedStates
 from escnet.training.tagged import TaggedPictures
 from escnet.training.task import Task
@@ -156,37 +157,46 @@ def _prepared_pictures(recipe: Recipe) -> Prepared:
 
 
 def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Path) -> Prepared:
-    """A network whose towers are run once."""
+    """A network whose image nets are run once, unless the recipe shows views."""
     dataset = FolderDataset.read(data.train)
     network, tokenize = build_network(recipe, dataset)
+    if (embeddings := parts_of(recipe).sam_embeddings) is not None:
+        fit_sam_width(network, list(dataset), embeddings)
     classes = shared_classes(dataset)
     wordings, texts = wordings_of(classes, data.synonyms)
     sentences = sentence_vectors(network, tokenize, texts)
-    store = compute_features(
-        paired_towers(network)[0],
-        list(dataset),
-        cache / data.train.name,
-        image_size=network.config.image_size,
-        mirror=True,
-    )
+    store = None
+    if data.views is None:
+        store = compute_features(
+            paired_towers(network)[0],
+            list(dataset),
+            cache / data.train.name,
+            image_size=network.config.image_size,
+            mirror=True,
+        )
     shown = FrozenTowersData(
         dataset=dataset,
         store=store,
         sentences=sentences,
         wordings=wordings,
         section=data,
-        captions=_stored_captions(network, dataset, data, wordings, texts, cache),
+        captions=_captions(network, dataset, data, wordings, texts, cache),
     )
     tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
     validation = None
     if data.validate_on is not None:
-        validation = validation_of_stored(
-            network,
-            load_tokenizer(tokenizer, MOST_TOKENS),
-            data.validate_on,
-            cache=cache / data.validate_on.name,
-            dtype=recipe.training.dtype,
-        )
+        to_tokens = load_tokenizer(tokenizer, MOST_TOKENS)
+        dtype = recipe.training.dtype
+        if data.views is None:
+            validation = validation_of_stored(
+                network,
+                to_tokens,
+                data.validate_on,
+                cache=cache / data.validate_on.name,
+                dtype=dtype,
+            )
+        else:
+            validation = validation_of_pictures(network, to_tokens, data.validate_on, dtype=dtype)
     return Prepared(
         task=FrozenTowersTask(network, shown, recipe.training),
         validation=validation,
@@ -195,14 +205,14 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
     )
 
 
-def _stored_captions(
+def _captions(
     network: EscNet,
     dataset: FolderDataset,
     data: DataSection,
     wordings: Sequence[Sequence[int]],
     texts: Sequence[str],
     cache: Path,
-) -> StoredCaptions | None:
+) -> Captions | None:
     section = data.captions
     if section is None:
         return None
@@ -216,14 +226,16 @@ def _stored_captions(
         [[texts[row] for row in rows] for rows in wordings],
         dataset.source(section.names_of).annotated,
     )
-    store = compute_features(
-        paired_towers(network)[0],
-        pictures.items,
-        cache / section.root.name,
-        image_size=network.config.image_size,
-        mirror=False,
-    )
-    return StoredCaptions(pictures, store, section)
+    store = None
+    if data.views is None:
+        store = compute_features(
+            paired_towers(network)[0],
+            pictures.items,
+            cache / section.root.name,
+            image_size=network.config.image_size,
+            mirror=False,
+        )
+    return Captions(pictures, store, section)
 
 
 def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Path:

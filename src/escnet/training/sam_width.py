@@ -1,0 +1,115 @@
+"""The map from the joint space to SAM's width, fitted to what SAM's own image encoder makes.
+
+SAM's two-way transformer was trained on the embeddings of SAM's image encoder, which ESC-Net does
+not have. Fed with anything else, its weights are worth as much as random ones, and a short training
+does not teach the map in front of it to speak their language. A ridge regression on a hundred
+pictures does, as well as a linear map can (docs/paper-notes.md, note 9).
+
+Sizes: M patches of all pictures, D joint space, S SAM's width, h x w patches, g the side of SAM's
+own grid.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from escnet.data.folder import FolderItem
+from escnet.data.image import image_size_hw
+from escnet.errors import DatasetError
+from escnet.model.escnet import EscNet
+from escnet.training.features import whole_view
+from escnet.training.text_space import fit_map
+
+_RIDGE = 0.01  # relative to the mean square of the joint embedding's channels
+
+
+@torch.inference_mode()
+def fit_sam_width(network: EscNet, items: Sequence[FolderItem], folder: Path) -> float:
+    """Fit the network's `to_sam_width` and `sam_norm` in place.
+
+    Args:
+        network: With its image tower as it will be used.
+        items: Pictures, of which those with an embedding are used.
+        folder: STEM.npy for some of the pictures: SAM's embedding of the picture scaled to fit a
+            square, which it fills from the upper left.
+
+    Returns:
+        The share of the embeddings' variance that the map explains.
+
+    Raises:
+        DatasetError: If no picture has an embedding, or one cannot be used.
+    """
+    pairs = [
+        _pair(network, item, path)
+        for item in items
+        if (path := folder / f"{item.stem}.npy").exists()
+    ]
+    if not pairs:
+        raise DatasetError(f"{folder} holds STEM.npy of none of the pictures: see docs/mini.md")
+    joint = torch.cat([one for one, _ in pairs])
+    wanted = torch.cat([one for _, one in pairs])
+    deviation = wanted.std(dim=1).mean()
+    wanted = wanted / deviation
+    ridge = _RIDGE * float(joint.sub(joint.mean(dim=0)).square().sum(dim=0).mean())
+    weight, bias = fit_map(joint, wanted, ridge)
+    bias = bias + wanted.mean(dim=0)
+    network.to_sam_width.weight.copy_(weight[:, :, None, None])
+    network.to_sam_width.bias.copy_(bias)
+    network.sam_norm.weight.fill_(float(deviation))
+    network.sam_norm.bias.zero_()
+    left = (F.linear(joint, weight, bias) - wanted).square().sum()
+    return 1 - float(left / (wanted - wanted.mean(dim=0)).square().sum())
+
+
+def _pair(
+    network: EscNet, item: FolderItem, path: Path
+) -> tuple[Float[Tensor, "M D"], Float[Tensor, "M S"]]:
+    """The patches of a picture in the joint space, and in SAM's."""
+    joint = network.vision(whole_view(item.image_path, network.config.image_size)[None]).joint
+    embedding = read_embedding(path, network.config.sam_dim)
+    wanted = on_grid(embedding, image_size_hw(item.image_path), joint.shape[2:])
+    return rearrange(joint.float(), "1 D h w -> (h w) D"), rearrange(wanted, "S h w -> (h w) S")
+
+
+def read_embedding(path: Path, width: int) -> Float[Tensor, "S g g"]:
+    """What SAM's image encoder made of a picture.
+
+    Raises:
+        DatasetError: If the file is not such an embedding.
+    """
+    try:
+        values = np.load(path)
+        embedding = torch.from_numpy(values.astype(np.float32)).squeeze(0)
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"SAM embedding {path} cannot be read ({error}): make it again"
+        ) from error
+    if embedding.ndim != 3 or len(embedding) != width or embedding.shape[1] != embedding.shape[2]:
+        raise DatasetError(
+            f"SAM embedding {path} has shape {values.shape}, not ({width}, g, g): make it again"
+        )
+    return embedding
+
+
+def on_grid(
+    embedding: Float[Tensor, "S g g"], size_hw: tuple[int, int], grid_hw: Sequence[int]
+) -> Float[Tensor, "S h w"]:
+    """The part of SAM's square that the picture fills, on another grid over the picture.
+
+    Args:
+        embedding: Of the whole square.
+        size_hw: Of the picture.
+        grid_hw: h and w.
+    """
+    side = embedding.shape[-1]
+    height, width = (max(1, round(side * length / max(size_hw))) for length in size_hw)
+    part = embedding[None, :, :height, :width]
+    if height >= grid_hw[0] and width >= grid_hw[1]:
+        return F.interpolate(part, size=tuple(grid_hw), mode="area")[0]
+    return F.interpolate(part, size=tuple(grid_hw), mode="bilinear", align_corners=False)[0]

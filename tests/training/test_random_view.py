@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from escnet.training.config import ViewsSection
+from escnet.training.random_view import labels_in, random_box, random_view
+
+PICTURE = np.zeros((40, 60, 3), np.uint8)
+PICTURE[:20] = (255, 0, 0)  # red above, black below
+LABELS = np.repeat([[1], [2]], 20, axis=0).repeat(60, axis=1)  # 1 above, 2 below
+
+
+def test_the_labels_of_a_part_by_hand() -> None:
+    label_map = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert labels_in(label_map, (0.0, 0.0, 4.0, 2.0), 2).tolist() == [[2, 4], [6, 8]]
+    assert labels_in(label_map, (1.0, 0.0, 3.0, 1.0), 2).tolist() == [[2, 3], [2, 3]]
+    assert labels_in(label_map, (2.0, 1.0, 4.0, 2.0), 4).tolist() == [[7, 7, 8, 8]] * 4
+
+
+def test_the_whole_picture_is_shown_where_the_recipe_says_so() -> None:
+    random = np.random.default_rng(0)
+    boxes = {random_box((40, 60), ViewsSection(whole=1.0), random) for _ in range(20)}
+    assert boxes == {(0.0, 0.0, 60.0, 40.0)}
+
+
+def test_parts_lie_inside_have_the_least_area_and_come_in_all_sizes() -> None:
+    random = np.random.default_rng(0)
+    settings = ViewsSection(whole=0.0, least_area=0.25, stretch=1.0)
+    boxes = [random_box((40, 60), settings, random) for _ in range(300)]
+    shares = [(right - left) * (lower - upper) / 2400 for left, upper, right, lower in boxes]
+    assert all(left >= 0 and upper >= 0 for left, upper, _, _ in boxes)
+    assert all(right <= 60 and lower <= 40 for _, _, right, lower in boxes)
+    assert min(shares) >= 0.25 - 1e-9
+    assert min(shares) < 0.3
+    assert max(shares) > 0.95
+
+
+def test_a_part_is_stretched_by_the_given_factor_at_most() -> None:
+    random = np.random.default_rng(0)
+    settings = ViewsSection(whole=0.0, least_area=0.1, stretch=1.5)
+    shapes = []
+    for _ in range(300):
+        left, upper, right, lower = random_box((40, 40), settings, random)
+        shapes.append((right - left) / (lower - upper))
+    assert max(shapes) <= 1.5**2 + 1e-9
+    assert min(shapes) >= 1.5**-2 - 1e-9
+    assert max(shapes) > 1.8
+
+
+def test_picture_and_labels_stay_on_each_other_in_every_view() -> None:
+    random = np.random.default_rng(0)
+    settings = ViewsSection(whole=0.2, least_area=0.1, colour=0.0)
+    for _ in range(50):
+        image, labels = random_view(PICTURE, LABELS, settings, random, image_side=48, label_side=48)
+        is_red = image[0].numpy() > 0.5
+        differ = is_red != (labels == 1)
+        assert differ.mean() <= 1 / 24  # of the two rows where one becomes the other
+
+
+def test_a_mirrored_view_mirrors_both() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:, :4] = 255
+    labels = np.repeat([[1, 2]], 4, axis=1).repeat(8, axis=0).reshape(8, 8)
+    random = np.random.default_rng(0)
+    settings = ViewsSection(whole=1.0, colour=0.0)
+    left = set()
+    for _ in range(20):
+        image, seen = random_view(picture, labels, settings, random, image_side=8, label_side=8)
+        is_left = bool(image[0, 0, 0] > 0.5)
+        assert (seen[0, 0] == 1) == is_left
+        left.add(is_left)
+    assert left == {True, False}
+
+
+def test_a_view_is_a_tensor_of_the_sides_asked_for() -> None:
+    view = random_view(
+        PICTURE, LABELS, ViewsSection(), np.random.default_rng(0), image_side=32, label_side=12
+    )
+    assert view.image.shape == (3, 32, 32)
+    assert view.image.dtype == torch.float32
+    assert view.labels.shape == (12, 12)
+    assert view.image.min() >= 0
+    assert view.image.max() == pytest.approx(1.0, abs=0.2)

@@ -1,0 +1,122 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from escnet.data.folder import FolderDataset, FolderItem
+from escnet.errors import DatasetError
+from escnet.model.config import preset
+from escnet.model.escnet import EscNet
+from escnet.model.sam_block import IMAGE_DEVIATION
+from escnet.training.features import whole_view
+from escnet.training.sam_width import fit_sam_width, on_grid, read_embedding
+
+
+@pytest.fixture
+def network() -> EscNet:
+    torch.manual_seed(0)
+    return EscNet(preset("tiny")).eval()
+
+
+@pytest.fixture
+def items(data_folder: Path) -> list[FolderItem]:
+    return list(FolderDataset.read(data_folder))
+
+
+@torch.inference_mode()
+def appearance(network: EscNet, item: FolderItem) -> torch.Tensor:
+    joint = network.vision(whole_view(item.image_path, 32)[None]).joint
+    return network.sam_norm(network.to_sam_width(joint))[0]
+
+
+def write_linear(network: EscNet, items: list[FolderItem], folder: Path) -> torch.Tensor:
+    """Embeddings that are a linear map of the patches, normed over channels, of deviation 0.3.
+
+    The pictures are 24 x 32, so they fill the upper 3 rows of a square of 4 x 4.
+    """
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(32, 16, generator=generator)
+    for item in items:
+        with torch.inference_mode():
+            joint = network.vision(whole_view(item.image_path, 32)[None]).joint[0]
+        map_ = torch.einsum("sd,dhw->shw", weight, joint)
+        map_ = map_ - map_.mean(dim=0)
+        map_ = 0.3 * map_ / map_.std(dim=0)
+        square = np.full((1, 32, 16, 16), 9.0, np.float16)  # padding must not be looked at
+        fine = map_.repeat_interleave(3, dim=1).repeat_interleave(4, dim=2)
+        square[0, :, :12] = fine.numpy()
+        np.save(folder / f"{item.stem}.npy", square)
+    return weight
+
+
+def test_a_fitted_map_gives_what_sams_encoder_gives(
+    network: EscNet, items: list[FolderItem], tmp_path: Path
+) -> None:
+    write_linear(network, items, tmp_path)
+    explained = fit_sam_width(network, items, tmp_path)
+    assert explained > 0.5
+    for item in items:
+        wanted = on_grid(read_embedding(tmp_path / f"{item.stem}.npy", 32), (24, 32), (4, 4))
+        given = appearance(network, item)
+        assert given.std(dim=0).mean() == pytest.approx(0.3, rel=0.05)
+        cosine = torch.nn.functional.cosine_similarity(given, wanted, dim=0)
+        assert cosine.mean() > 0.9
+
+
+def test_an_untrained_network_has_sams_scale(network: EscNet, items: list[FolderItem]) -> None:
+    assert appearance(network, items[0]).std(dim=0).mean() == pytest.approx(
+        IMAGE_DEVIATION, rel=0.05
+    )
+
+
+def test_pictures_without_an_embedding_are_left_out(
+    network: EscNet, items: list[FolderItem], tmp_path: Path
+) -> None:
+    write_linear(network, items[:3], tmp_path)
+    other = dataclasses.replace(items[0], stem="voc__none", image_path=Path("not-there.png"))
+    with_other, without = EscNet(network.config), EscNet(network.config)
+    for one in (with_other, without):
+        one.load_state_dict(network.state_dict())
+    fit_sam_width(with_other.eval(), [*items[:3], other], tmp_path)
+    fit_sam_width(without.eval(), items[:3], tmp_path)
+    assert torch.equal(with_other.to_sam_width.weight, without.to_sam_width.weight)
+    assert not torch.equal(with_other.to_sam_width.weight, network.to_sam_width.weight)
+
+
+def test_the_part_that_the_picture_fills_by_hand() -> None:
+    square = torch.arange(16.0).reshape(1, 4, 4)
+    # A picture twice as wide as high fills the upper two rows.
+    assert on_grid(square, (50, 100), (2, 4)).tolist() == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
+    assert on_grid(square, (50, 100), (1, 2)).tolist() == [[[2.5, 4.5]]]
+    assert on_grid(square, (100, 50), (4, 2)).tolist() == [[[0, 1], [4, 5], [8, 9], [12, 13]]]
+
+
+def test_a_folder_without_embeddings_is_refused(
+    network: EscNet, items: list[FolderItem], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=r"holds STEM\.npy of none of the pictures"):
+        fit_sam_width(network, items, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((16, 4, 4)), "has shape"),
+        (np.zeros((32, 4, 5)), "has shape"),
+        (np.array(["a"]), "cannot be read"),
+    ],
+)
+def test_something_else_than_an_embedding_is_refused(
+    tmp_path: Path, values: np.ndarray, message: str
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DatasetError, match=message):
+        read_embedding(tmp_path / "a.npy", 32)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_embedding(tmp_path / "a.npy", 32)
