@@ -1,6 +1,7 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ def test_a_written_file_holds_its_content_and_nothing_is_beside_it(tmp_path: Pat
     write_file(tmp_path / "a.json", b"two")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"two"
+
+
+def test_a_file_may_come_in_pieces_and_is_left_out_if_one_fails(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"one "
+        raise KeyboardInterrupt
+
+    write_file(tmp_path / "a", iter([b"one ", b"two"]))
+    assert (tmp_path / "a").read_bytes() == b"one two"
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "a", pieces())
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"one two")]
 
 
 def test_a_written_file_has_the_rights_of_any_new_file(tmp_path: Path) -> None:

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.annotations.label_png import read_label_png, write_label_png
+from escnet.annotations import label_png
+from escnet.annotations.label_png import (
+    encode_label_png,
+    label_png_strips,
+    read_label_png,
+    write_label_png,
+)
 from escnet.annotations.palette import class_colours
 from escnet.errors import DatasetError
 
@@ -43,6 +49,31 @@ def test_255_names_make_a_16_bit_grey_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(image), labels)
     assert (tmp_path / "a.png").read_bytes()[24:26] == b"\x10\x00"  # bit depth 16, colour type grey
     assert read_label_png(tmp_path / "a.png")[0].dtype == np.uint16
+
+
+@pytest.mark.parametrize("num_names", [7, 300])
+def test_strips_of_any_height_make_one_label_map(
+    num_names: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    void = 255 if num_names < 255 else 65_535
+    labels = np.random.default_rng(0).integers(0, num_names, (11, 5)).astype(np.uint16)
+    labels[3, 2:4] = void
+    labels = labels.astype(np.uint8 if num_names < 255 else np.uint16)
+    names = [f"thing {i}" for i in range(num_names)]
+    for pixels in (1, 15, 55):  # strips of one row, of three with a rest, of all
+        monkeypatch.setattr(label_png, "_STRIP_PIXELS", pixels)
+        write_label_png(tmp_path / "a.png", labels, names, void_label=void)
+        back, _ = read_label_png(tmp_path / "a.png")
+        assert back.dtype == labels.dtype
+        np.testing.assert_array_equal(back, labels)
+
+
+def test_no_strip_holds_more_than_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_png, "_STRIP_PIXELS", 64 * 1024)
+    noise = np.random.default_rng(0).integers(0, 254, (1024, 1024), np.uint8)  # nothing to pack
+    strips = list(label_png_strips(noise, ["a"] * 254, void_label=255))
+    assert max(map(len, strips)) < 3 * 64 * 1024
+    assert b"".join(strips) == encode_label_png(noise, ["a"] * 254, void_label=255)
 
 
 def test_as_many_names_as_there_can_be_are_read_back(tmp_path: Path) -> None:

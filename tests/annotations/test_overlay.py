@@ -106,6 +106,20 @@ def test_a_larger_picture_gets_a_larger_legend() -> None:
     assert large.shape[0] - 1600 > 2 * (small.shape[0] - 400)
 
 
+@pytest.mark.parametrize("legend", [False, True])
+def test_bands_leave_no_trace(legend: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (1500, 60, 3), np.uint8)
+    labels = random.integers(0, 3, (1500, 60)).astype(np.uint8)
+    labels[labels == 2] = 255
+    monkeypatch.setattr(overlay, "_rim_thickness", lambda _: 3)
+    whole = draw_overlay(picture, labels, ["a", "b"], legend=legend)
+    for pixels in (1, 60 * 2, 60 * 37):  # bands of one row, of fewer than a rim, of many
+        monkeypatch.setattr(overlay, "_BAND_PIXELS", pixels)
+        banded = draw_overlay(picture, labels, ["a", "b"], legend=legend)
+        np.testing.assert_array_equal(banded, whole)
+
+
 def test_the_jpeg_looks_like_what_was_drawn() -> None:
     drawn = draw_overlay(grey(60, 90), halves(60, 90), ["a", "b"])
     with Image.open(io.BytesIO(encode_overlay(drawn))) as image:

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,12 @@ _LONGEST_STEM = 180  # bytes of the name kept in the temporary one; file systems
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
 
 
-def write_file(path: str | Path, content: bytes) -> None:
+def write_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file atomically; one of the same name is replaced.
+
+    Args:
+        path: The file.
+        content: What it will hold, at once or piece by piece.
 
     Raises:
         OutputError: If the folder or the file cannot be written; nothing is left behind then.
@@ -29,7 +33,7 @@ def write_file(path: str | Path, content: bytes) -> None:
     try:
         try:
             with part.open("xb") as file:
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
             part.replace(path)

@@ -3,17 +3,19 @@
 Up to 254 names the file is an indexed 8-bit PNG whose palette shows the classes in colour (void,
 255, is black); above, it is a 16-bit grey PNG (void is 65535). The names are a JSON list in the
 PNG's international text chunk `escnet:names`, where any PNG reader finds them.
+
+A file is made in strips of rows, so that a label map of 100 megapixels is never copied as a whole.
 """
 
 import json
-from collections.abc import Sequence
-from io import BytesIO
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
 from escnet.annotations.files import write_file
 from escnet.annotations.palette import VOID_COLOUR, class_colours
@@ -21,6 +23,13 @@ from escnet.errors import DatasetError
 
 NAMES_KEY = "escnet:names"
 MOST_NAMES_IN_8_BITS = 254
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _INDEXED = 0, 3  # PNG's colour types
+_LESS_ABOVE = 2  # PNG's filter "up"
+_PLAIN_TEXT = bytes(5)  # after a text's key: not compressed, of no language
+_COMPRESSION = 6
+_STRIP_PIXELS = 1 << 20
 
 
 def encode_label_png(
@@ -33,21 +42,49 @@ def encode_label_png(
         names: Class names in index order.
         void_label: Value of the pixels without a class; 255 in an 8-bit file.
     """
-    if len(names) <= MOST_NAMES_IN_8_BITS:
+    return b"".join(label_png_strips(label_map, names, void_label=void_label))
+
+
+def label_png_strips(
+    label_map: UInt[np.ndarray, "H W"], names: Sequence[str], *, void_label: int
+) -> Iterator[bytes]:
+    """The content of a label map's PNG file, piece by piece; arguments as in `encode_label_png`."""
+    height, width = label_map.shape
+    has_palette = len(names) <= MOST_NAMES_IN_8_BITS
+    kind = np.dtype("u1" if has_palette else ">u2")
+    colour_type = _INDEXED if has_palette else _GREY
+    header = struct.pack(">IIBBBBB", width, height, 8 * kind.itemsize, colour_type, 0, 0, 0)
+    yield _SIGNATURE + _chunk(b"IHDR", header)
+    if has_palette:
         palette = np.zeros((256, 3), dtype=np.uint8)
         palette[: len(names)] = class_colours(len(names))
         palette[void_label] = VOID_COLOUR
-        image = Image.fromarray(label_map.astype(np.uint8))
-        image.putpalette(palette.tobytes())
-    else:
-        image = Image.fromarray(label_map.astype(np.uint16))
-    text = json.dumps(list(names), ensure_ascii=False)
-    info = PngInfo()
+        yield _chunk(b"PLTE", palette.tobytes())
     # names from undecodable bytes hold lone surrogates; escaped, they are valid JSON and UTF-8
-    info.add_itxt(NAMES_KEY, text.encode("utf-8", "backslashreplace").decode("utf-8"))
-    buffer = BytesIO()
-    image.save(buffer, format="PNG", pnginfo=info, compress_level=6)
-    return buffer.getvalue()
+    text = json.dumps(list(names), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    yield _chunk(b"iTXt", NAMES_KEY.encode("ascii") + _PLAIN_TEXT + text)
+    packer = zlib.compressobj(_COMPRESSION)
+    step = max(1, _STRIP_PIXELS // max(width, 1))
+    above = np.zeros((1, width), kind)
+    for top in range(0, height, step):
+        rows = label_map[top : top + step].astype(kind)
+        if packed := packer.compress(_filtered(above, rows)):
+            yield _chunk(b"IDAT", packed)
+        above = rows[-1:]
+    yield _chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b"")
+
+
+def _filtered(above: UInt[np.ndarray, "1 W"], rows: UInt[np.ndarray, "rows W"]) -> bytes:
+    """Rows of a PNG, each byte less the one above it: of a label map these are mostly zeros."""
+    values = np.concatenate([above.view(np.uint8), rows.view(np.uint8)])  # (1 + rows, bytes)
+    content = np.full((len(rows), 1 + values.shape[1]), _LESS_ABOVE, np.uint8)
+    np.subtract(values[1:], values[:-1], out=content[:, 1:])
+    return content.tobytes()
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def write_label_png(
@@ -64,7 +101,7 @@ def write_label_png(
     Raises:
         OutputError: If the file cannot be written.
     """
-    write_file(path, encode_label_png(label_map, names, void_label=void_label))
+    write_file(path, label_png_strips(label_map, names, void_label=void_label))
 
 
 def read_label_png(path: str | Path) -> tuple[UInt[np.ndarray, "H W"], tuple[str, ...]]:

@@ -29,6 +29,7 @@ _INK = (32, 33, 36)
 _FAINT_INK = (110, 113, 119)
 _VOID_SWATCH = (178, 180, 184)
 _OUTLINE = 0.85  # how much of a region's rim is white
+_BAND_PIXELS = 4_000_000  # drawn at once
 _SYSTEM_FONTS = (  # by what they cover; each is looked for where the system keeps its fonts
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -66,15 +67,43 @@ def draw_overlay(
         legend: Whether to add the legend; without it the size stays that of the picture.
     """
     colours = class_colours(len(names))
-    is_void = label_map >= len(names)
+    height, width = label_map.shape
+    drawn_hw, panel, corner = (height, width), None, (0, 0)
+    if legend:
+        panel = _legend((height, width), _entries(label_map, names, colours))
+        corner = (height, 0) if _has_legend_below(height, width) else (0, width)
+        drawn_hw = (
+            max(height, corner[0] + panel.shape[0]),
+            max(width, corner[1] + panel.shape[1]),
+        )
+    drawn = np.full((*drawn_hw, 3), _PANEL, np.uint8)
+    if panel is not None:
+        drawn[corner[0] :, corner[1] :][: panel.shape[0], : panel.shape[1]] = panel
+    # In bands, so that of a picture of 100 megapixels nothing but the result is held whole.
+    step = max(1, _BAND_PIXELS // width)
+    thickness = _rim_thickness((height, width))
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        rim = _rims(label_map[max(0, top - thickness) : rows.stop], thickness=thickness)
+        rim = rim[min(top, thickness) :]
+        drawn[rows, :width] = _washed(picture[rows], label_map[rows], rim, colours, opacity)
+    return drawn
+
+
+def _washed(
+    picture: UInt8[np.ndarray, "H W 3"],
+    label_map: UInt[np.ndarray, "H W"],
+    rim: Bool[np.ndarray, "H W"],
+    colours: UInt8[np.ndarray, "N 3"],
+    opacity: float,
+) -> UInt8[np.ndarray, "H W 3"]:
     photo = Image.fromarray(picture)
     canvas = Image.blend(photo, _wash(label_map, colours), opacity)
+    is_void = label_map >= len(colours)
     if is_void.any():
         canvas.paste(photo.convert("L").convert("RGB"), mask=Image.fromarray(is_void))
-    rim = Image.fromarray(_rims(label_map, thickness=_rim_thickness(label_map.shape)))
-    canvas.paste((255, 255, 255), mask=rim.convert("L").point(lambda value: int(value * _OUTLINE)))
-    if legend:
-        canvas = _beside(canvas, _entries(label_map, names, colours))
+    white = Image.fromarray(rim).convert("L").point(lambda value: int(value * _OUTLINE))
+    canvas.paste((255, 255, 255), mask=white)
     return np.asarray(canvas)
 
 
@@ -143,33 +172,30 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.0005 else "<0.1%"
 
 
-def _beside(canvas: Image.Image, entries: list[_Entry]) -> Image.Image:
-    """The canvas on a larger one that has room for the legend."""
-    below = canvas.width >= _WIDE * canvas.height
-    size = max(12, min(round((canvas.width * canvas.height) ** 0.5 / 34), 400))  # of the font
+def _has_legend_below(height: int, width: int) -> bool:
+    return width >= _WIDE * height
+
+
+def _legend(size_hw: tuple[int, int], entries: list[_Entry]) -> UInt8[np.ndarray, "h w 3"]:
+    """The legend alone, in a size and columns that suit a picture of that size."""
+    picture_h, picture_w = size_hw
+    size = max(12, min(round((picture_w * picture_h) ** 0.5 / 34), 400))  # of the font
     lines = [_Line.of(entry, size) for entry in entries]
     cell = max(line.width for line in lines) + round(2.2 * size)  # with the gap to the next column
     pad, height = round(0.9 * size), round(1.65 * size)
-    if below:
-        columns = max(1, min((canvas.width - 2 * pad + round(1.2 * size)) // cell, len(lines)))
+    if _has_legend_below(picture_h, picture_w):
+        columns = max(1, min((picture_w - 2 * pad + round(1.2 * size)) // cell, len(lines)))
     else:
-        per_column = max(1, (canvas.height - 2 * pad) // height)
+        per_column = max(1, (picture_h - 2 * pad) // height)
         columns = -(-len(lines) // min(max(per_column, 8), len(lines)))
     rows = -(-len(lines) // columns)
-    legend_wh = (columns * cell - round(1.2 * size) + 2 * pad, rows * height + 2 * pad)
-    if below:
-        full_wh = (max(canvas.width, legend_wh[0]), canvas.height + legend_wh[1])
-        left, top = 0, canvas.height
-    else:
-        full_wh = (canvas.width + legend_wh[0], max(canvas.height, legend_wh[1]))
-        left, top = canvas.width, 0
-    full = Image.new("RGB", full_wh, _PANEL)
-    full.paste(canvas, (0, 0))
-    draw = ImageDraw.Draw(full)
+    panel_wh = (columns * cell - round(1.2 * size) + 2 * pad, rows * height + 2 * pad)
+    panel = Image.new("RGB", panel_wh, _PANEL)
+    draw = ImageDraw.Draw(panel)
     for position, line in enumerate(lines):
         column, row = divmod(position, rows)
-        line.draw(draw, left + pad + column * cell, top + pad + row * height, size)
-    return full
+        line.draw(draw, pad + column * cell, pad + row * height, size)
+    return np.asarray(panel)
 
 
 class _Line(NamedTuple):

@@ -13,13 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from escnet.annotations.files import make_folder, write_file
-from escnet.data.image import MAX_PIXELS, read_image
+from escnet.data.image import MAX_PIXELS, open_image, read_image
 from escnet.errors import ConfigError, EscnetError
 from escnet.inference.outputs import (
     FAILURES_FILE,
@@ -38,6 +38,7 @@ from escnet.vocabulary import Vocabulary
 _NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
 _NUM_WRITERS = 2
 _MOST_BATCH_PIXELS = 16_000_000  # a batch of larger pictures is cut short, or memory would run out
+_MOST_AHEAD_PIXELS = 48_000_000  # read and not yet taken, at 3 bytes a pixel
 _MOST_WAITING_PIXELS = 48_000_000  # results not yet written, at about 8 bytes a pixel
 
 
@@ -120,8 +121,8 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
     """Segment picture files and write the results.
 
     Memory does not grow with the number of pictures: about one batch is read ahead, and computing
-    waits when results come faster than they can be written. Interrupted, the job leaves what is
-    finished, and no half file.
+    waits when results come faster than they can be written. Very large pictures are read, segmented
+    and written one after the other. Interrupted, the job leaves what is finished, and no half file.
 
     Args:
         segmenter: Makes the results.
@@ -252,7 +253,7 @@ class _Job:
     ) -> Iterator[list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]]]:
         batch: list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]] = []
         num_pixels = 0
-        for output, read in _ahead(plan, self._read, readers, at_most=self.batch_size + 1):
+        for output, read in self._ahead(plan, readers):
             if isinstance(read, PictureReport):
                 note(output, read)
                 continue
@@ -262,11 +263,35 @@ class _Job:
                 batch, num_pixels = [], 0
             batch.append((output, read))
             num_pixels += size
-            if len(batch) == self.batch_size:
+            if len(batch) == self.batch_size or num_pixels >= _MOST_BATCH_PIXELS:
                 yield batch
                 batch, num_pixels = [], 0
         if batch:
             yield batch
+
+    def _ahead(
+        self, plan: Sequence[PlannedOutput], readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[PlannedOutput, PictureReport | UInt8[np.ndarray, "_ _ 3"]]]:
+        """What `_read` gives for each, in order, with about a batch read and not yet taken."""
+        reading: deque[tuple[PlannedOutput, int, Future[Any]]] = deque()
+        for output in plan:
+            size = self._num_pixels(output)
+            while reading and (
+                len(reading) > self.batch_size
+                or sum(pixels for _, pixels, _ in reading) + size > _MOST_AHEAD_PIXELS
+            ):
+                first, _, future = reading.popleft()
+                yield first, future.result()
+            reading.append((output, size, readers.submit(self._read, output)))
+        while reading:
+            first, _, future = reading.popleft()
+            yield first, future.result()
+
+    def _num_pixels(self, output: PlannedOutput) -> int:
+        """By the picture's header; 0 if it cannot be read, which `_read` will say."""
+        with suppress(EscnetError), open_image(output.picture, max_pixels=self.max_pixels) as image:
+            return image.width * image.height
+        return 0
 
     def _read(self, output: PlannedOutput) -> PictureReport | UInt8[np.ndarray, "_ _ 3"]:
         """The picture, or what is to be said of it already."""
@@ -341,13 +366,13 @@ class _Writing:
         self._waiting: deque[tuple[PlannedOutput, int, Future[PictureReport]]] = deque()
 
     def add(self, output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> None:
+        future = self._pool.submit(_write, output, result, formats)
+        self._waiting.append((output, result.label_map.size, future))
         while self._waiting and (
             self._waiting[0][2].done()
             or sum(size for _, size, _ in self._waiting) > _MOST_WAITING_PIXELS
         ):
             self._note_oldest()
-        future = self._pool.submit(_write, output, result, formats)
-        self._waiting.append((output, result.label_map.size, future))
 
     def finish(self) -> None:
         while self._waiting:
@@ -367,27 +392,6 @@ class _StoppingPool(ThreadPoolExecutor):
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=True)
-
-
-_T = TypeVar("_T")
-
-
-def _ahead(
-    plan: Sequence[PlannedOutput],
-    read: Callable[[PlannedOutput], _T],
-    readers: ThreadPoolExecutor,
-    *,
-    at_most: int,
-) -> Iterator[tuple[PlannedOutput, _T]]:
-    """What `read` gives for each, in order, with `at_most` of them read but not yet taken."""
-    reading: deque[tuple[PlannedOutput, Future[_T]]] = deque()
-    for output in plan:
-        reading.append((output, readers.submit(read, output)))
-        if len(reading) > at_most:
-            first, future = reading.popleft()
-            yield first, future.result()
-    for first, future in reading:
-        yield first, future.result()
 
 
 def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> PictureReport:
