@@ -56,6 +56,18 @@ NETWORK = {
     "skip_dims": [4, 4],
     "decoder_dims": [8, 4],
 }
+# CLIP's towers in small, with the tokenizer that this file writes.
+PICTURES_TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "projection_dim": 16,
+    "vocab_size": BERT["vocab_size"],
+    "max_position_embeddings": 77,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+}
 RANDOM_SAM = {"sam": "random", "sam_dim": 32, "sam_mlp_dim": 32}
 
 
@@ -157,6 +169,58 @@ def make_recipe(data_folder: Path, parts_folder: Path) -> MakeRecipe:
                     "save_every": 3,
                     **training,
                 },
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tagged_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures of one colour each, with a text or two."""
+    root = tmp_path_factory.mktemp("tagged")
+    (root / "images").mkdir()
+    texts = {f"p{index}": [f"a thing {index}", "any thing"] for index in range(5)}
+    for index, stem in enumerate(texts):
+        Image.new("RGB", (20, 16), (50 * index, 0, 0)).save(root / "images" / f"{stem}.png")
+    (root / "texts.json").write_text(json.dumps(texts))
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_pictures_recipe(data_folder: Path, parts_folder: Path) -> MakeRecipe:
+    """A recipe that trains towers on pictures, with some settings of its sections."""
+
+    def make(
+        *,
+        model: dict[str, Any] | None = None,
+        preset: str = "tiny",
+        towers: dict[str, Any] | None = None,
+        pictures: dict[str, Any] | None = None,
+        records: dict[str, Any] | None = None,
+        **training: Any,
+    ) -> Recipe:
+        return Recipe.model_validate(
+            {
+                "model": {
+                    "preset": preset,
+                    "settings": {"text_config": PICTURES_TEXT, **(model or {})},
+                },
+                "towers": {
+                    "clip": "",
+                    "tokenizer": str(parts_folder / "sentence"),
+                    "clip_rate": 0.5,
+                    "sam_rate": 0.5,
+                    **(towers or {}),
+                },
+                "pictures": {
+                    "sources": [{"data": "folder", "root": data_folder}],
+                    "augmentation": {"short_side": (20, 28), "crop": 20},
+                    "workers": 0,
+                    **(pictures or {}),
+                },
+                "training": {"steps": 4, "batch_size": 2, "save_every": 3, **training},
+                "records": records or {},
             }
         )
 

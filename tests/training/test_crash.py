@@ -41,10 +41,32 @@ def settings_file(place: Path, recipe: Recipe, **settings: Any) -> Path:
     return path
 
 
+@pytest.fixture(params=["frozen towers", "pictures"])
+def recipe_of(
+    request: pytest.FixtureRequest,
+    make_recipe: MakeRecipe,
+    make_pictures_recipe: MakeRecipe,
+    tagged_folder: Path,
+) -> MakeRecipe:
+    """Runs of both kinds; of so many steps, a few of them an alignment if the kind has one."""
+
+    def make(steps: int, **training: Any) -> Recipe:
+        if request.param == "frozen towers":
+            aligned = steps // 4
+            return make_recipe(alignment_steps=aligned, steps=steps - aligned, **training)
+        return make_pictures_recipe(
+            pictures={"texts": {"root": tagged_folder, "batch_size": 2, "num_texts": 4}},
+            steps=steps,
+            **training,
+        )
+
+    return make
+
+
 def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
-    make_recipe: MakeRecipe, tmp_path: Path
+    recipe_of: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = make_recipe(alignment_steps=30, steps=50, save_every=2)
+    recipe = recipe_of(80, save_every=2)
     folders = {"undisturbed": tmp_path / "undisturbed", "killed": tmp_path / "killed"}
     settings = {name: str(folder) for name, folder in folders.items()}
     path = settings_file(
@@ -61,8 +83,8 @@ def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
     assert left == []  # no half-written file stays
 
 
-def test_two_processes_have_the_losses_of_one(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = make_recipe(alignment_steps=5, steps=15, batch_size=4)
+def test_two_processes_have_the_losses_of_one(recipe_of: MakeRecipe, tmp_path: Path) -> None:
+    recipe = recipe_of(20, batch_size=4)
     path = settings_file(
         tmp_path, recipe, folder=str(tmp_path / "two"), cache=str(tmp_path / "cache")
     )

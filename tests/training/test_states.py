@@ -111,7 +111,7 @@ class Disk:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def write(self, _content: bytes) -> int:
+    def writelines(self, _content: list[bytes]) -> None:
         raise FULL
 
 

@@ -1,5 +1,6 @@
 """A sheet of validation pictures: each as it is, as the network labels it, and as it should be."""
 
+import math
 from collections.abc import Iterable
 from io import BytesIO
 
@@ -33,11 +34,15 @@ def encode_answer_sheet(answers: Iterable[Answer]) -> bytes:
 
 def _row(answer: Answer) -> Image.Image:
     picture = read_image(answer.item.image_path)
-    cells = [_cell(picture)]
+    times = math.ceil(_CELL_HEIGHT / picture.shape[0])  # a legend wants a picture of some size
+    picture = _enlarged(picture, times)
+    scale = _CELL_HEIGHT / picture.shape[0]
+    cells = [_scaled(picture, scale)]
     for label_map in (answer.prediction, answer.truth):
         # Whatever is no class is void, also an ignore index beyond 16 bits.
         labels = np.minimum(label_map, len(answer.names)).astype(np.uint16)
-        cells.append(_cell(draw_overlay(picture, labels, answer.names)))
+        overlay = draw_overlay(picture, _enlarged(labels, times), answer.names)
+        cells.append(_scaled(overlay, scale))  # its legend lies outside the picture
     height = max(cell.height for cell in cells)
     row = Image.new("RGB", (sum(cell.width + _MARGIN for cell in cells), height), "white")
     left = 0
@@ -47,7 +52,11 @@ def _row(answer: Answer) -> Image.Image:
     return row
 
 
-def _cell(pixels: UInt8[np.ndarray, "_ _ 3"]) -> Image.Image:
+def _scaled(pixels: UInt8[np.ndarray, "_ _ 3"], scale: float) -> Image.Image:
     image = Image.fromarray(pixels)
-    width = max(1, round(image.width * _CELL_HEIGHT / image.height))
-    return image.resize((width, _CELL_HEIGHT), Image.Resampling.LANCZOS)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _enlarged(pixels: np.ndarray, times: int) -> np.ndarray:
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)

@@ -1,9 +1,11 @@
 """A recipe's network before its first step, put together from the parts that the recipe names."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,8 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
 from escnet.inference.tokens import Tokenize, load_tokenizer
-from escnet.model.config import EscNetConfig, preset
+from escnet.model.catseg_config import CATSEG_PRESETS, CatSegConfig
+from escnet.model.config import PRESETS, EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
@@ -25,7 +28,9 @@ from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import load_checkpoint
 
 MOST_TOKENS = 128
+CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
+_BEHIND_SAM_WIDTH = re.compile(r"^to_sam_width\.|^sam_norm\.|\.sam\.|\.to_guidance\.")
 
 
 def wordings_of(
@@ -63,9 +68,15 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
         network = load_checkpoint(folder)
         paired_towers(network)
         return network, load_tokenizer(folder, MOST_TOKENS)
-    network, tokenize = _assembled(config_of(recipe), parts, dataset)
+    config = config_of(recipe)
+    if not isinstance(config, EscNetConfig):
+        raise ConfigError(
+            f"model.preset {recipe.model.preset} is not put together from parts: give the sections "
+            "towers and pictures"
+        )
+    network, tokenize = _assembled(config, parts, dataset)
     if parts.start_from is not None:
-        _take_over(network, parts.start_from, parts.start_with)
+        _take_over(network, parts)
     return network, tokenize
 
 
@@ -80,20 +91,39 @@ def parts_of(recipe: Recipe) -> PartsSection:
     return recipe.parts
 
 
-def config_of(recipe: Recipe) -> EscNetConfig:
+def config_of(recipe: Recipe) -> EscNetConfig | CatSegConfig:
     """The network's settings: the preset's, and what the recipe changes of them.
 
     Raises:
-        ConfigError: If a setting is unknown or wrong.
+        ConfigError: If the preset or a setting is unknown or wrong.
     """
-    base = preset(recipe.model.preset).to_dict()
-    if unknown := sorted(set(recipe.model.settings) - set(base)):
-        raise ConfigError(f"model.settings: no setting {unknown[0]!r}: see EscNetConfig")
+    config = _preset_of(recipe.model.preset)
+    base, kind = config.to_dict(), type(config)
+    known = [
+        name for name, one in signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY
+    ]
+    if unknown := sorted(set(recipe.model.settings) - set(known)):
+        raise ConfigError(
+            f"no setting model.settings.{unknown[0]}: choose from {', '.join(sorted(known))}"
+        )
     settings = {
         name: _of_same_type(name, value, base[name])
         for name, value in recipe.model.settings.items()
     }
-    return EscNetConfig(**{**base, **settings})
+    return kind(**{**base, **settings})
+
+
+def _preset_of(name: str) -> EscNetConfig | CatSegConfig:
+    """The settings of a preset: one of ESC-Net's, or `cat-seg-` and one of CAT-Seg's."""
+    presets: dict[str, Callable[[], EscNetConfig | CatSegConfig]] = {
+        **PRESETS,
+        **{f"{CAT_SEG}{one}": make for one, make in CATSEG_PRESETS.items()},
+    }
+    if name not in presets:
+        raise ConfigError(
+            f"model.preset {name!r} is unknown: choose from {', '.join(sorted(presets))}"
+        )
+    return presets[name]()
 
 
 def _assembled(
@@ -143,17 +173,21 @@ def _of_same_type(name: str, value: Any, default: Any) -> Any:
         raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
 
 
-def _take_over(network: EscNet, checkpoint: Path, what: Literal["alignment", "everything"]) -> None:
+def _take_over(network: EscNet, parts: PartsSection) -> None:
     """Copy from an earlier run's checkpoint what the recipe wants of it.
 
-    Frozen towers stay those of the parts: a checkpoint may hold them with fewer bits.
+    Image nets stay those of the parts: a checkpoint may hold them with fewer bits. Where the map
+    to SAM's width will be fitted anew, everything behind it starts from SAM's own weights.
     """
+    checkpoint = require_local(str(parts.start_from))
     taken = {
         name: value
         for name, value in load_checkpoint(checkpoint).state_dict().items()
         if kind_of(name) in ("head", "text")
-        or (what == "everything" and not name.startswith(("vision.", "text.")))
+        or (parts.start_with == "everything" and not name.startswith(("vision.", "text.")))
     }
+    if parts.sam_embeddings is not None:
+        taken = {name: value for name, value in taken.items() if not _BEHIND_SAM_WIDTH.search(name)}
     install_module(network, taken, str(checkpoint), partly=True)
 
 

@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from pydantic import ValidationError
 from torch import Tensor
 
 from escnet.errors import ConfigError
@@ -104,19 +105,20 @@ class Trainer:
         self.task = task
         self.states = SavedStates(folder, recipe.records.keep_states)
         self.recipe, self._training = recipe, recipe.training
-        self._folder, self._accelerator, self._look = folder, accelerator, look
+        self._folder, self.accelerator, self._look = folder, accelerator, look
         count = accelerator.num_processes
         if task.divides % count:
             raise ConfigError(
                 f"training.batch_size {task.divides} cannot be shared by {count} processes: "
                 f"choose a multiple of {count}"
             )
-        self._share = Share(accelerator.process_index, count, accelerator.device)
+        self.share = Share(accelerator.process_index, count, accelerator.device)
         task.network.gradient_checkpointing = self._training.gradient_checkpointing
         if self._training.compile:
-            task.network.segment = torch.compile(task.network.segment, dynamic=True)  # type: ignore[method-assign]
+            compiled = torch.compile(task.network.segment, dynamic=True)
+            task.network.segment = compiled  # type: ignore[method-assign, assignment]
         self._module = accelerator.prepare_model(task.loss)
-        self._optimizer = accelerator.prepare_optimizer(
+        self.optimizer = accelerator.prepare_optimizer(
             torch.optim.AdamW(
                 [
                     {"params": list(group.values()), "name": name, "weight_decay": decay}
@@ -139,7 +141,7 @@ class Trainer:
             OutputError: If the log or a state cannot be written.
             Stopped: If the process was asked to stop; its state is saved.
         """
-        is_first = self._accelerator.is_main_process
+        is_first = self.accelerator.is_main_process
         records = self.recipe.records
         with (
             stop_requests() as request,
@@ -148,12 +150,12 @@ class Trainer:
             ) as log,
         ):
             pace = _Pace(self.step, self.task.num_steps)
-            batches = self.task.batches(self.step, self._share)
+            batches = self.task.batches(self.step, self.share)
             while self.step < self.task.num_steps:
                 pace.start()
                 portions = next(batches)
                 pace.got_data()
-                entry = self._advance(portions)
+                entry = self.advance(portions)
                 pace.finish(entry["loss"])
                 if log is not None:
                     log.add(self.step, **entry, **pace.last())
@@ -165,7 +167,7 @@ class Trainer:
         """Score, save and stop, each if it is time to."""
         every = self.recipe.records.validate_every
         is_last = self.step == self.task.num_steps
-        is_look = bool(every) and self.step % every == 0 and not is_last
+        is_look = bool(every) and (self.step % every == 0 or is_last)
         asked = self._asked_to_stop(request)
         if is_look or is_last or asked or self.step % self._training.save_every == 0:
             self.save(log)
@@ -188,29 +190,27 @@ class Trainer:
             if (miou := scores.get("miou")) is not None:
                 pace.miou = miou
                 self.states.mark_best(self.step, miou)
-        self._accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
 
-    def _advance(self, portions: Sequence[Portion]) -> dict[str, Any]:
+    def advance(self, portions: Sequence[Portion]) -> dict[str, Any]:
         """One step, and what the log says of it."""
         phase, first, length = self.task.phase_of(self.step)
         self.task.begin(self.step)
         rate = self._set_rates(first, length)
-        loss = torch.zeros((), device=self._accelerator.device)
+        loss = torch.zeros((), device=self.accelerator.device)
         for index, portion in enumerate(portions):
             is_last = index == len(portions) - 1
-            with nullcontext() if is_last else self._accelerator.no_sync(self._module):
+            with nullcontext() if is_last else self.accelerator.no_sync(self._module):
                 loss += self._backward(portion)
-        value = float(self._accelerator.reduce(loss, "sum"))
+        value = float(self.accelerator.reduce(loss, "sum"))
         if not math.isfinite(value):
             raise ConfigError(
                 f"the loss is {value} at step {self.step + 1}: "
                 "lower training.learning_rate, or train in float32"
             )
-        self._accelerator.clip_grad_norm_(
-            list(self._trained.values()), self._training.gradient_clip
-        )
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.accelerator.clip_grad_norm_(list(self._trained.values()), self._training.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._update_average(self.step - first)
         return {"phase": phase, "loss": value, "rate": rate}
@@ -221,7 +221,7 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         loss = self._module(portion.content)
         # Gradients are averaged over the processes, but their losses add up.
-        self._accelerator.backward(loss * self._share.count)
+        self.accelerator.backward(loss * self.share.count)
         return loss.detach()
 
     def _set_rates(self, first: int, length: int) -> float:
@@ -229,7 +229,7 @@ class Trainer:
             (self.step - first) / max(1, length), self._training.warmup_share
         )
         factors = self.task.rate_factors(self.step)
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate * factors[group["name"]]
         return rate
 
@@ -241,10 +241,10 @@ class Trainer:
 
     def _asked_to_stop(self, request: StopRequest) -> int:
         """The signal that any process was sent; all of them have to stop at the same step."""
-        if self._share.count == 1:
+        if self.share.count == 1:
             return request.signal_number
-        number = torch.tensor(request.signal_number, device=self._accelerator.device)
-        return int(self._accelerator.gather(number[None]).max())
+        number = torch.tensor(request.signal_number, device=self.accelerator.device)
+        return int(self.accelerator.gather(number[None]).max())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -268,18 +268,18 @@ class Trainer:
         Raises:
             OutputError: If it cannot be written.
         """
-        if not self._accelerator.is_main_process:
+        if not self.accelerator.is_main_process:
             return
         if log is not None:
             log.flush()
-        scaler = self._accelerator.scaler
+        scaler = self.accelerator.scaler
         state = {
             "of": self._identity(),
             "step": self.step,
             "trained": {name: p.detach() for name, p in self._trained.items()},
             "buffers": dict(self.task.network.named_buffers()),
             "average": self.average,
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
         self.states.save(self.step, state)
@@ -294,25 +294,34 @@ class Trainer:
         state = self.states.load_newest()
         if state is None:
             return False
-        check_same(self._folder, state["of"], self._identity())
-        device = self._accelerator.device
+        check_same(self._folder, _with_defaults(state["of"]), self._identity())
+        device = self.accelerator.device
         self._copy_in(state["trained"])
         for name, buffer in self.task.network.named_buffers():
             buffer.copy_(state["buffers"][name])
         self.average = {name: value.to(device) for name, value in state["average"].items()}
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._accelerator.scaler is not None and state["scaler"]:
-            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        if self._accelerator.is_main_process:
+        if self.accelerator.is_main_process:
             forget_steps_after(self._folder, self.step)
             self.states.forget_best_after(self.step)
-        self._accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
         return True
 
     def _identity(self) -> dict[str, Any]:
         recipe = self.recipe.model_dump(mode="json")
         return {"recipe": recipe, **self.task.identity()}
+
+
+def _with_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved identity with the settings that have come since then, which are as if not there."""
+    try:
+        recipe = Recipe.model_validate(identity["recipe"]).model_dump(mode="json")
+    except (LookupError, ValidationError):  # of another kind: what differs will be named
+        return dict(identity)
+    return {**identity, "recipe": recipe}
 
 
 class _Pace:

@@ -9,6 +9,7 @@ import re
 
 from torch import nn
 
+from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.training.data_config import TowersSection
@@ -24,7 +25,7 @@ Groups = dict[tuple[str, float], dict[str, nn.Parameter]]
 
 
 def pictures_groups(
-    network: EscNet,
+    network: EscNet | CatSeg,
     towers: TowersSection,
     *,
     weight_decay: float,
@@ -52,7 +53,9 @@ def pictures_groups(
     return groups
 
 
-def _kind(name: str, network: EscNet, towers: TowersSection, has_evidence_loss: bool) -> str | None:
+def _kind(
+    name: str, network: EscNet | CatSeg, towers: TowersSection, has_evidence_loss: bool
+) -> str | None:
     if name.startswith(("vision.", "text.")):
         return CLIP if _is_trained_of_tower(name, network, towers) else None
     if name.startswith("prompt_encoder."):
@@ -66,7 +69,7 @@ def _kind(name: str, network: EscNet, towers: TowersSection, has_evidence_loss: 
     return SAM if towers.sam_trained == "all" or _SAM_ATTENTION.search(name) else None
 
 
-def _is_trained_of_tower(name: str, network: EscNet, towers: TowersSection) -> bool:
+def _is_trained_of_tower(name: str, network: EscNet | CatSeg, towers: TowersSection) -> bool:
     wanted = tuple(f".self_attn.{projection}.weight" for projection in towers.trained)
     if not towers.clip_rate or not name.endswith(wanted):
         return False
@@ -77,13 +80,13 @@ def _is_trained_of_tower(name: str, network: EscNet, towers: TowersSection) -> b
     return not (is_unused and name.endswith(("q_proj.weight", "k_proj.weight")))
 
 
-def _is_read_out_used(name: str, network: EscNet, has_evidence_loss: bool) -> bool:
+def _is_read_out_used(name: str, network: EscNet | CatSeg, has_evidence_loss: bool) -> bool:
     """Blocks read their prompts off these maps without a gradient; only a loss trains them."""
     is_last = name.startswith(f"read_out.{network.config.num_blocks - 1}.")
     return has_evidence_loss or (is_last and network.config.correlation_residual)
 
 
-def _without_decay(network: EscNet) -> set[str]:
+def _without_decay(network: EscNet | CatSeg) -> set[str]:
     return {
         f"{path}.{name}".lstrip(".")
         for path, module in network.named_modules()

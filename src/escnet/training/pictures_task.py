@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from escnet.errors import EscnetError
 from escnet.inference.tokens import Tokenize
-from escnet.model.escnet import EscNet
+from escnet.model.catseg import CatSeg
+from escnet.model.escnet import EscNet, Prediction
 from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import TrainingSection
 from escnet.training.data_config import PicturesSection, TextsSection, TowersSection
@@ -81,7 +82,7 @@ class PicturesLoss(nn.Module):
 
     def __init__(
         self,
-        network: EscNet,
+        network: EscNet | CatSeg,
         vocabulary: VocabularyStep,
         texts: VocabularyStep | None,
         section: PicturesSection,
@@ -104,7 +105,7 @@ class PicturesLoss(nn.Module):
         text = self.vocabulary(content.row)
         prediction = self.network.segment(self.network.vision(content.image), text)
         loss = self._dense(prediction.logits, content)
-        if self._evidence_weight:
+        if self._evidence_weight and isinstance(prediction, Prediction):
             for evidence in prediction.evidence:
                 loss = loss + self._evidence_weight * self._dense(evidence, content)
         return loss
@@ -129,6 +130,8 @@ class PicturesLoss(nn.Module):
         score = picture_text_score(joint.float(), text.float(), section.pooling)
         if section.loss == "contrastive":
             return contrastive_loss(section.scale * score, content.is_match)
+        if not isinstance(self.network, EscNet):
+            raise RuntimeError("the binary loss of texts, but no scale for it")
         return binary_loss(
             self.network.logit_scale * score + self.network.logit_shift, content.is_match
         )
@@ -147,7 +150,7 @@ class PicturesTask:
 
     def __init__(
         self,
-        network: EscNet,
+        network: EscNet | CatSeg,
         tokenize: Tokenize,
         sources: Sources,
         recipe: tuple[PicturesSection, TowersSection, TrainingSection],

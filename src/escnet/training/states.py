@@ -23,7 +23,12 @@ _NAME = "step-{:08}.pt"
 _BEST = "best.pt"
 _BEST_SCORE = "best.json"
 # Settings that may differ from one part of a run to the next, as they change no loss.
-_FREE = ("recipe.records", "recipe.training.save_every", "recipe.pictures.workers")
+_FREE = (
+    "recipe.records",
+    "recipe.training.save_every",
+    "recipe.pictures.workers",
+    "network.transformers_version",
+)
 
 
 class SavedStates:

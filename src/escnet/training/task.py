@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
 
 ParameterGroups = Mapping[tuple[str, float], Mapping[str, nn.Parameter]]
@@ -67,7 +68,7 @@ class Task(Protocol):
             a step that every process works on as a whole.
     """
 
-    network: EscNet
+    network: EscNet | CatSeg
     num_steps: int
     divides: int
 

@@ -17,9 +17,11 @@ from escnet.data.image import image_size_hw
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
 from escnet.evaluation.target import EvalItem, folder_targets
+from escnet.inference.catseg import class_chunk as class_chunk_of_catseg
 from escnet.inference.labelling import label_pixels
-from escnet.inference.memory import class_chunk
+from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.tokens import Tokenize
+from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
 from escnet.model.vision import Patches
 from escnet.training.features import compute_features, whole_view
@@ -51,7 +53,7 @@ class Validation:
 
     def __init__(
         self,
-        network: EscNet,
+        network: EscNet | CatSeg,
         tokenize: Tokenize,
         dataset: FolderDataset,
         *,
@@ -86,17 +88,25 @@ class Validation:
 
     @torch.inference_mode()
     def _predict(self, item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
-        network, config = self._network, self._network.config
+        network = self._network
         device = next(network.parameters()).device
-        tokens = self._tokenize(vocabulary.templated(config.template))
+        tokens = self._tokenize(vocabulary.templated(network.config.template))
         with torch.autocast(
             device.type, getattr(torch, self._dtype), enabled=self._dtype != "float32"
         ):
             with torch.autocast(device.type, enabled=False):
                 text = network.encode_text(tokens.token.to(device), tokens.is_token.to(device))
-            logits = network.segment(self._see(item), text, class_chunk(config)).logits[0]
+            patches = self._see(item)
+            if isinstance(network, EscNet):
+                logits = network.segment(patches, text, class_chunk(network.config)).logits
+                kept = [*range(len(text))]
+            else:
+                chunk = class_chunk_of_catseg(network.config, DEFAULT_BUDGET)
+                logits, rows = network.segment(patches, text, chunk)
+                kept = rows[0].tolist()
+        owner = [vocabulary.owner[row] for row in kept]
         size_hw = image_size_hw(item.image_path)
-        return label_pixels(logits.cpu(), vocabulary.owner, len(vocabulary), size_hw)[0]
+        return label_pixels(logits[0].cpu(), owner, len(vocabulary), size_hw)[0]
 
 
 def validation_of_stored(
@@ -130,7 +140,7 @@ def validation_of_stored(
 
 
 def validation_of_pictures(
-    network: EscNet, tokenize: Tokenize, folder: Path, *, dtype: str
+    network: EscNet | CatSeg, tokenize: Tokenize, folder: Path, *, dtype: str
 ) -> Validation:
     """A validation that runs the vision tower, which may be in training, on every picture.
 

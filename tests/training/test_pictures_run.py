@@ -1,0 +1,200 @@
+"""Networks that are trained on pictures, towers included: ESC-Net and CAT-Seg."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+from escnet import Segmenter
+from escnet.errors import ConfigError, WeightsError
+from escnet.model.catseg import CatSeg
+from escnet.model.catseg_config import catseg_preset
+from escnet.training.config import Recipe
+from escnet.training.data_config import TowersSection
+from escnet.training.pictures_run import build_catseg, prepare_pictures
+from escnet.training.run import train
+from escnet.training.task import Share
+from escnet.weights.checkpoint import load_network
+from escnet.weights.tensor_file import read_tensors
+
+MakeRecipe = Callable[..., Recipe]
+
+ROOT = Path(__file__).parents[2] / "recipes" / "shapes"
+SHAPES = [{"data": "folder", "root": ROOT}]
+
+TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 1, "projection_dim": 16, "vocab_size": 76,
+        "max_position_embeddings": 77, "bos_token_id": 2, "eos_token_id": 3}  # fmt: skip
+
+
+@pytest.fixture
+def make_catseg_recipe(make_pictures_recipe: MakeRecipe) -> MakeRecipe:
+    def make(*, pictures: dict[str, Any] | None = None, **training: Any) -> Recipe:
+        return make_pictures_recipe(
+            preset="cat-seg-tiny",
+            model={"text_config": TEXT},
+            pictures=pictures,
+            **{"evidence_weight": 0.0, **training},
+        )
+
+    return make
+
+
+def test_catseg_is_trained_to_a_checkpoint_that_segments(
+    make_catseg_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_catseg_recipe(
+        pictures={"sources": SHAPES, "validate_on": ROOT}, steps=16, learning_rate=2e-3
+    )
+    before = prepare_pictures(recipe).task.network.state_dict()
+    model = train(recipe, tmp_path / "run", cache=tmp_path / "cache")
+    network = load_network(model, CatSeg)
+    assert network.config.trained_on == ("grass", "sky", "ball", "box")
+    moved = {
+        name.partition(".")[0]
+        for name, value in network.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert {"vision", "text", "embed", "layers", "decoder", "to_guidance"} <= moved
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines]
+    assert len(losses) == 16
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert set(scores) == {"shapes"}
+    picture = ROOT / "images" / "shapes__0.png"
+    assert Segmenter.load(model).segment(picture, ["sky", "grass"]).label_map.shape == (48, 64)
+
+
+def test_catsegs_loss_is_binary_cross_entropy_of_its_own_logits(
+    make_catseg_recipe: MakeRecipe,
+) -> None:
+    torch.manual_seed(0)
+    task = prepare_pictures(make_catseg_recipe(pictures={"sources": SHAPES})).task
+    (portion,) = next(iter(task.batches(0, Share())))
+    content = portion.content
+    task.begin(0)
+    network = task.network
+    with torch.no_grad():
+        found = task.loss(content)
+        text = task.loss.vocabulary(content.row)
+        logits = torch.nn.functional.interpolate(
+            network(content.image, text), size=content.target.shape[1:], mode="bilinear"
+        )
+    truth = torch.zeros_like(logits)
+    for name in range(len(content.row)):
+        truth[:, name] = content.target == name  # nothing where nobody labelled
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_catsegs_towers_are_those_of_a_clip(tmp_path: Path) -> None:
+    config = catseg_preset("tiny")
+    torch.manual_seed(1)
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config=config.text_config,
+            vision_config=config.vision_config,
+            projection_dim=config.joint_dim,
+        )
+    )
+    clip.save_pretrained(tmp_path / "clip")
+    network = build_catseg(config, TowersSection(clip=str(tmp_path / "clip")))
+    given = read_tensors(tmp_path / "clip" / "model.safetensors")
+    own = network.state_dict()
+    for name in (
+        "vision_model.encoder.layers.1.self_attn.q_proj.weight",
+        "visual_projection.weight",
+    ):
+        assert torch.equal(own[f"vision.tower.{name}"], given[name])
+    assert torch.equal(own["text.tower.text_projection.weight"], given["text_projection.weight"])
+    assert [origin["part"] for origin in network.config.origins] == ["CLIP"]
+
+
+def test_a_clip_of_another_size_is_refused(tmp_path: Path) -> None:
+    config = catseg_preset("tiny")
+    small = {**config.text_config, "hidden_size": 32}
+    CLIPModel(
+        CLIPConfig(text_config=small, vision_config=config.vision_config, projection_dim=16)
+    ).save_pretrained(tmp_path / "clip")
+    with pytest.raises(WeightsError, match=r"text_model"):
+        build_catseg(config, TowersSection(clip=str(tmp_path / "clip")))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "training", "message"),
+    [
+        ({}, {"evidence_weight": 0.3}, r"training\.evidence_weight is 0\.3, but CAT-Seg"),
+        ({}, {"gradient_checkpointing": True}, r"training\.gradient_checkpointing is true"),
+        ({"names_per_picture": 9}, {}, r"max_classes 8 would drop some of the 9 names"),
+        ({"texts": {"root": "x", "loss": "binary"}}, {}, r"pictures\.texts\.loss is 'binary'"),
+    ],
+)
+def test_what_catseg_has_not_is_refused_by_its_key(
+    make_catseg_recipe: MakeRecipe,
+    pictures: dict[str, Any],
+    training: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        prepare_pictures(make_catseg_recipe(pictures=pictures, **training))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "vit-z"}, r"model\.preset 'vit-z' is unknown: choose from cat-seg-tiny, .*vit"),
+        (
+            {"model": {"num_block": 2}},
+            r"no setting model\.settings\.num_block: choose from .*blocks",
+        ),
+        ({"model": {"num_blocks": "two"}}, r"model\.settings\.num_blocks is 'two': .*integer"),
+        ({"model": {"sam": "pretrained"}}, r"towers\.sam is missing: name a SAM"),
+        ({"preset": "mini"}, r"are not CLIP's towers: choose"),
+        ({"towers": {"tokenizer": ""}}, r"towers\.tokenizer is missing"),
+        ({"towers": {"clip": "/nowhere"}}, r"'/nowhere'"),
+    ],
+)
+def test_a_wrong_network_is_one_line_that_names_the_key(
+    make_pictures_recipe: MakeRecipe, changes: dict[str, Any], message: str
+) -> None:
+    recipe = make_pictures_recipe(**changes)
+    with pytest.raises((ConfigError, WeightsError), match=message) as error:
+        prepare_pictures(recipe)
+    assert "\n" not in str(error.value)
+
+
+def test_a_state_of_another_network_is_refused_with_what_differs(
+    make_pictures_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    train(make_pictures_recipe(), folder, cache=tmp_path / "cache")
+    newest = max((folder / "states").glob("step-*.pt"))
+    before = newest.read_bytes()
+    other = make_pictures_recipe(model={"num_blocks": 1})
+    with pytest.raises(ConfigError, match=r"network\.num_blocks: 2 there, 1 here"):
+        train(other, folder, cache=tmp_path / "cache", resume=True)
+    other = make_pictures_recipe(pictures={"loss": "ce"})
+    with pytest.raises(ConfigError, match=r'pictures\.loss: "bce" there, "ce" here'):
+        train(other, folder, cache=tmp_path / "cache", resume=True)
+    assert newest.read_bytes() == before
+
+
+def test_settings_that_have_come_since_a_state_was_saved_do_not_refuse_it(
+    make_pictures_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    folder, recipe = tmp_path / "run", make_pictures_recipe()
+    train(recipe, folder, cache=tmp_path / "cache")
+    newest = max((folder / "states").glob("step-*.pt"))
+    state = torch.load(newest, weights_only=True)
+    del state["of"]["recipe"]["training"]["gradient_checkpointing"]
+    torch.save(state, newest)
+    train(recipe, folder, cache=tmp_path / "cache", resume=True)
+    slower = make_pictures_recipe(gradient_checkpointing=True)
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing: false there, true here"):
+        train(slower, folder, cache=tmp_path / "cache", resume=True)
