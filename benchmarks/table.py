@@ -32,6 +32,14 @@ _PARTS = {
     "blocks 2": "two ESC-Blocks",
     "blocks 4": "four ESC-Blocks",
 }
+_SAM_DEFAULT = "all and unions, averaged, share by agreement"
+_STRUCTURES = {
+    "proposals": "(a) SAM's masks, each named by the correlation inside",
+    "proposals, crops": "(a) SAM's masks, each named as a picture of its own",
+    "correlation": "(b) correlation alone",
+    "correlation+sam": "correlation, sharpened by SAM's masks, without training",
+    "esc-net": "(c) ESC-Net: `mini`'s trained blocks and decoder",
+}
 # The paper's Tables 2 and 3: A-847, A-150, PAS-20b. It has no such row for the others.
 _PAPER = {
     "pretrained": (18.1, 41.8, 86.3),
@@ -102,21 +110,80 @@ def speed() -> str:
 def sam_prompts() -> str:
     """What becomes of a noisy map by SAM, for each way and noise level."""
     records = _lines("sam-prompts.jsonl")
-    levels = sorted({record["level"] for record in records})
-    heads = [f"noise {level}" for level in levels]
-    rows = ["| way | " + " | ".join(heads) + " |", "|---" * (len(levels) + 1) + "|"]
+    rows = _head("way", records)
     for way in records[0]["iou"]:
         cells = []
-        for level in levels:
-            some = [record for record in records if record["level"] == level]
-            columns = list(zip(*(record["iou"][way] for record in some), strict=True))
-            best = max(range(len(columns)), key=lambda at, c=columns: sum(c[at]))
-            edge = statistics.mean(record["boundary"][way][best] for record in some)
+        for some in _by_level(records):
+            at = _best_threshold(some, way)
             own = statistics.mean(max(record["iou"][way]) for record in some)
-            mean, median = statistics.mean(columns[best]), statistics.median(columns[best])
-            cells.append(f"{mean:.3f} / {median:.3f} / {edge:.3f} ({own:.3f})")
+            cells.append(f"{_three_scores(some, way, at)} ({own / 1000:.3f})")
         rows.append(f"| {way} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def sam_prompts_halves() -> str:
+    """The map and the default on the half that they were chosen on, and on the other."""
+    records = _lines("sam-prompts.jsonl")
+    rows = _head("pictures, way", records)
+    halves = [[record for record in records if record["half"] == half] for half in (0, 1)]
+    for shown, some in zip(("chosen on", "confirmed on"), halves, strict=True):
+        for way in ("map", _SAM_DEFAULT):
+            cells = []
+            for here, first in zip(_by_level(some), _by_level(halves[0]), strict=True):
+                cells.append(_three_scores(here, way, _best_threshold(first, way)))
+            num = len({record["stem"] for record in some})
+            rows.append(f"| {shown}: {num} pictures, {way} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _head(first: str, records: list[dict]) -> list[str]:
+    levels = sorted({record["level"] for record in records})
+    names = " | ".join(f"noise {level}" for level in levels)
+    return [f"| {first} | {names} |", "|---" * (len(levels) + 1) + "|"]
+
+
+def _by_level(records: list[dict]) -> list[list[dict]]:
+    levels = sorted({record["level"] for record in records})
+    return [[record for record in records if record["level"] == level] for level in levels]
+
+
+def _best_threshold(records: list[dict], way: str) -> int:
+    """Which threshold is best over all objects."""
+    columns = list(zip(*(record["iou"][way] for record in records), strict=True))
+    return max(range(len(columns)), key=lambda at: sum(columns[at]))
+
+
+def _three_scores(records: list[dict], way: str, at: int) -> str:
+    found = [record["iou"][way][at] / 1000 for record in records]
+    edge = statistics.mean(record["boundary"][way][at] / 1000 for record in records)
+    return f"{statistics.mean(found):.3f} / {statistics.median(found):.3f} / {edge:.3f}"
+
+
+def structures() -> str:
+    """The structures of Figure 1 with the same towers."""
+    records = _lines("structures.jsonl")
+    rows = [
+        "| structure | VOC subset | COCO-80 subset | seconds | memory, MB |",
+        "|---|---|---|---|---|",
+    ]
+    for structure, shown in _STRUCTURES.items():
+        own = [record for record in records if record["structure"] == structure]
+        cells = []
+        for source in ("voc20", "coco80"):
+            found = [record for record in own if record.get("source") == source]
+            cells.append(_accuracy(found[-1]) if found else "-")
+        times = [record for record in own if "seconds" in record]
+        cells.append(f"{times[-1]['seconds']:.1f}" if times else "-")
+        cells.append(str(times[-1]["peak_megabytes"]) if times else "-")
+        if own:
+            rows.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _accuracy(record: dict) -> str:
+    rules = ("miou_in_truth", "miou_in_either", "boundary_iou")
+    values = " / ".join(f"{100 * record['scores'][rule]:.1f}" for rule in rules)
+    return f"{values} ({record['pictures']} pictures)"
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -124,6 +191,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation": ablation,
     "speed": speed,
     "sam-prompts": sam_prompts,
+    "sam-prompts-halves": sam_prompts_halves,
+    "structures": structures,
 }
 
 

@@ -11,6 +11,7 @@ Sizes: N class names, h x w the grid of the map, a x b SAM's finer one, R masks.
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,12 +30,16 @@ from escnet.weights.origin import file_sha256
 from escnet.weights.sam_model import load_sam_model
 
 NUM_NEGATIVES = 4
-DEFAULT_SHARE = 0.5  # of SAM's masks in the sharpened map
 DEFAULT_MOST_CLASSES = 16
 
 _LOW = 0.3  # negative points lie in the lowest 30 % of a map
-_DECISIVENESS = 12.0  # how much more a mask counts that agrees better
+_DECISIVENESS = 24.0  # how much more a mask counts that agrees better
+_MOST_UNITED = 5  # masks of which any two are united
+_LEAST_AGREEMENT = 0.05
+_MASK_ERROR = 0.5  # variance of a mask's error, as a share of the mask's
 _SMALLEST_VARIANCE = 1e-6
+_SMALLEST_SPREAD = 1e-10  # of a mask times that of a map; below it there is only rounding
+_BLUR_REACH = 4  # patches, of a Gaussian of one
 
 _GENERATOR = PseudoPromptGenerator(
     num_regions=5,
@@ -54,7 +59,8 @@ class TrainingFreeSam:
     Args:
         base: The method that gives the maps.
         sam: SAM, on its device.
-        share: Of SAM's masks in the sharpened map; 0 leaves the map as it is.
+        share: Of SAM's masks in the sharpened map; 0 leaves the map as it is, None lets their
+            agreement decide for each map.
         most_classes: Of a view, the names that win somewhere go to SAM, the widest first, up to
             this many; the others keep their maps.
     """
@@ -66,7 +72,7 @@ class TrainingFreeSam:
         base: Method,
         sam: Sam,
         *,
-        share: float = DEFAULT_SHARE,
+        share: float | None = None,
         most_classes: int = DEFAULT_MOST_CLASSES,
     ) -> None:
         self.base = base
@@ -82,7 +88,7 @@ class TrainingFreeSam:
         return {
             **self.base.settings,
             "base": self.base.name,
-            "sam_share": self.share,
+            "sam_share": "by agreement" if self.share is None else self.share,
             "sam_most_classes": self.most_classes,
         }
 
@@ -109,12 +115,11 @@ class TrainingFreeSam:
     ) -> Float[Tensor, "N a b"]:
         picture = self.sam.encode(view)
         maps = maps.float().to(self.sam.device)
-        fine = F.interpolate(
-            maps[None], size=picture.size_hw, mode="bilinear", align_corners=False
-        )[0]
+        fine = enlarged(maps, picture.size_hw)
         for index in winners(maps)[: self.most_classes]:
-            masks, quality = masks_for(self.sam, picture, maps[index])
-            fine[index] = sharpened(fine[index], masks, quality, self.share)
+            answers = answers_for(self.sam, picture, maps[index])
+            masks = answers.logits.sigmoid()
+            fine[index] = sharpened(maps[index], masks, answers.quality, self.share)
         return fine
 
 
@@ -125,23 +130,54 @@ def winners(maps: Float[Tensor, "N h w"]) -> list[int]:
     return [int(index) for index in order if count[index] > 0]
 
 
-def masks_for(
-    sam: Sam, picture: SamPicture, correlation: Float[Tensor, "h w"]
-) -> tuple[Float[Tensor, "R a b"], Float[Tensor, " R"]]:
-    """SAM's masks for one map, as probabilities, and the quality that SAM expects of each.
+class Answers(NamedTuple):
+    """SAM's masks for one map: three to each prompt, as logits, and the IoU that SAM expects."""
 
-    Asked are: all points of the map's regions with negative points and the map itself as a mask
-    prompt; and each region's point alone, since SAM answers better for one object than for five.
+    logits: Float[Tensor, "R a b"]
+    quality: Float[Tensor, " R"]
+
+
+def answers_for(sam: Sam, picture: SamPicture, correlation: Float[Tensor, "h w"]) -> Answers:
+    """SAM's masks for one map.
+
+    Asked are, in this order: all points of the map's regions at once, with negative points and the
+    map itself as a mask prompt; the same with one point, the peak of the blurred map, where noise
+    does not lead as easily; and each region's point alone, since SAM answers better for one object
+    than for five.
     """
     prompt = _GENERATOR(correlation[None, None])
     point = prompt.point_xy[0, 0][prompt.is_valid[0, 0]]  # (K, 2)
     away = negative_points(correlation)
-    label = torch.cat([point.new_ones(len(point)), point.new_zeros(len(away))])
-    together = sam.answer(picture, torch.cat([point, away])[None], label[None], prompt.mask[0, 0])
-    alone = sam.answer(picture, point[:, None], point.new_ones(len(point), 1))
-    logits = torch.cat([together.logits, alone.logits]).flatten(0, 1)  # (R, a, b)
-    quality = torch.cat([together.quality, alone.quality]).flatten()
-    return logits.sigmoid(), quality
+    answers = [
+        sam.answer(
+            picture,
+            torch.cat([on, away])[None],
+            torch.cat([on.new_ones(len(on)), on.new_zeros(len(away))])[None],
+            prompt.mask[0, 0],
+        )
+        for on in (point, peak_point(blurred(correlation)))
+    ]
+    answers.append(sam.answer(picture, point[:, None], point.new_ones(len(point), 1)))
+    return Answers(
+        logits=torch.cat([answer.logits for answer in answers]).flatten(0, 1),
+        quality=torch.cat([answer.quality for answer in answers]).flatten(),
+    )
+
+
+def blurred(correlation: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """A map after a Gaussian of one patch."""
+    place = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=correlation.device)
+    kernel = torch.softmax(-place.to(correlation).square() / 2, dim=0)
+    padded = F.pad(correlation[None, None], (_BLUR_REACH,) * 4, mode="replicate")
+    across = F.conv2d(padded, kernel[None, None, None])
+    return F.conv2d(across, kernel[None, None, :, None])[0, 0]
+
+
+def peak_point(correlation: Float[Tensor, "h w"]) -> Float[Tensor, "1 2"]:
+    """The place of a map's highest patch."""
+    h, w = correlation.shape
+    best = int(correlation.argmax())
+    return correlation.new_tensor([[(best % w + 0.5) / w, (best // w + 0.5) / h]])
 
 
 def negative_points(correlation: Float[Tensor, "h w"]) -> Float[Tensor, "4 2"]:
@@ -159,37 +195,101 @@ def negative_points(correlation: Float[Tensor, "h w"]) -> Float[Tensor, "4 2"]:
 
 
 def agreement(
-    masks: Float[Tensor, "R a b"], correlation: Float[Tensor, "a b"]
+    masks: Float[Tensor, "R a b"], correlation: Float[Tensor, "h w"]
 ) -> Float[Tensor, " R"]:
-    """How well each mask explains a map: Pearson's coefficient over the pixels, -1 to 1.
+    """How well each mask explains a map: Pearson's coefficient over the map's patches, -1 to 1.
 
-    It needs no threshold and no scale of the map; a part of the object explains less than all.
+    It needs no threshold and no scale of the map; a part of the object explains less than all. Both
+    are compared on the map's own grid: an edge finer than a patch cannot be seen there.
     """
-    mask = masks.flatten(1) - masks.flatten(1).mean(dim=1, keepdim=True)
+    flat = on_patches(masks, correlation).flatten(1)  # (R, P)
     value = correlation.flatten() - correlation.mean()
-    product = (mask * value).mean(dim=1)
-    spread = mask.square().mean(dim=1) * value.square().mean()
-    return product / spread.clamp(min=_SMALLEST_VARIANCE**2).sqrt()
+    product = flat @ value / len(value)
+    spread = flat.var(dim=1, correction=0) * value.square().mean()
+    return product / spread.clamp(min=_SMALLEST_SPREAD).sqrt()
+
+
+def on_patches(
+    masks: Float[Tensor, "R a b"], correlation: Float[Tensor, "h w"]
+) -> Float[Tensor, "R h w"]:
+    """The share of each of a map's patches that a mask covers."""
+    shares: Tensor = F.interpolate(masks[None], size=correlation.shape, mode="area")[0]
+    return shares
+
+
+def with_unions(
+    correlation: Float[Tensor, "h w"], masks: Float[Tensor, "R a b"], quality: Float[Tensor, " R"]
+) -> tuple[Float[Tensor, "_ a b"], Float[Tensor, " _"]]:
+    """The masks, and the unions of any two of the best: SAM answers with one object of several."""
+    score = agreement(masks, correlation) * quality.clamp(0, 1)
+    best = score.argsort(descending=True, stable=True)[:_MOST_UNITED]
+    first, second = torch.combinations(best).unbind(dim=1)
+    united = torch.maximum(masks[first], masks[second])
+    return torch.cat([masks, united]), torch.cat([quality, (quality[first] + quality[second]) / 2])
+
+
+def consensus(
+    correlation: Float[Tensor, "h w"], masks: Float[Tensor, "R a b"], quality: Float[Tensor, " R"]
+) -> Float[Tensor, "a b"]:
+    """The mean of the masks, those of high agreement and quality counting far more."""
+    score = agreement(masks, correlation) * quality.clamp(0, 1)
+    return torch.einsum("r,rab->ab", torch.softmax(_DECISIVENESS * score, dim=0), masks)
+
+
+class Levels(NamedTuple):
+    """What a map is beside a mask and inside it."""
+
+    outside: Float[Tensor, ""]
+    inside: Float[Tensor, ""]
+
+
+def levels(correlation: Float[Tensor, "h w"], mask: Float[Tensor, "a b"]) -> Levels:
+    """The two levels of a map that a mask explains best (least squares over the patches)."""
+    share = on_patches(mask[None], correlation)[0]
+    centred = share - share.mean()
+    covariance = (centred * (correlation - correlation.mean())).mean()
+    slope = covariance / centred.square().mean().clamp(min=_SMALLEST_VARIANCE)
+    outside = correlation.mean() - slope * share.mean()
+    return Levels(outside, outside + slope)
+
+
+def mask_share(correlation: Float[Tensor, "h w"], mask: Float[Tensor, "a b"]) -> float:
+    """How much of the mixture is to be the mask: the more, the less of the map it explains.
+
+    The two are weighed by their errors. The map's is what the mask leaves unexplained, (1 - r^2) /
+    r^2 of the mask's variance at the agreement r; the mask's own is taken for a fixed share of it.
+    """
+    explained = float(agreement(mask[None], correlation)[0].clamp(min=_LEAST_AGREEMENT)) ** 2
+    unexplained = 1 / explained - 1
+    return unexplained / (unexplained + _MASK_ERROR)
 
 
 def sharpened(
-    correlation: Float[Tensor, "a b"],
+    correlation: Float[Tensor, "h w"],
     masks: Float[Tensor, "R a b"],
     quality: Float[Tensor, " R"],
-    share: float,
+    share: float | None = None,
 ) -> Float[Tensor, "a b"]:
     """A map whose edges are those of the masks that agree with it, in the map's own scale.
 
-    The masks are averaged, those of high agreement and quality counting more; the average is given
-    the levels inside and outside that explain the map best (least squares), and mixed with it.
+    Args:
+        correlation: The map.
+        masks: SAM's, as probabilities.
+        quality: The IoU that SAM expects of each.
+        share: Of the masks in the result; None for what `mask_share` finds.
     """
-    score = agreement(masks, correlation) * quality.clamp(0, 1)
-    weight = torch.softmax(_DECISIVENESS * score, dim=0)
-    mask = torch.einsum("r,rab->ab", weight, masks)
-    centred = mask - mask.mean()
-    covariance = (centred * (correlation - correlation.mean())).mean()
-    slope = covariance / centred.square().mean().clamp(min=_SMALLEST_VARIANCE)
-    return (1 - share) * correlation + share * (correlation.mean() + slope * centred)
+    mask = consensus(correlation, *with_unions(correlation, masks, quality))
+    outside, inside = levels(correlation, mask)
+    if share is None:
+        share = mask_share(correlation, mask)
+    fine = enlarged(correlation[None], (mask.shape[0], mask.shape[1]))[0]
+    return (1 - share) * fine + share * (outside + (inside - outside) * mask)
+
+
+def enlarged(maps: Float[Tensor, "N h w"], size_hw: tuple[int, int]) -> Float[Tensor, "N a b"]:
+    """Maps on SAM's grid."""
+    fine: Tensor = F.interpolate(maps[None], size=size_hw, mode="bilinear", align_corners=False)[0]
+    return fine
 
 
 def load_training_free_sam(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeSam, str]:

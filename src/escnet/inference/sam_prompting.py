@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 from transformers import SamModel
 
+from escnet.inference.sam_decoder import MaskDecoder
+
 SAM_SIDE = 1024  # pixels of the square that SAM sees
 GRID = 256  # side of its masks
 _MEAN = np.array((123.675, 116.28, 103.53))
 _DEVIATION = np.array((58.395, 57.12, 57.375))
-
-_PROMPTS_AT_ONCE = 16  # each needs about 40 MB
 
 
 @runtime_checkable
@@ -70,6 +70,7 @@ class Sam:
         self.device = torch.device(device)
         self.model = model.eval().to(self.device)
         self._encode = image_encoder or self._own_encoder
+        self._decoder = MaskDecoder(self.model).eval().to(self.device)
 
     @torch.inference_mode()
     def encode(self, pixels: UInt8[np.ndarray, "H W 3"]) -> SamPicture:
@@ -84,6 +85,7 @@ class Sam:
         point_xy: Float[Tensor, "R P 2"],
         label: Float[Tensor, "R P"],
         mask: Float[Tensor, "R a b"] | None = None,
+        box_xyxy: Float[Tensor, "R 4"] | None = None,
     ) -> SamAnswers:
         """SAM's three masks for each prompt.
 
@@ -92,46 +94,28 @@ class Sam:
             point_xy: Points as fractions of the picture.
             label: 1 for a point on the object, 0 for one beside it, -1 for no point.
             mask: Mask logits over the picture, on any grid.
+            box_xyxy: A box for each prompt, as fractions of the picture.
         """
-        logits, quality = [], []
-        for start in range(0, len(point_xy), _PROMPTS_AT_ONCE):
-            rows = slice(start, start + _PROMPTS_AT_ONCE)
-            some, good = self._decode(
-                picture, point_xy[rows], label[rows], None if mask is None else mask[rows]
-            )
-            logits.append(some)
-            quality.append(good)
-        return SamAnswers(torch.cat(logits), torch.cat(quality))
-
-    def _decode(
-        self,
-        picture: SamPicture,
-        point_xy: Float[Tensor, "R P 2"],
-        label: Float[Tensor, "R P"],
-        mask: Float[Tensor, "R a b"] | None,
-    ) -> tuple[Float[Tensor, "R 3 h w"], Float[Tensor, "R 3"]]:
         h, w = picture.size_hw
         extent = torch.tensor([w / GRID, h / GRID], device=self.device)
         # The prompt encoder adds half a pixel itself.
         pixel_xy = point_xy.to(self.device) * extent * SAM_SIDE - 0.5
-        encoder, decoder = self.model.prompt_encoder, self.model.mask_decoder
-        # A row is a picture to transformers: its masks would else be shared by all prompts.
-        sparse, dense = encoder(
-            pixel_xy[:, None],
-            label.to(self.device)[:, None],
-            None,
-            None if mask is None else in_square(mask.to(self.device), picture.size_hw)[:, None],
+        box = None
+        if box_xyxy is not None:
+            box = (box_xyxy.to(self.device) * extent.repeat(2) * SAM_SIDE - 0.5)[:, None]
+        # A row is a picture to transformers.
+        sparse, _ = self.model.prompt_encoder(
+            pixel_xy[:, None], label.to(self.device)[:, None], box, None
         )
-        found, quality = decoder(
-            image_embeddings=picture.embedding.expand(len(point_xy), -1, -1, -1),
-            image_positional_embeddings=self.model.get_image_wide_positional_embeddings().expand(
-                len(point_xy), -1, -1, -1
-            ),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=True,
-        )[:2]
-        return found[:, 0, :, :h, :w], quality[:, 0]
+        return SamAnswers(
+            *self._decoder(
+                picture.embedding,
+                self.model.get_image_wide_positional_embeddings(),
+                sparse[:, 0],
+                None if mask is None else in_square(mask.to(self.device), picture.size_hw),
+                picture.size_hw,
+            )
+        )
 
     def _own_encoder(self, image: Float[Tensor, "1 3 1024 1024"]) -> Float[Tensor, "1 S 64 64"]:
         embedding: Tensor = self.model.vision_encoder(image)[0]
