@@ -1,9 +1,11 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import CLIPConfig, CLIPModel
 from typer.testing import CliRunner, Result
 
 from escnet.cli.weights import app
@@ -12,10 +14,10 @@ from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.weights.catalog import CATALOG
+from escnet.weights.catalog import BUILT_IN_FOLDER, CATALOG
 from escnet.weights.catseg import catseg_shapes
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
-from escnet.weights.origin import Origin
+from escnet.weights.origin import Origin, file_sha256
 from escnet.weights.sam import sam_shapes
 
 ORIGIN = Origin(
@@ -75,16 +77,71 @@ def test_list_names_everything_in_the_catalog() -> None:
     listed = escnet_weights("list").stdout
     assert CATALOG
     assert all(name in listed for name in CATALOG)
-    documents = json.loads(escnet_weights("list", "--json").stdout)
-    assert [document["name"] for document in documents] == list(CATALOG)
+    document = json.loads(escnet_weights("list", "--json").stdout)
+    assert [known["name"] for known in document["weights"]] == list(CATALOG)
+
+
+def test_list_tells_sizes_hashes_and_what_each_model_needs() -> None:
+    listed = escnet_weights("list").stdout
+    known = CATALOG["sam_vit_b_01ec64.pth"]
+    for text in (
+        f"375.0 MB, sha256 {known.sha256[known.name]}",
+        known.published,
+        "training-free:CLIP+sam:SAM",
+        "model_final.pth of CAT-Seg",
+    ):
+        assert text in listed
+    document = json.loads(escnet_weights("list", "--json").stdout)
+    assert {model["model"] for model in document["models"]} >= {"mini", "training-free:CLIP"}
+
+
+def test_fetch_shows_what_came(folder: Path) -> None:
+    result = escnet_weights("fetch", folder)
+    assert result.exit_code == 0
+    assert f"sha256 {file_sha256(folder / 'config.json')}" in result.stdout
+    document = json.loads(escnet_weights("fetch", folder, "--json").stdout)
+    names = [file["file"] for file in document["files"]]
+    assert names == sorted(path.name for path in folder.iterdir())
+    assert all(file["known_as"] is None for file in document["files"])
+
+
+def test_fetch_of_what_is_not_on_the_hub_tells_where_it_is() -> None:
+    result = escnet_weights("fetch", "sam_vit_h_4b8939.pth")
+    assert isinstance(result.exception, WeightsError)
+    assert "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h" in str(result.exception)
 
 
 def test_check_passes_what_is_complete(folder: Path, sam_file: Path) -> None:
     assert "checkpoint, complete" in escnet_weights("check", folder).stdout
-    assert "SAM, complete, 137 tensors" in escnet_weights("check", sam_file).stdout
+    checked = escnet_weights("check", sam_file).stdout
+    assert "SAM without its image encoder, complete, 137 tensors" in checked
     document = json.loads(escnet_weights("check", folder, "--json").stdout)
     assert document["sha256"] == weights_hash(folder)
     assert document["kind"] == "checkpoint"
+
+
+def test_check_knows_catseg_as_published(tmp_path: Path) -> None:
+    path = tmp_path / "model_final.pth"
+    shapes = catseg_shapes(CatSeg(catseg_preset("tiny")))
+    torch.save({"model": {name: torch.zeros(shape) for name, shape in shapes.items()}}, path)
+    assert f"CAT-Seg as published, complete, {len(shapes)}" in escnet_weights("check", path).stdout
+
+
+def test_check_knows_a_clip_and_what_it_lacks(tmp_path: Path) -> None:
+    config = catseg_preset("tiny")
+    sizes = {"vision_config": config.vision_config, "text_config": config.text_config}
+    CLIPModel(CLIPConfig(**sizes, projection_dim=16)).save_pretrained(tmp_path)
+    failed = escnet_weights("check", tmp_path)
+    assert "no tokenizer.json in" in str(failed.exception)
+    shutil.copy(BUILT_IN_FOLDER / "tokenizer.json", tmp_path)
+    assert "CLIP, complete" in escnet_weights("check", tmp_path).stdout
+
+
+def test_check_of_another_kind_of_model_names_what_can_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "sam2"}')
+    result = escnet_weights("check", tmp_path)
+    assert isinstance(result.exception, WeightsError)
+    assert "of type 'sam2': give a checkpoint of this project, a CLIP, " in str(result.exception)
 
 
 def test_check_refuses_what_is_not(sam_file: Path, tmp_path: Path) -> None:

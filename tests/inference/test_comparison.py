@@ -56,6 +56,7 @@ def test_the_mean_time_and_the_summary_of_a_column() -> None:
         (["training-free:/a?attention=clip"], WeightsError, "no folder or file '/a'"),
         (["training-free:tiny+sam:/s"], WeightsError, "no folder or file '/s'"),
         (["proposals:/p+sam:/s"], WeightsError, "no folder or file '/p'"),
+        (["proposals-crop:mini+sam:/s"], WeightsError, "no folder or file '/s'"),
     ],
 )
 def test_a_model_that_is_not_here_is_told_before_any_runs(

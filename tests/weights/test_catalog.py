@@ -13,7 +13,13 @@ from safetensors.torch import save_file
 
 from escnet.errors import WeightsError
 from escnet.weights import catalog
-from escnet.weights.catalog import CATALOG, origin_of, require_local, tensor_file_of
+from escnet.weights.catalog import (
+    CATALOG,
+    known_as,
+    origin_of,
+    require_local,
+    tensor_file_of,
+)
 from escnet.weights.origin import file_sha256
 
 CLIP = "openai/clip-vit-base-patch16"
@@ -44,6 +50,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
+        self.repository = CLIP
         self.files: dict[str, bytes] = {}
 
 
@@ -53,9 +60,10 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         content = self.server.files.get(path.rsplit("/", maxsplit=1)[-1])
-        if path == f"/api/models/{CLIP}":
+        if path == f"/api/models/{self.server.repository}":
             siblings = [{"rfilename": name} for name in self.server.files]
-            content = json.dumps({"id": CLIP, "sha": "0" * 40, "siblings": siblings}).encode()
+            about = {"id": self.server.repository, "sha": "0" * 40, "siblings": siblings}
+            content = json.dumps(about).encode()
         if content is None:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
@@ -163,8 +171,17 @@ def test_what_is_neither_a_path_nor_a_hub_identifier_says_what_would_be(
 
 
 def test_a_published_file_that_is_not_on_the_hub_says_so() -> None:
-    with pytest.raises(WeightsError, match=r"no file 'sam_vit_b_01ec64\.pth' here: download it"):
+    with pytest.raises(
+        WeightsError,
+        match=r"no file 'sam_vit_b_01ec64\.pth' here: get it .*\(https://.*b_01ec64\.pth",
+    ):
         require_local("sam_vit_b_01ec64.pth")
+
+
+def test_what_is_not_on_the_hub_tells_where_else_it_is() -> None:
+    elsewhere = [known for known in CATALOG.values() if not known.is_on_hub]
+    assert len(elsewhere) >= 6
+    assert all(known.published for known in elsewhere)
 
 
 @pytest.mark.parametrize("tensors", ["model.safetensors", "pytorch_model.bin"])
@@ -211,6 +228,28 @@ def test_what_is_not_here_is_fetched_from_the_hub_once(
     assert require_local(CLIP) == folder
 
 
+def test_of_an_unknown_model_that_reads_texts_the_tokenizer_comes_too(
+    empty_cache: Path, hub: Hub
+) -> None:
+    hub.repository = "someone/clip"
+    hub.files = {
+        "config.json": b'{"text_config": {}}',
+        "tokenizer.json": b"[]",
+        "model.safetensors": b"tensors",
+    }
+    folder = put_in_cache(empty_cache, "someone/clip", ["model.safetensors"])
+    (folder / "config.json").write_text('{"text_config": {}}')  # left by another program
+    found = require_local("someone/clip")
+    assert (found / "tokenizer.json").read_bytes() == b"[]"
+
+
+def test_offline_a_tokenizer_that_is_lacking_is_named(empty_cache: Path) -> None:
+    folder = put_in_cache(empty_cache, "someone/clip", ["model.safetensors"])
+    (folder / "config.json").write_text('{"text_config": {}}')
+    with pytest.raises(WeightsError, match=r"put config\.json, .*, tokenizer\.json of it into a"):
+        require_local("someone/clip")
+
+
 @pytest.mark.usefixtures("empty_cache")
 def test_a_repository_without_tensors_says_what_it_lacks(hub: Hub) -> None:
     hub.files = {"config.json": b"{}", "tokenizer.json": b"[]", "tf_model.h5": b"tensors"}
@@ -248,6 +287,14 @@ def test_a_known_file_is_recognised_by_its_content_not_its_name(
     monkeypatch.setattr(catalog, "CATALOG", {"published.pth": known})
     origin = origin_of(path, part="SAM")
     assert (origin.name, origin.licence) == ("published.pth", "Apache-2.0")
+
+
+def test_another_file_under_a_published_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    path.write_bytes(b"half of it")
+    with pytest.raises(WeightsError, match=r"is not the file that was published .* get it again"):
+        known_as(path, file_sha256(path))
+    assert known_as(tmp_path / "other.pth", file_sha256(path)) is None
 
 
 def test_an_unknown_file_keeps_its_name_and_claims_no_licence(tmp_path: Path) -> None:

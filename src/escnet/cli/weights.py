@@ -69,55 +69,133 @@ def show(
 
 @app.command(name="list")
 def list_known(as_json: AsJson = False) -> None:
-    """List the published weights that this program knows by name."""
-    from escnet.weights.catalog import CATALOG
+    """List the published weights that this program knows by name, and what each model needs."""
+    from escnet.weights.catalog import CATALOG, NEEDS
 
     if as_json:
-        _print_json(
-            [
-                {
-                    "name": known.name,
-                    "part": known.part,
-                    "licence": known.licence,
-                    "description": known.description,
-                    "is_on_hub": known.is_on_hub,
-                    "size": dict(known.size),
-                    "sha256": dict(known.sha256),
-                }
-                for known in CATALOG.values()
-            ]
-        )
+        weights = [
+            {
+                "name": known.name,
+                "part": known.part,
+                "licence": known.licence,
+                "description": known.description,
+                "is_on_hub": known.is_on_hub,
+                "published": known.published,
+                "size": dict(known.size),
+                "sha256": dict(known.sha256),
+            }
+            for known in CATALOG.values()
+        ]
+        models = [{"model": model, "needs": needs} for model, needs in NEEDS.items()]
+        _print_json({"weights": weights, "models": models})
         return
+    print("weights")
     for known in CATALOG.values():
-        print(f"{known.name}")
-        print(f"  {known.description}; {known.part}; {known.licence}")
+        print(f"  {known.name}")
+        print(f"    {known.description}; {known.part}; {known.licence}")
+        print(f"    {'from the model hub' if known.is_on_hub else known.published}")
+        for file, size in known.size.items():
+            print(f"    {file}, {_megabytes(size)}, sha256 {known.sha256[file]}")
+    print("what --model takes, and what it needs")
+    for model, needs in NEEDS.items():
+        print(f"  {model}")
+        print(f"    {needs}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name of `escnet weights list`, or a hub id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Bring weights from the model hub to this machine, and show what came."""
+    from escnet.weights.catalog import known_as, require_local
+    from escnet.weights.origin import file_sha256
+
+    folder = require_local(name)
+    files = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if p.is_file())
+    found: list[dict[str, Any]] = []
+    for file in files:
+        sha256 = file_sha256(file)
+        known = known_as(file, sha256)
+        size = file.stat().st_size
+        as_published = None if known is None else known.name
+        found.append({"file": file.name, "size": size, "sha256": sha256, "known_as": as_published})
+    if as_json:
+        _print_json({"name": name, "path": str(folder), "files": found})
+        return
+    print(f"{name}: {folder}")
+    for one in found:
+        known_name = "" if one["known_as"] is None else f", as published ({one['known_as']})"
+        print(f"  {one['file']}, {_megabytes(one['size'])}{known_name}")
+        print(f"    sha256 {one['sha256']}")
 
 
 @app.command()
 def check(
-    source: Annotated[str, typer.Argument(metavar="FOLDER", help="A checkpoint, or a SAM file.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHTS", help="A checkpoint, a CLIP, a SAM, or CAT-Seg's file: path or name."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check that weights are complete: every tensor there, in its shape, and none besides."""
     from escnet.weights.catalog import require_local
-    from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
 
     path = require_local(source)
-    if is_checkpoint(path):
-        num_tensors = len(load_any_network(path).state_dict())
-        report: dict[str, Any] = {"kind": "checkpoint", "sha256": weights_hash(path)}
-    else:
-        from escnet.weights.sam import read_sam_parts, sam_shapes
-
-        origin = read_sam_parts(path).origin
-        num_tensors = len(sam_shapes())
-        report = {"kind": "SAM", "sha256": origin.sha256, "name": origin.name}
-    report |= {"path": str(path), "num_tensors": num_tensors}
+    report = {**_checked(path), "path": str(path)}
     if as_json:
         _print_json(report)
-    else:
-        print(f"{path}: {report['kind']}, complete, {num_tensors} tensors")
-        print(f"  sha256 {report['sha256']}")
+        return
+    print(f"{path}: {report['kind']}, complete, {report['num_tensors']} tensors")
+    print(f"  sha256 {report['sha256']}")
+    if report.get("name"):
+        print(f"  {report['name']}")
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """What complete weights are; whatever is amiss is an error."""
+    from escnet.errors import WeightsError
+    from escnet.weights.catalog import known_as, model_type_in, tensor_file_of
+    from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
+    from escnet.weights.origin import file_sha256
+
+    if is_checkpoint(path):
+        num_tensors = len(load_any_network(path).state_dict())
+        return {"kind": "checkpoint", "sha256": weights_hash(path), "num_tensors": num_tensors}
+    if (model_type := model_type_in(path)) in {"clip", "siglip"}:
+        from escnet.inference.training_free import load_training_free
+
+        method, sha256 = load_training_free(str(path), device="cpu", dtype="float32")
+        kind = "CLIP" if model_type == "clip" else "SigLIP"
+        num_tensors = len(method.correlator.state_dict())
+        return {"kind": kind, "sha256": sha256, "num_tensors": num_tensors}
+    if model_type not in {None, "sam"}:
+        raise WeightsError(
+            f"{path} holds a model of type {model_type!r}: give a checkpoint of this project, "
+            "a CLIP, a SigLIP, a SAM, or CAT-Seg's model_final.pth"
+        )
+    file = path if path.is_file() else tensor_file_of(path)
+    sha256 = file_sha256(file)
+    known = known_as(file, sha256)
+    report = {"sha256": sha256, "name": file.name if known is None else known.name}
+    from escnet.weights.tensor_file import read_tensors
+
+    names = read_tensors(file).keys()
+    if any(name.startswith("sem_seg_head.") for name in names):
+        from escnet.weights.catseg import read_catseg
+
+        read_catseg(file)
+        return {"kind": "CAT-Seg as published", "num_tensors": len(names), **report}
+    from escnet.weights.sam_model import load_sam_decoder, load_sam_model
+
+    if any(name.endswith("_encoder.pos_embed") for name in names):  # not MobileSAM's
+        load_sam_model(path)
+        return {"kind": "SAM", "num_tensors": len(names), **report}
+    load_sam_decoder(path)
+    kind = "SAM without its image encoder"
+    return {"kind": kind, "num_tensors": len(names), **report}
 
 
 @app.command()

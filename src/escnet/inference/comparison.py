@@ -37,7 +37,7 @@ MEMORY_MEANS = (
 )
 
 _WORKER = "escnet.inference.compared_model"
-_KINDS = ("training-free", "proposals")  # KIND:CLIP or KIND:CLIP+sam:SAM
+_KINDS = ("training-free", "proposals", "proposals-crop")  # KIND:CLIP or KIND:CLIP+sam:SAM
 _WITHOUT_FILES = "tiny"
 
 

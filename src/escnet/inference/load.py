@@ -2,22 +2,24 @@
 
 A name is "mini", the built-in model; "tiny", a random network for tests; a folder; or a hub
 identifier. The `model_type` in the folder's config.json says which method a checkpoint is of. What
-needs no checkpoint of its own is named KIND:CLIP or KIND:CLIP+sam:SAM.
+needs no checkpoint of its own is named KIND:CLIP or KIND:CLIP+sam:SAM, with KIND training-free,
+proposals, or proposals-crop.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
+from escnet.errors import WeightsError
 from escnet.inference.catseg import load_catseg_method
 from escnet.inference.device import chosen_device, chosen_dtype
 from escnet.inference.esc_method import TINY, load_esc_method, tiny_esc_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
-from escnet.inference.proposals import load_proposals
+from escnet.inference.proposals import ClassifiedBy, load_proposals
 from escnet.inference.sam_masks import load_training_free_sam
 from escnet.inference.training_free import load_training_free
 from escnet.model.catseg_config import CatSegConfig
-from escnet.weights.catalog import require_local
+from escnet.weights.catalog import model_type_in, require_local
 from escnet.weights.checkpoint import model_type_of
 
 
@@ -54,13 +56,19 @@ def load_method(
         return LoadedMethod(*load_training_free(rest, device=device, dtype=dtype))
     if kind == "training-free" and colon:
         return LoadedMethod(*load_training_free_sam(rest, device=device, dtype=dtype))
-    if kind == "proposals" and colon:
-        return LoadedMethod(*load_proposals(rest, device=device, dtype=dtype))
+    if kind in {"proposals", "proposals-crop"} and colon:
+        by: ClassifiedBy = "crop" if kind == "proposals-crop" else "pooling"
+        return LoadedMethod(*load_proposals(rest, classified_by=by, device=device, dtype=dtype))
     if model == TINY:
         return LoadedMethod(
             *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)
         )
     folder = require_local(model)
+    if (model_type := model_type_in(folder)) in {"clip", "siglip"}:
+        raise WeightsError(
+            f"{model} is a {model_type} alone, without a trained network: "
+            f"give it as training-free:{model}"
+        )
     if model_type_of(folder) == CatSegConfig.model_type:
         return LoadedMethod(
             *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)

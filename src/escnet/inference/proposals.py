@@ -1,14 +1,19 @@
 """Mask proposals (Fig. 1a): class-agnostic masks from SAM, each classified by a tower.
 
 SAM is asked at every point of an even grid; masks that it doubts or that hang on the threshold are
-dropped, and so are repetitions. A mask's class logits are the mean of the base method's maps inside
-it: for a CLIP, masked pooling of its dense features. What no mask covers is one more region.
+dropped, and so are repetitions. What no mask covers is one more region. A mask's class logits are
 
-Sizes: N class names, R masks, h x w the grid of the maps, a x b SAM's.
+* "pooling": the mean of the base method's maps inside it: for a CLIP, masked pooling of its dense
+  features;
+* "crop": the same of a picture of the mask alone, as in the first two-stage systems: the box around
+  it, grey where the mask is not, is shown to the tower as a picture of its own.
+
+Sizes: N class names, R masks, H x W the view, h x w the grid of the maps, a x b SAM's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +32,10 @@ _MOST_OVERLAP = 0.7
 _STABILITY_OFFSET = 1.0  # logits
 _POINTS_AT_ONCE = 32
 _LITTLE = 1e-6
+_GREY = np.array((123, 117, 104), np.uint8)  # CLIP's mean pixel
+_CROPS_AT_ONCE = 8
+
+ClassifiedBy = Literal["pooling", "crop"]
 
 
 class MaskProposals:
@@ -35,14 +44,23 @@ class MaskProposals:
     Args:
         base: The method that gives the maps.
         sam: SAM, on its device.
+        classified_by: See the module.
         points_per_side: Of the grid of points; SAM's own automatic mode has 32.
     """
 
     name = "mask-proposals"
 
-    def __init__(self, base: Method, sam: Sam, *, points_per_side: int = 16) -> None:
+    def __init__(
+        self,
+        base: Method,
+        sam: Sam,
+        *,
+        classified_by: ClassifiedBy = "pooling",
+        points_per_side: int = 16,
+    ) -> None:
         self.base = base
         self.sam = sam
+        self.classified_by = classified_by
         self.points_per_side = points_per_side
         self.template = base.template
         self.view_size = base.view_size
@@ -53,6 +71,7 @@ class MaskProposals:
         return {
             **self.base.settings,
             "base": self.base.name,
+            "classified_by": self.classified_by,
             "points_per_side": self.points_per_side,
         }
 
@@ -79,8 +98,37 @@ class MaskProposals:
                 mode="bilinear",
                 align_corners=False,
             )[0]
-            results.append(ViewLogits(classified(maps, masks, quality), found.kept))
+            region = with_rest(masks).to(maps.dtype)
+            score = region_means(maps, region)
+            if self.classified_by == "crop":
+                score[:, :-1] = self._of_crops(view, masks, text_embedding, found.kept)
+            results.append(ViewLogits(painted(score, region, quality), found.kept))
         return results
+
+    def _of_crops(
+        self,
+        view: UInt8[np.ndarray, "H W 3"],
+        masks: Bool[Tensor, "R a b"],
+        text_embedding: Float[Tensor, "N D"],
+        kept: list[int],
+    ) -> Float[Tensor, "M R"]:
+        """The logits of each mask, seen as a picture of its own."""
+        columns = []
+        crops = list(cropped(view, masks))
+        for start in range(0, len(crops), _CROPS_AT_ONCE):
+            some = crops[start : start + _CROPS_AT_ONCE]
+            found = self.base.logits([pixels for pixels, _ in some], text_embedding[kept])
+            for (_, inside), (logits, own) in zip(some, found, strict=True):
+                weight = F.interpolate(
+                    inside[None, None].to(logits), size=logits.shape[1:], mode="area"
+                )
+                mean = (logits * weight[0]).sum(dim=(1, 2)) / weight.sum().clamp(min=_LITTLE)
+                column = logits.new_full((len(kept),), float(logits.min()))
+                column[own] = mean  # a name that the base has dropped for the crop is the least
+                columns.append(column)
+        if not columns:
+            return text_embedding.new_zeros(len(kept), 0)
+        return torch.stack(columns, dim=1)
 
 
 def propose(
@@ -120,20 +168,53 @@ def without_repetitions(masks: Bool[Tensor, "R a b"], quality: Float[Tensor, " R
     return kept
 
 
-def classified(
-    maps: Float[Tensor, "N a b"], masks: Bool[Tensor, "R a b"], quality: Float[Tensor, " R"]
+def cropped(
+    view: UInt8[np.ndarray, "H W 3"], masks: Bool[Tensor, "R a b"]
+) -> Iterator[tuple[UInt8[np.ndarray, "_ _ 3"], Bool[Tensor, "_ _"]]]:
+    """Of each mask the box around it, grey where the mask is not, and the mask in that box."""
+    height, width = view.shape[:2]
+    for mask in masks.cpu():
+        whole = F.interpolate(mask[None, None].float(), size=(height, width), mode="nearest")
+        inside = whole[0, 0].bool()
+        row, column = (inside.any(dim=axis).nonzero()[:, 0] for axis in (1, 0))
+        if not len(row):  # thinner than a pixel of the view
+            yield view, torch.ones(height, width, dtype=torch.bool)
+            continue
+        box = slice(int(row[0]), int(row[-1]) + 1), slice(int(column[0]), int(column[-1]) + 1)
+        own = inside[box]
+        yield np.where(own.numpy()[..., None], view[box], _GREY), own
+
+
+def with_rest(masks: Bool[Tensor, "R a b"]) -> Bool[Tensor, "_ a b"]:
+    """The masks, and last what none of them covers."""
+    return torch.cat([masks, ~masks.any(dim=0)[None]])
+
+
+def region_means(
+    maps: Float[Tensor, "N a b"], region: Float[Tensor, "R a b"]
+) -> Float[Tensor, "N R"]:
+    """The mean of each map inside each region."""
+    return torch.einsum("nab,rab->nr", maps, region) / region.sum(dim=(1, 2)).clamp(min=1)
+
+
+def painted(
+    score: Float[Tensor, "N R"], region: Float[Tensor, "R a b"], quality: Float[Tensor, " _"]
 ) -> Float[Tensor, "N a b"]:
-    """Each pixel the logits of its regions: the mean of the maps inside each, by quality."""
-    rest = ~masks.any(dim=0)[None]
-    region = torch.cat([masks, rest]).to(maps.dtype)  # (R + 1, a, b)
-    weight = torch.cat([quality.clamp(min=_LITTLE), quality.new_ones(1)])
-    area = region.sum(dim=(1, 2)).clamp(min=1)
-    mean = torch.einsum("nab,rab->nr", maps, region) / area
+    """Each pixel the logits of its regions, the better masks counting more.
+
+    Args:
+        score: The logits of each region.
+        region: The masks, and what none of them covers.
+        quality: Of the masks.
+    """
+    weight = torch.cat([quality.clamp(min=_LITTLE), quality.new_ones(1)]).to(region)
     total = torch.einsum("r,rab->ab", weight, region)
-    return torch.einsum("nr,r,rab->nab", mean, weight, region) / total
+    return torch.einsum("nr,r,rab->nab", score, weight, region) / total
 
 
-def load_proposals(name: str, *, device: str, dtype: str) -> tuple[MaskProposals, str]:
+def load_proposals(
+    name: str, *, classified_by: ClassifiedBy, device: str, dtype: str
+) -> tuple[MaskProposals, str]:
     """The method `CLIP+sam:SAM`, and the hash of both weights.
 
     Raises:
@@ -142,4 +223,5 @@ def load_proposals(name: str, *, device: str, dtype: str) -> tuple[MaskProposals
     """
     clip, sam, sam_hash = read_sam_name(name, device=device)
     base, base_hash = load_training_free(clip, device=device, dtype=dtype)
-    return MaskProposals(base, sam), sha256(f"{base_hash} {sam_hash}".encode()).hexdigest()
+    method = MaskProposals(base, sam, classified_by=classified_by)
+    return method, sha256(f"{base_hash} {sam_hash}".encode()).hexdigest()

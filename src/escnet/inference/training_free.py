@@ -209,6 +209,8 @@ def load_training_free(name: str, *, device: str, dtype: str) -> tuple[TrainingF
         ConfigError: If a choice is unknown.
     """
     choices = parse_choices(name)
+    if not choices.clip:
+        raise ConfigError("model 'training-free:' lacks a CLIP: write training-free:CLIP")
     folder = None if choices.clip == TINY else require_local(choices.clip)
     kind = "escnet" if folder is None else _read_config(folder).get("model_type")
     if kind == "escnet":

