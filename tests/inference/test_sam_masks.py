@@ -125,9 +125,16 @@ def test_a_blurred_peak_is_where_more_than_one_patch_is_high() -> None:
 def test_the_answers_are_to_all_points_then_to_the_peak_then_to_each_point(small_sam: Sam) -> None:
     picture = small_sam.encode(np.full((64, 64, 3), 90, np.uint8))
     correlation = torch.zeros(6, 6)
-    correlation[1:3, 1:3], correlation[4, 4] = 1.0, 0.95
+    correlation[1:3, 1:3], correlation[4, 4] = 0.95, 1.0
     answers = answers_for(small_sam, picture, correlation)
     assert answers.logits.shape[0] == len(answers.quality) == 3 * (1 + 1 + 5)
+    away = negative_points(correlation)
+    peak = torch.cat([peak_point(blurred(correlation)), away])
+    assert not torch.equal(peak[0], peak_point(correlation)[0])
+    label = torch.tensor([[1.0, 0, 0, 0, 0]])
+    mask = torch.nn.functional.interpolate(correlation[None, None], scale_factor=4, mode="bilinear")
+    expected = small_sam.answer(picture, peak[None], label, 2 * mask[0] - 1).logits[0]
+    torch.testing.assert_close(answers.logits[3:6], expected, rtol=1e-4, atol=1e-7)
     # The five regions are the five patches, so the last answers are to one patch each.
     point = torch.tensor([[[4.5 / 6, 4.5 / 6]]])
     alone = small_sam.answer(picture, point, torch.ones(1, 1)).logits[0]
