@@ -59,6 +59,7 @@ _NAMES = class_names("coco171")
 _NUM_PICTURES = 12
 _SIZE_WH = (640, 480)  # of most of COCO's pictures
 
+_LARGEST = 12  # operations that are put down by name
 _TOKENS = 12  # of a class name in its template
 
 # Operations that are sums of products, by their names in torch's profiler.
@@ -187,7 +188,7 @@ def measure(name: str) -> dict[str, Any]:
         trainer.run(lambda _: marks.append(dict(clock.seconds)))
         num_steps = len(marks) - 1  # the first step allocates and warms up
         parts = {part: (marks[-1][part] - marks[0][part]) / num_steps for part in marks[-1]}
-        products = _share_of_products(trainer)
+        shares = _shares_of_operations(trainer)
     reading = parts.pop("reading", 0.0)
     return {
         "kind": "time",
@@ -197,7 +198,8 @@ def measure(name: str) -> dict[str, Any]:
         "seconds": round(sum(parts.values()), 3),
         "parts": {part: round(value, 4) for part, value in _merged(parts).items()},
         "reading": round(reading, 4),
-        "matrix_products": round(products, 3),
+        "matrix_products": round(sum(v for k, v in shares.items() if _PRODUCTS.match(k)), 3),
+        "largest": {name: round(shares[name], 3) for name in [*shares][:_LARGEST]},
         "peak_megabytes": round((peak_memory() or 0) / 1e6),
         "rounds": num_steps,
         "threads": torch.get_num_threads(),
@@ -206,15 +208,15 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def _share_of_products(trainer: Trainer) -> float:
-    """Of the time of one more step, the share of matrix products and convolutions."""
+def _shares_of_operations(trainer: Trainer) -> dict[str, float]:
+    """Of the time of one more step, the share of each of torch's operations."""
     trainer.step = 0
     portions = next(trainer.task.batches(0, trainer.share))
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         trainer.advance(portions)
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
-    products = sum(time for name, time in times.items() if _PRODUCTS.match(name))
-    return products / sum(times.values())
+    total = sum(times.values())
+    return {name: times[name] / total for name in sorted(times, key=lambda one: -times[one])}
 
 
 def _merged(parts: Mapping[str, float]) -> dict[str, float]:

@@ -62,6 +62,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
         (["--classes", "a", "--void-below", "nan"], "from 0 to 1"),
         (["--classes", "a", "--max-pixels", "0"], "at least 1"),
         (["--classes", "a", "--batch-size", "0"], "at least 1"),
+        (["--classes", "a", "--windows", "own"], "choose from whole, paper, native"),
+        (["--classes", "a", "--window-side", "100"], "--window-side needs windows"),
+        (["--classes", "a", "--window-overlap", "0.1"], "--window-overlap needs windows"),
+        (["--classes", "a", "--windows", "native", "--window-side", "0"], "window 0 leaves no"),
+        (["--classes", "a", "--windows", "native", "--window-overlap", "1"], "give 0 to 0.9"),
         (["--classes", "a", "--out", "/dev/null/out"], "cannot be written"),
         (["--classes", "a", "--out", "/dev/null/two\nlines"], "cannot be written"),
     ],
@@ -157,6 +162,14 @@ def test_resuming_makes_nothing_twice(
     assert "3 of 3 pictures segmented; results in" in capsys.readouterr().out
     assert run(command) == 0
     assert "0 of 3 pictures segmented, 3 already finished" in capsys.readouterr().out
+
+
+def test_windows_reach_the_result(pictures: Path, tmp_path: Path) -> None:
+    options = ["--windows", "native", "--window-side", "30", "--window-overlap", "0.2"]
+    assert run(["segment", str(pictures / "1.jpg"), *TINY, *options, "--out", str(tmp_path)]) == 0
+    made = json.loads((tmp_path / "1.json").read_bytes())
+    windows = made["settings"]["windows"]
+    assert (windows["window"], windows["overlap"], windows["seams"]) == (30, 0.2, "smooth")
 
 
 def test_background_and_void_reach_the_result(pictures: Path, tmp_path: Path) -> None:

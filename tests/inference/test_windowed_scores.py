@@ -38,6 +38,9 @@ class Colours:
         return found
 
 
+ONE_VIEW = Windows(global_view=False)  # of what is no larger than a window
+
+
 @pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
@@ -113,7 +116,10 @@ class Moody(Colours):
 
 
 def largest_step(scores: Tensor) -> float:
-    return float((scores[:, :, 1:] - scores[:, :, :-1]).abs().max())
+    """Between neighbours, beside and above each other."""
+    return float(
+        max(scores.diff(dim=axis).abs().max() for axis in (1, 2) if scores.shape[axis] > 1)
+    )
 
 
 def test_smooth_seams_hide_how_windows_differ() -> None:
@@ -124,6 +130,32 @@ def test_smooth_seams_hide_how_windows_differ() -> None:
     difference = float(torch.tensor(0.5).sigmoid() - 0.5)  # of the views themselves
     assert largest_step(equal) > 0.45 * difference
     assert largest_step(smooth) < 0.4 * difference
+
+
+@pytest.mark.parametrize("period", [8, 16, 24])
+def test_repeated_content_has_no_seam_larger_than_the_models_own_variation(period: int) -> None:
+    # Each window meets the pattern at another place, so answers differ where windows overlap.
+    method = Segmenter.load("tiny", device="cpu").method
+    text_embedding = method.encode_text(["sky", "car", "road"])
+    tile = np.random.default_rng(0).integers(0, 256, (period, period, 3), np.uint8)
+    picture = np.tile(tile, (64 // period, 128 // period, 1))
+    side = method.view_size
+
+    def scores(pixels: np.ndarray, windows: Windows) -> Tensor:
+        found = WindowedScores(method, pixels, text_embedding, [0, 1, 2], windows)
+        return found.band(0, len(pixels))
+
+    tops, lefts = (window_starts(length, side, NATIVE.overlap) for length in picture.shape[:2])
+    assert len(tops) > 1
+    assert len(lefts) > 3
+    own = max(
+        largest_step(scores(picture[top : top + side, left : left + side], ONE_VIEW))
+        for top in tops
+        for left in lefts
+    )
+    assert largest_step(scores(picture, NATIVE)) <= own
+    assert largest_step(scores(picture, Windows(seams="smooth", global_view=False))) <= own
+    assert largest_step(scores(picture, Windows(seams="equal", global_view=False))) > own
 
 
 @pytest.mark.parametrize(

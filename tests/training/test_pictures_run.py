@@ -1,6 +1,7 @@
 """Networks that are trained on pictures, towers included: ESC-Net and CAT-Seg."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,45 @@ def test_settings_that_have_come_since_a_state_was_saved_do_not_refuse_it(
     slower = make_pictures_recipe(gradient_checkpointing=True)
     with pytest.raises(ConfigError, match=r"gradient_checkpointing: false there, true here"):
         train(slower, folder, cache=tmp_path / "cache", resume=True)
+
+
+def logged(folder: Path) -> list[tuple[int, float]]:
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+
+
+def test_a_run_that_ended_before_its_first_state_is_logged_from_the_start(
+    make_pictures_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    folder, recipe = tmp_path / "run", make_pictures_recipe()
+    train(recipe, folder, cache=tmp_path / "cache")
+    expected = logged(folder)
+    shutil.rmtree(folder / "states")
+    (folder / "log.jsonl").write_text('{"step": 1, "loss": 7.0}\n{"step": 2, "lo')
+    train(recipe, folder, cache=tmp_path / "cache", resume=True)
+    assert logged(folder) == expected
+
+
+def test_a_run_that_ended_before_its_state_was_scored_is_scored_when_it_goes_on(
+    make_pictures_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    recipe = make_pictures_recipe(
+        pictures={"validate_on": data_folder}, records={"validate_every": 2, "sheet_pictures": 0}
+    )
+    train(recipe, folder, cache=tmp_path / "cache")
+    whole = (folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in whole if "scores" in line] == [2, 4]
+    newest = max((folder / "states").glob("step-*.pt"))
+    newest.unlink()  # that of the end; the one before it is of step 3
+    older = max((folder / "states").glob("step-*.pt"))
+    state = torch.load(older, weights_only=True)
+    state["step"] = 2
+    torch.save(state, older.with_name("step-00000002.pt"))
+    older.unlink()
+    (folder / "log.jsonl").write_text("\n".join(whole[:2]) + "\n")  # two steps, no score
+    train(recipe, folder, cache=tmp_path / "cache", resume=True)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], "scores" in line) for line in lines] == [
+        (1, False), (2, False), (2, True), (3, False), (4, False), (4, True),
+    ]  # fmt: skip

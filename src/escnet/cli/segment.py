@@ -49,6 +49,14 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             metavar="whole|paper|native",
         ),
     ] = "whole",
+    window_side: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of a window in pixels of the picture; it is brought to the size that the "
+            "model sees, so larger ones are faster and coarser.",
+            metavar="PIXELS",
+        ),
+    ] = None,
     window_overlap: Annotated[
         float | None, typer.Option(help="Share of a window that the next one has, too.")
     ] = None,
@@ -96,7 +104,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         max_pixels=max_pixels,
         batch_size=batch_size,
     )
-    cut = asked_windows(windows, window_overlap)
+    cut = asked_windows(windows, window_overlap, window_side)
     pictures = without_results(find_images(sources, recursive=recursive), sources)
     make_folder(out)
 
@@ -146,11 +154,11 @@ def asked_vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabul
     raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
 
 
-def asked_windows(mode: str, overlap: float | None) -> "Windows | None":
-    """The windows that --windows and --window-overlap stand for.
+def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> "Windows | None":
+    """The windows that --windows, --window-overlap and --window-side stand for.
 
     Raises:
-        ConfigError: If there are none of this name, or the overlap is out of range.
+        ConfigError: If there are none of this name, or a value is out of range.
     """
     from escnet.errors import ConfigError
     from escnet.inference.windows import MODES
@@ -158,11 +166,16 @@ def asked_windows(mode: str, overlap: float | None) -> "Windows | None":
     if mode not in MODES:
         raise ConfigError(f"windows {mode!r} are unknown: choose from {', '.join(MODES)}")
     chosen = MODES[mode]
-    if overlap is None:
+    if side is None and overlap is None:
         return chosen
     if chosen is None:
-        raise ConfigError("--window-overlap needs windows: pass --windows native or paper")
-    return replace(chosen, overlap=overlap)
+        option = "--window-overlap" if side is None else "--window-side"
+        raise ConfigError(f"{option} needs windows: pass --windows native or paper")
+    return replace(
+        chosen,
+        window=chosen.window if side is None else side,
+        overlap=chosen.overlap if overlap is None else overlap,
+    )
 
 
 def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.training.config import Recipe, TrainingSection
-from escnet.training.run_log import RunLog, forget_steps_after
+from escnet.training.run_log import RunLog, forget_steps_after, read_log
 from escnet.training.schedule import average_decay, cosine_share
 from escnet.training.states import SavedStates, check_same
 from escnet.training.stopping import Stopped, StopRequest, stop_requests
@@ -142,14 +142,15 @@ class Trainer:
             Stopped: If the process was asked to stop; its state is saved.
         """
         is_first = self.accelerator.is_main_process
-        records = self.recipe.records
+        if is_first:  # what was logged after the newest state, or before there was any
+            forget_steps_after(self._folder, self.step)
         with (
             stop_requests() as request,
-            (
-                RunLog(self._folder, tensorboard=records.tensorboard) if is_first else nullcontext()
-            ) as log,
+            self._open_log() if is_first else nullcontext() as log,
         ):
             pace = _Pace(self.step, self.task.num_steps)
+            if self._owes_a_look():
+                self._take_a_look(log, pace)
             batches = self.task.batches(self.step, self.share)
             while self.step < self.task.num_steps:
                 pace.start()
@@ -163,15 +164,19 @@ class Trainer:
                         on_step(pace.progress(self.step, entry))
                 self._record(log, pace, request)
 
+    def _open_log(self) -> RunLog:
+        return RunLog(
+            self._folder, tensorboard=self.recipe.records.tensorboard, first_step=self.step + 1
+        )
+
     def _record(self, log: RunLog | None, pace: "_Pace", request: StopRequest) -> None:
         """Score, save and stop, each if it is time to."""
-        every = self.recipe.records.validate_every
         is_last = self.step == self.task.num_steps
-        is_look = bool(every) and (self.step % every == 0 or is_last)
-        asked = self._asked_to_stop(request)
+        is_look = self._is_look()
+        asked = self._asked(request.signal_number)
         if is_look or is_last or asked or self.step % self._training.save_every == 0:
             self.save(log)
-        if is_look and self._look is not None:
+        if is_look:
             self._take_a_look(log, pace)
         if asked and not is_last:
             raise Stopped(
@@ -179,6 +184,19 @@ class Trainer:
                 f"{self._folder}: go on with --resume",
                 asked,
             )
+
+    def _is_look(self) -> bool:
+        """Whether the step that is done is one to be scored."""
+        every = self.recipe.records.validate_every
+        is_last = self.step == self.task.num_steps
+        return bool(self.step and every) and (self.step % every == 0 or is_last)
+
+    def _owes_a_look(self) -> bool:
+        """Whether a run ended after its state was saved and before it was scored."""
+        entries = read_log(self._folder) if self.accelerator.is_main_process else []
+        is_scored = any(one["step"] == self.step and "scores" in one for one in entries)
+        owes = self._is_look() and self.accelerator.is_main_process and not is_scored
+        return bool(self._asked(int(owes)))
 
     def _take_a_look(self, log: RunLog | None, pace: "_Pace") -> None:
         """Score the averaged network, in the first process; the others wait."""
@@ -239,12 +257,12 @@ class Trainer:
             for name, parameter in self._trained.items():
                 self.average[name].lerp_(parameter, 1 - decay)
 
-    def _asked_to_stop(self, request: StopRequest) -> int:
-        """The signal that any process was sent; all of them have to stop at the same step."""
+    def _asked(self, number: int) -> int:
+        """The largest number of any process; all of them have to do the same at the same step."""
         if self.share.count == 1:
-            return request.signal_number
-        number = torch.tensor(request.signal_number, device=self.accelerator.device)
-        return int(self.accelerator.gather(number[None]).max())
+            return number
+        own = torch.tensor(number, device=self.accelerator.device)
+        return int(self.accelerator.gather(own[None]).max())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -305,7 +323,6 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         if self.accelerator.is_main_process:
-            forget_steps_after(self._folder, self.step)
             self.states.forget_best_after(self.step)
         self.accelerator.wait_for_everyone()
         return True

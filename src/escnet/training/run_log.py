@@ -24,15 +24,16 @@ class RunLog:
     Args:
         run: The run's folder.
         tensorboard: Whether TensorBoard's events are written as well.
+        first_step: That will be logged; TensorBoard forgets what an earlier run wrote from there.
 
     Raises:
         ConfigError: If they are wanted and the package is missing.
         OutputError: If the log cannot be opened.
     """
 
-    def __init__(self, run: Path, *, tensorboard: bool = False) -> None:
+    def __init__(self, run: Path, *, tensorboard: bool = False, first_step: int = 1) -> None:
         self._path = run / LOG_FILE
-        self._events = _events(run / _EVENTS_FOLDER) if tensorboard else None
+        self._events = _events(run / _EVENTS_FOLDER, first_step) if tensorboard else None
         try:
             self._file = self._path.open("a", encoding="utf-8")
         except OSError as error:
@@ -124,7 +125,7 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def _events(folder: Path) -> Any:
+def _events(folder: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 -- an optional package
     except ImportError as error:
@@ -132,4 +133,4 @@ def _events(folder: Path) -> Any:
             "records.tensorboard is true, but the package tensorboard is not installed: "
             "pip install 'escnet[tensorboard]', or leave it false"
         ) from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=first_step)
