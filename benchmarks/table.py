@@ -13,7 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "mini.md", ROOT / "docs" / "results.md")
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("mini.md", "results.md", "training.md")),
+)
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
 _PARTS = {
@@ -51,6 +54,11 @@ _PAPER = {
     "prompts box+mask": (17.0, 39.9, 84.2),
     "prompts point+box+mask": (17.6, 41.9, 86.1),
 }
+
+# Of the paper's training, on a GPU that does this many of bfloat16's operations a second: a quarter
+# of what an RTX A6000 can (155e12, of its data sheet).
+_STEPS = 80_000
+_OPERATIONS_A_SECOND = 0.25 * 155e12
 
 
 def scores() -> str:
@@ -186,6 +194,51 @@ def _accuracy(record: dict) -> str:
     return f"{values} ({record['pictures']} pictures)"
 
 
+def training_counted() -> str:
+    """Operations and memory of one training step of one picture, calculated."""
+    rows = [
+        "| network / names | operations, 1e12 | weights and their states, GB | kept for the gradient, "
+        "GB | with checkpointing: operations, 1e12 | kept, GB | hours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in _lines("training-step.jsonl"):
+        if record["kind"] != "count":
+            continue
+        less = record["checkpointing"]
+        hours = _STEPS * record["step_operations"] / _OPERATIONS_A_SECOND / 3600
+        cells = [
+            f"{record['step_operations'] / 1e12:.2f}",
+            f"{record['weight_bytes'] / 1e9:.1f}",
+            f"{record['activation_bytes'] / 1e9:.1f}",
+            f"{less['step_operations'] / 1e12:.2f}" if less else "-",
+            f"{less['activation_bytes'] / 1e9:.1f}" if less else "-",
+            f"{hours:.1f}",
+        ]
+        rows.append(f"| {record['scenario']} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def training_timed() -> str:
+    """Processor seconds of a training step, and where they go."""
+    parts = ("image tower", "text tower", "blocks", "decoder", "loss", "backward", "optimiser")
+    heads = ["pictures", "seconds", *parts, "matrix products", "waiting", "memory, MB"]
+    rows = ["| network / names | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for record in _lines("training-step.jsonl"):
+        if record["kind"] == "time":
+            total = record["seconds"]
+            shares = [f"{100 * record['parts'].get(part, 0) / total:.0f} %" for part in parts]
+            cells = [
+                str(record["pictures_per_step"]),
+                f"{total:.1f}",
+                *shares,
+                f"{100 * record['matrix_products']:.0f} %",
+                f"{100 * record['reading'] / total:.0f} %",
+                str(record["peak_megabytes"]),
+            ]
+            rows.append(f"| {record['scenario']} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "ablation": ablation,
@@ -193,6 +246,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sam-prompts": sam_prompts,
     "sam-prompts-halves": sam_prompts_halves,
     "structures": structures,
+    "training-counted": training_counted,
+    "training-timed": training_timed,
 }
 
 
