@@ -54,6 +54,14 @@ def test_agreement_is_pearsons_coefficient() -> None:
     torch.testing.assert_close(agreement(masks, correlation), torch.tensor(expected))
 
 
+def test_of_a_finer_mask_the_share_of_each_patch_counts() -> None:
+    correlation = torch.tensor([[3.0, 1.0], [1.0, 0.0]])
+    mask = torch.zeros(1, 4, 4)
+    mask[0, :2, :2] = mask[0, 0, 2] = mask[0, 3, 0] = 1  # all of a patch, and a quarter of two
+    expected = np.corrcoef([1, 0.25, 0.25, 0], correlation.flatten())[0, 1]
+    assert float(agreement(mask, correlation)[0]) == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_agreement_of_a_mask_without_edges_is_none() -> None:
     flat = torch.stack([torch.ones(4, 4), torch.zeros(4, 4)])
     assert agreement(flat, torch.rand(4, 4)).abs().max() < 1e-2
