@@ -93,6 +93,7 @@ STRUCTURES: dict[str, Callable[[MakeSam], Method]] = {
     "esc-net": lambda _: load_method(MODEL, device="cpu").method,
     "correlation": lambda _: _base(),
     "correlation+sam": lambda sam: TrainingFreeSam(_base(), sam()),
+    "correlation+sam, share 0.5": lambda sam: TrainingFreeSam(_base(), sam(), share=0.5),
     "proposals": lambda sam: MaskProposals(_base(), sam()),
     "proposals, crops": lambda sam: MaskProposals(_base(), sam(), classified_by="crop"),
 }

@@ -41,6 +41,7 @@ _STRUCTURES = {
     "proposals, crops": "(a) SAM's masks, each named as a picture of its own",
     "correlation": "(b) correlation alone",
     "correlation+sam": "correlation, sharpened by SAM's masks, without training",
+    "correlation+sam, share 0.5": "the same, the share of the masks fixed at one half",
     "esc-net": "(c) ESC-Net: `mini`'s trained blocks and decoder",
 }
 # The paper's Tables 2 and 3: A-847, A-150, PAS-20b. It has no such row for the others.
