@@ -1,8 +1,8 @@
 """Label maps that teachers make for the built-in model's training, beside those that people drew.
 
-    python recipes/taught_labels.py RECIPE DATA --stuff STUFF --out TAUGHT [--teacher mini]
+    python recipes/taught_labels.py recipes/mini-taught.toml DATA --stuff STUFF --out TAUGHT
 
-DATA holds train/ and tags/. Two teachers add what train/ lacks:
+DATA holds train/ and tags/; the recipe says which other words stand for a class name. Two teachers add what train/ lacks:
 
 * Stuff: the answers of a DeepLab of ADE20K's names (STUFF/STEM.png; `--deeplab TFLITE` makes those
   that are missing) name what is none of the annotated things: walls, floors, sky, grass.
