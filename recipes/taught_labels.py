@@ -2,7 +2,8 @@
 
     python recipes/taught_labels.py recipes/mini-taught.toml DATA --stuff STUFF --out TAUGHT
 
-DATA holds train/ and tags/; the recipe says which other words stand for a class name. Two teachers add what train/ lacks:
+DATA holds train/ and tags/; the recipe says which other words stand for a class name. Two teachers
+add what train/ lacks:
 
 * Stuff: the answers of a DeepLab of ADE20K's names (STUFF/STEM.png; `--deeplab TFLITE` makes those
   that are missing) name what is none of the annotated things: walls, floors, sky, grass.
