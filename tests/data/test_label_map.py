@@ -54,11 +54,11 @@ def test_an_orientation_is_not_applied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (encoded(drawn(), "PNG"), "is a 8-bit RGB PNG: save it as indexed, or as grey"),
-        (encoded(drawn().convert("RGBA"), "PNG"), "is a 8-bit RGBA PNG"),
-        (encoded(drawn().convert("LA"), "PNG"), "is a 8-bit grey with alpha PNG"),
-        (encoded(drawn().convert("1"), "PNG"), "is a 1-bit grey PNG"),
-        (png(b"\0\x1b\x1b\x1b" * 6, depth=2, colour=0), "is a 2-bit grey PNG"),
+        (encoded(drawn(), "PNG"), "is a PNG of 8-bit RGB: save it as indexed, or as grey"),
+        (encoded(drawn().convert("RGBA"), "PNG"), "is a PNG of 8-bit RGBA"),
+        (encoded(drawn().convert("LA"), "PNG"), "is a PNG of 8-bit grey with alpha"),
+        (encoded(drawn().convert("1"), "PNG"), "is a PNG of 1-bit grey"),
+        (png(b"\0\x1b\x1b\x1b" * 6, depth=2, colour=0), "is a PNG of 2-bit grey"),
         (encoded(drawn(), "JPEG"), r"another format than those read \(PNG\): convert it"),
         (encoded(drawn().convert("L"), "PNG")[:70], "is cut off, damaged"),
         (b"", "is empty"),

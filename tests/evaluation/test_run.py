@@ -154,6 +154,33 @@ def test_a_damaged_record_is_named_with_its_line(folder: Path, tmp_path: Path) -
         run(folder, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b'"pixels":', b'"pixels":"many","x":'),
+        (b'"pixels":', b'"pixels":0,"x":'),
+        (b'"pixels":', b'"pixels":3,"x":'),  # fewer than were counted
+        (b'"confusion":[[', b'"confusion":[[7,'),  # columns of unequal length
+        (b'"confusion":[[0', b'"confusion":[[4'),  # one past the last class
+        (b'"confusion":[[0', b'"confusion":[[-1'),
+        (b'"confusion":[[0', b'"confusion":[[0.5'),
+        (b'"boundary":[[0', b'"boundary":[[4'),
+        (b'"seconds":', b'"seconds":[],"x":'),
+        (b'"stem"', b'"name"'),
+    ],
+)
+def test_a_record_that_cannot_be_counted_is_named_with_its_line(
+    part: bytes, other: bytes, folder: Path, tmp_path: Path
+) -> None:
+    run(folder, tmp_path)
+    path = tmp_path / "pets.pictures.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert part in lines[2]
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(part, other, 1), *lines[3:]]))
+    with pytest.raises(ConfigError, match=r"line 3 of .*pets\.pictures\.jsonl"):
+        run(folder, tmp_path, resume=True)
+
+
 def test_processes_share_the_pictures_and_their_matrix_is_that_of_one(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,6 @@ def _refuse_colours(path: Path, shown: str) -> None:
         bit_depth, colour_type = stream.read(_HEADER_BYTES)[-2:]
     if colour_type != _INDEXED and not (colour_type == _GREY and bit_depth >= 8):
         raise DatasetError(
-            f"{shown} is a {bit_depth}-bit {_COLOUR_TYPES.get(colour_type, 'unknown')} PNG: "
+            f"{shown} is a PNG of {bit_depth}-bit {_COLOUR_TYPES.get(colour_type, 'unknown')}: "
             "save it as indexed, or as grey with 8 or 16 bits"
         )

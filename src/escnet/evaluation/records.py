@@ -6,6 +6,7 @@ may be torn; the next run drops it. All scores, resamples and comparisons need o
 """
 
 import json
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +58,23 @@ class PictureRecord:
         )  # fmt: skip
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> "PictureRecord":
-        """The record that a line holds."""
+    def from_table(cls, table: Mapping[str, Any], num_classes: int) -> "PictureRecord":
+        """The record that a line holds.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it holds none of a run with so many classes.
+        """
         if "skipped" in table:
             return cls(stem=table["stem"], counts=None, skipped=table["skipped"])
-        truth, predicted, count = (_integers(part) for part in table["confusion"])
-        classes, both, either = (_integers(part) for part in table["boundary"])
+        truth, predicted, count = _columns(table["confusion"])
+        classes, both, either = _columns(table["boundary"])
+        num_pixels = operator.index(table["pixels"])
+        if np.concatenate([truth, predicted, classes]).max(initial=0) >= num_classes:
+            raise ValueError("a class beyond the last")
+        if not count.sum() <= num_pixels or num_pixels < 1:
+            raise ValueError("more pixels than the picture has")
         counts = PictureCounts(
-            num_pixels=table["pixels"],
+            num_pixels=num_pixels,
             truth=truth,
             predicted=predicted,
             count=count,
@@ -75,7 +85,7 @@ class PictureRecord:
         return cls(
             stem=table["stem"],
             counts=counts,
-            seconds=table["seconds"],
+            seconds=float(table["seconds"]),
             checksum=table["checksum"],
         )
 
@@ -138,7 +148,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
     Raises:
         ConfigError: If it is not one of a records file.
     """
-    return next((table for _, table in _tables(path, whole_file=True)), None)
+    return next((table for _, table in _tables(path)), None)
 
 
 def read_records(path: str | Path) -> Iterator[PictureRecord]:
@@ -148,9 +158,13 @@ def read_records(path: str | Path) -> Iterator[PictureRecord]:
         ConfigError: If the file is missing or damaged.
     """
     path = Path(path)
-    for number, table in _tables(path, whole_file=False):
+    num_classes = 0
+    for number, table in _tables(path):
         try:
-            yield PictureRecord.from_table(table)
+            if number == 1:
+                num_classes = len(table["classes"])
+            else:
+                yield PictureRecord.from_table(table, num_classes)
         except (KeyError, TypeError, ValueError):
             raise _damaged(path, number) from None
 
@@ -167,14 +181,12 @@ def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str 
     return None
 
 
-def _tables(path: Path, *, whole_file: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+def _tables(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
-                if number == 1 and not whole_file:
-                    continue
                 yield number, _parsed(path, number, line)
     except OSError as error:
         raise ConfigError(
@@ -209,8 +221,14 @@ def _line(table: Mapping[str, Any]) -> bytes:
     return json.dumps(table, separators=(",", ":")).encode() + b"\n"
 
 
-def _integers(values: list[int]) -> Int[np.ndarray, " K"]:
-    return np.array(values, np.int64)
+def _columns(values: list[list[int]]) -> Int[np.ndarray, "3 K"]:
+    """Three lists of equally many counts or classes."""
+    columns = np.array(values)
+    if not columns.size:
+        columns = columns.astype(np.int64)
+    if columns.shape != (3, len(values[0])) or columns.dtype != np.int64 or (columns < 0).any():
+        raise ValueError("no three columns of whole numbers")
+    return columns
 
 
 def _short(value: object) -> str:
