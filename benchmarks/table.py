@@ -198,8 +198,8 @@ def _accuracy(record: dict) -> str:
 def training_counted() -> str:
     """Operations and memory of one training step of one picture, calculated."""
     rows = [
-        "| network / names | operations, 1e12 | weights and their states, GB | kept for the gradient, "
-        "GB | with checkpointing: operations, 1e12 | kept, GB | hours |",
+        "| network / names | operations, 1e12 | weights and their states, GB "
+        "| kept for the gradient, GB | with checkpointing: operations, 1e12 | kept, GB | hours |",
         "|---|---|---|---|---|---|---|",
     ]
     for record in _lines("training-step.jsonl"):
