@@ -56,10 +56,10 @@ _PAPER = {
     "prompts point+box+mask": (17.6, 41.9, 86.1),
 }
 
-# Of the paper's training, on a GPU that does this many of bfloat16's operations a second: a quarter
-# of what an RTX A6000 can (155e12, of its data sheet).
+# Of the paper's training, on a GPU that does a quarter of the operations a second that an RTX A6000
+# can by its data sheet: in bfloat16, and in single precision of 19 bits (TF32).
 _STEPS = 80_000
-_OPERATIONS_A_SECOND = 0.25 * 155e12
+_OPERATIONS_A_SECOND = {"bfloat16": 0.25 * 155e12, "float32": 0.25 * 77e12}
 
 
 def scores() -> str:
@@ -206,7 +206,8 @@ def training_counted() -> str:
         if record["kind"] != "count":
             continue
         less = record["checkpointing"]
-        hours = _STEPS * record["step_operations"] / _OPERATIONS_A_SECOND / 3600
+        rate = _OPERATIONS_A_SECOND[record["dtype"]]
+        hours = _STEPS * record["step_operations"] / rate / 3600
         cells = [
             f"{record['step_operations'] / 1e12:.2f}",
             f"{record['weight_bytes'] / 1e9:.1f}",

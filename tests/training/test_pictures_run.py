@@ -213,7 +213,7 @@ def test_a_run_that_ended_before_its_first_state_is_logged_from_the_start(
     train(recipe, folder, cache=tmp_path / "cache")
     expected = logged(folder)
     shutil.rmtree(folder / "states")
-    (folder / "log.jsonl").write_text('{"step": 1, "loss": 7.0}\n{"step": 2, "lo')
+    (folder / "log.jsonl").write_text('{"step": 1, "loss": 7.0, "rate": 1.0}\n{"step": 2, "lo')
     train(recipe, folder, cache=tmp_path / "cache", resume=True)
     assert logged(folder) == expected
 
@@ -228,13 +228,12 @@ def test_a_run_that_ended_before_its_state_was_scored_is_scored_when_it_goes_on(
     train(recipe, folder, cache=tmp_path / "cache")
     whole = (folder / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in whole if "scores" in line] == [2, 4]
-    newest = max((folder / "states").glob("step-*.pt"))
-    newest.unlink()  # that of the end; the one before it is of step 3
-    older = max((folder / "states").glob("step-*.pt"))
-    state = torch.load(older, weights_only=True)
+    states = sorted((folder / "states").glob("step-*.pt"))  # of the end, and of an earlier step
+    state = torch.load(states[0], weights_only=True)
     state["step"] = 2
-    torch.save(state, older.with_name("step-00000002.pt"))
-    older.unlink()
+    for path in states:
+        path.unlink()
+    torch.save(state, folder / "states" / "step-00000002.pt")
     (folder / "log.jsonl").write_text("\n".join(whole[:2]) + "\n")  # two steps, no score
     train(recipe, folder, cache=tmp_path / "cache", resume=True)
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

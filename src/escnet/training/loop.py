@@ -68,6 +68,8 @@ def start_accelerator(training: TrainingSection) -> Accelerator:
     AcceleratorState._reset_state()  # noqa: SLF001 -- an earlier run may have had another precision
     if training.dtype == "float16" and not torch.cuda.is_available():
         raise ConfigError("training.dtype float16 needs a GPU: choose bfloat16 or float32")
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # TF32, as CAT-Seg was trained
     return Accelerator(
         cpu=not torch.accelerator.is_available(),  # else processes would not find each other
         mixed_precision=_PRECISION[training.dtype],
