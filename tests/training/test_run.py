@@ -12,7 +12,7 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
 from escnet.inference.segmenter import Segmenter
 from escnet.training.assembly import build_network, imagenet_names, wordings_of
-from escnet.training.config import Recipe
+from escnet.training.config import PART_FILES, Recipe
 from escnet.training.frozen_towers import worded
 from escnet.training.loop import Progress
 from escnet.training.run import train
@@ -194,6 +194,43 @@ def test_a_run_starts_from_everything_of_another(
     started, _ = build_network(recipe, FolderDataset.read(data_folder))
     for name, value in load_checkpoint(run / "model").state_dict().items():
         assert torch.equal(started.state_dict()[name], value), name
+
+
+def test_a_run_adds_a_part_to_everything_of_another(
+    run: Path, make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    update = {"start_from": run / "model", "start_with": "everything", **dict.fromkeys(PART_FILES)}
+    recipe = make_recipe(alignment_steps=0, steps=2)
+    parts = recipe.parts.model_copy(update=update)
+    model = recipe.model.model_copy(update={"settings": {"upsampling": "guided"}})
+    started = recipe.model_copy(update={"parts": parts, "model": model})
+    trained = load_checkpoint(train(started, tmp_path, cache=cache))
+    before, after = load_checkpoint(run / "model").state_dict(), trained.state_dict()
+    assert before.keys() < after.keys()
+    added = [name for name in after if name not in before]
+    assert all(name.startswith("upsampling.") for name in added)
+    assert trained.upsampling is not None
+    assert trained.upsampling.head.weight.abs().sum() > 0  # 0 before the first step
+    for name in ("vision.vit.layernorm.weight", "text.to_joint.weight"):
+        torch.testing.assert_close(after[name], before[name], atol=1e-2, rtol=0)
+
+
+def test_a_setting_that_another_runs_weights_do_not_fit_is_refused(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    update = {"start_from": run / "model", "start_with": "everything", **dict.fromkeys(PART_FILES)}
+    recipe = make_recipe()
+    parts = recipe.parts.model_copy(update=update)
+    for settings, kind, said in (
+        ({"hidden_dim": 16}, WeightsError, "give the file that belongs to these settings"),
+        ({"hiden_dim": 16}, ConfigError, "no setting model.settings.hiden_dim"),
+    ):
+        model = recipe.model.model_copy(update={"settings": settings})
+        with pytest.raises(kind, match=said):
+            build_network(
+                recipe.model_copy(update={"parts": parts, "model": model}),
+                FolderDataset.read(data_folder),
+            )
 
 
 def test_sams_weights_and_half_precision_train_as_well(

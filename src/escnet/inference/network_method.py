@@ -93,17 +93,13 @@ class NetworkMethod(ABC, Generic[Network]):
     ) -> list[ViewLogits]:
         """Of each view the logits of the texts that were kept, and which these are."""
         image = torch.stack([self._image(view) for view in views])
-        found = []
         is_mixed = self.dtype != "float32"
         with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
             patches = self.network.vision(image.to(self.device))
-            for index in range(len(views)):
-                one = Patches(
-                    patches.joint[index : index + 1],
-                    tuple(skip[index : index + 1] for skip in patches.skips),
-                )
-                found.append(self._of_patches(one, text_embedding))
-        return found
+            return [
+                self._of_patches(patches.of_picture(index), text_embedding)
+                for index in range(len(views))
+            ]
 
     @abstractmethod
     def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.decoder import Decoder
 from escnet.model.esc_block import EscBlock
@@ -13,6 +14,7 @@ from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
 from escnet.model.text import ClipText, SentenceText, SiglipText
 from escnet.model.two_way import TwoWayTransformer
+from escnet.model.upsampling import GuidedUpsampling
 from escnet.model.vision import ClipVision, Dinov2Vision, PairedVision, SiglipVision
 
 _SAM_HEADS = 8
@@ -105,4 +107,22 @@ def build_decoder(config: EscNetConfig, skip_channels: tuple[int, int]) -> Decod
         skip_channels=skip_channels,
         skip_dims=(config.skip_dims[0], config.skip_dims[1]),
         dims=(config.decoder_dims[0], config.decoder_dims[1]),
+    )
+
+
+def build_upsampling(config: EscNetConfig, vision: VisionTower) -> GuidedUpsampling | None:
+    """What enlarges the logits along edges, if the settings want it.
+
+    Raises:
+        ConfigError: If they do and the tower has no map that is fine enough.
+    """
+    if config.upsampling == "bilinear":
+        return None
+    if not vision.edge_channels:
+        raise ConfigError(
+            f"upsampling 'guided' needs a map at half the picture's resolution, which the vision "
+            f"tower {config.vision!r} has not: choose 'bilinear', or the tower 'paired'"
+        )
+    return GuidedUpsampling(
+        fine_channels=vision.edge_channels, coarse_channels=vision.skip_channels[1]
     )

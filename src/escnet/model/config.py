@@ -21,6 +21,7 @@ SAM_KINDS = ("pretrained", "random", "none")
 APPEARANCES = ("chain", "restart")
 STATES = ("hidden", "scalar")
 SAM_LAYERS = ("both", "alternate")
+UPSAMPLINGS = ("bilinear", "guided")
 
 _SAM_HEADS = 8
 
@@ -69,6 +70,8 @@ class EscNetConfig(PretrainedConfig):
         language_attention: "text" or "classes" [16].
         skip_dims: Channels of the decoder's skips [17].
         decoder_dims: Channels of the decoder's stages [17].
+        upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
+            grid twice as fine [26].
         max_classes: At inference, names beyond this number are dropped for a picture, those
             with the lowest correlation first [21]; 0 for never.
         trained_on: Class names that the weights have seen labelled.
@@ -119,6 +122,7 @@ class EscNetConfig(PretrainedConfig):
         language_attention: LanguageMode = "text",
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
+        upsampling: str = "bilinear",
         max_classes: int = 256,
         trained_on: Sequence[str] = (),
         origins: Sequence[dict[str, Any]] = (),
@@ -160,6 +164,7 @@ class EscNetConfig(PretrainedConfig):
         self.language_attention = language_attention
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
+        self.upsampling = upsampling
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
@@ -189,6 +194,7 @@ class EscNetConfig(PretrainedConfig):
             "empty_region": get_args(EmptyRegion),
             "merge": get_args(Merge),
             "language_attention": get_args(LanguageMode),
+            "upsampling": UPSAMPLINGS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.chunks import chunk_in_cache, class_chunks
+from escnet.model.resize import resized
 
 _CHANNELS_PER_GROUP = 16
 
@@ -131,10 +132,7 @@ class UpStage(SkipStage):
         self, skip: Float[Tensor, "B _ _ _"], size_hw: tuple[int, int]
     ) -> Float[Tensor, "B _ H W"]:
         """What every class takes of the skip."""
-        skip = F.relu(self.project(skip))
-        if skip.shape[-2:] != size_hw:
-            skip = F.interpolate(skip, size=size_hw, mode="bilinear", align_corners=False)
-        return self.share_projected(skip)
+        return self.share_projected(resized(F.relu(self.project(skip)), size_hw))
 
     def forward(
         self, x: Float[Tensor, "_ _ _ _"], shared: Float[Tensor, "B _ H W"]

@@ -4,7 +4,7 @@ EfficientNet without squeeze-and-excite and with ReLU6 (Tan and Le, ICML 2019; t
 of 2020). transformers has no such network, so this is the one tower written here. Names of the
 parameters are those of the published PyTorch files, so that those load strictly.
 
-Sizes: B pictures, H x W pixels; the maps have strides 4, 8, 16 and 32.
+Sizes: B pictures, H x W pixels; the maps have strides 2, 4, 8, 16 and 32.
 """
 
 from typing import NamedTuple
@@ -28,13 +28,14 @@ _STAGES = (
 _STEM_CHANNELS = 32
 NUM_LABELS = 1000
 
-QUARTER_CHANNELS, EIGHTH_CHANNELS, SIXTEENTH_CHANNELS = 24, 48, 120
+HALF_CHANNELS, QUARTER_CHANNELS, EIGHTH_CHANNELS, SIXTEENTH_CHANNELS = 16, 24, 48, 120
 DEEP_CHANNELS, HEAD_CHANNELS = 352, 1280
 
 
 class EfficientNetMaps(NamedTuple):
     """What one pass yields: maps from fine to coarse."""
 
+    half: Float[Tensor, "B 16 _ _"]  # stride 2
     quarter: Float[Tensor, "B 24 _ _"]  # stride 4
     eighth: Float[Tensor, "B 48 _ _"]  # stride 8
     sixteenth: Float[Tensor, "B 120 _ _"]  # stride 16
@@ -77,8 +78,8 @@ class EfficientNetLite(nn.Module):
             if following is None or following.changes_width:
                 last_of_stage.append(x)
         head = F.relu6(self._bn1(self._conv_head(x)))
-        _, quarter, eighth, _, sixteenth, _, deep = last_of_stage
-        return EfficientNetMaps(quarter, eighth, sixteenth, deep, head)
+        half, quarter, eighth, _, sixteenth, _, deep = last_of_stage
+        return EfficientNetMaps(half, quarter, eighth, sixteenth, deep, head)
 
     def label_logits(self, head: Float[Tensor, "B 1280 h w"]) -> Float[Tensor, "B 1000 h w"]:
         """ImageNet-1k logits at every place of the head map, as if it were a picture of its own."""

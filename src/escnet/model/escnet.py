@@ -18,6 +18,7 @@ from escnet.model.build import (
     build_decoder,
     build_prompt_encoder,
     build_text,
+    build_upsampling,
     build_vision,
 )
 from escnet.model.config import EscNetConfig
@@ -68,6 +69,7 @@ class EscNet(PreTrainedModel):
         read_out = [nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)]
         self.read_out = nn.ModuleList(read_out)
         self.decoder = build_decoder(config, self.vision.skip_channels)
+        self.upsampling = build_upsampling(config, self.vision)
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -95,6 +97,8 @@ class EscNet(PreTrainedModel):
         class_chunk: int | None = None,
     ) -> Float[Tensor, "B N _ _"]:
         """Logits of every class name on a grid four times as fine as the patches (Fig. 2).
+
+        Guided upsampling makes it eight times.
 
         Args:
             image: Pixels in [0, 1]; the tower's normalisation happens inside.
@@ -159,6 +163,8 @@ class EscNet(PreTrainedModel):
             logits = logits + nn.functional.interpolate(
                 evidence[-1], scale_factor=4, mode="bilinear", align_corners=False
             )
+        if self.upsampling is not None and patches.edges is not None:
+            logits = self.upsampling(logits, patches.edges, patches.skips[1], class_chunk)
         return Prediction(logits, evidence, appearance[1:])
 
     def correlate(

@@ -24,12 +24,14 @@ from transformers import (
 from escnet.model.efficientnet_lite import (
     DEEP_CHANNELS,
     EIGHTH_CHANNELS,
+    HALF_CHANNELS,
     HEAD_CHANNELS,
     NUM_LABELS,
     QUARTER_CHANNELS,
     SIXTEENTH_CHANNELS,
     EfficientNetLite,
 )
+from escnet.model.resize import resized
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -47,10 +49,20 @@ class Patches(NamedTuple):
     Attributes:
         joint: Patch embeddings in the joint space.
         skips: Two maps for the decoder, that of its coarser stage first, of any resolution.
+        edges: A map of at least half the picture's resolution, which guides the upsampling of the
+            logits; None where the tower has none so fine.
     """
 
     joint: Float[Tensor, "B D h w"]
     skips: tuple[Float[Tensor, "B _ _ _"], Float[Tensor, "B _ _ _"]]
+    edges: Float[Tensor, "B _ _ _"] | None = None
+
+    def of_picture(self, index: int) -> "Patches":
+        """One picture's."""
+        own = slice(index, index + 1)
+        first, second = self.skips
+        edges = None if self.edges is None else self.edges[own]
+        return Patches(self.joint[own], (first[own], second[own]), edges)
 
 
 class ClipVision(nn.Module):
@@ -71,6 +83,7 @@ class ClipVision(nn.Module):
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
+        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
@@ -104,6 +117,7 @@ class SiglipVision(nn.Module):
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
+        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
@@ -152,6 +166,7 @@ class Dinov2Vision(nn.Module):
         width = self.tower.config.hidden_size
         self.to_joint = nn.Conv2d(len(layers) * width, joint_dim, 1)
         self.skip_channels = (width, width)
+        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
@@ -169,6 +184,7 @@ class PairedMaps(NamedTuple):
     head: Float[Tensor, "B 1280 _ _"]
     eighth: Float[Tensor, "B 48 _ _"]
     quarter: Float[Tensor, "B 24 _ _"]
+    half: Float[Tensor, "B 16 _ _"]
 
 
 class PairedVision(nn.Module):
@@ -189,6 +205,7 @@ class PairedVision(nn.Module):
     """
 
     skip_channels = (EIGHTH_CHANNELS, QUARTER_CHANNELS)
+    edge_channels = HALF_CHANNELS
 
     def __init__(
         self,
@@ -216,13 +233,15 @@ class PairedVision(nn.Module):
         shrunk = F.interpolate(image, size=(h * own, w * own), mode="bilinear", align_corners=False)
         vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
         maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
-        return PairedMaps(vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter)
+        return PairedMaps(
+            vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter, maps.half
+        )
 
     def project(self, maps: PairedMaps) -> Patches:
         """What `read` gave, carried into the joint space."""
         label = self.net.label_logits(maps.head).softmax(dim=1)
         joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
-        return Patches(joint, (maps.eighth, maps.quarter))
+        return Patches(joint, (maps.eighth, maps.quarter), maps.half)
 
 
 class JointHead(nn.Module):
@@ -261,21 +280,15 @@ class JointHead(nn.Module):
             head: Its head convolution.
             label: Probability of each of ImageNet's labels.
         """
-        size = vit.shape[-2:]
+        size = (vit.shape[2], vit.shape[3])
         named = torch.einsum("bkhw,kd->bdhw", label, self.label_embedding)
         maps = [norm(x) for norm, x in zip(self.norms, (vit, sixteenth, deep, head), strict=True)]
         total = torch.zeros((), device=vit.device, dtype=vit.dtype)
         for project, x in zip(self.inputs, (*maps, named), strict=True):
-            total = total + _resize(project(self.dropout(x)), size)
+            total = total + resized(project(self.dropout(x)), size)
         hidden = F.gelu(total)
         joint = self.nonlinear(F.gelu(self.mix(self.dropout(hidden)))) + self.linear(hidden)
-        return joint + self.label_gain * _resize(named, size)
-
-
-def _resize(x: Float[Tensor, "B C _ _"], size: torch.Size) -> Float[Tensor, "B C h w"]:
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return joint + self.label_gain * resized(named, size)
 
 
 def _dinov2_maps(

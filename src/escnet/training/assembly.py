@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from escnet.weights.assemble import assemble_paired, install_module, paired_towe
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import load_checkpoint
 
+AnyConfig = TypeVar("AnyConfig", EscNetConfig, CatSegConfig)
 MOST_TOKENS = 128
 CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
@@ -62,10 +63,10 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
     """
     parts = parts_of(recipe)
     if parts.is_whole_checkpoint:
-        if recipe.model.settings:
-            raise ConfigError("model.settings are those of parts.start_from: leave them out")
         folder = require_local(str(parts.start_from))
         network = load_checkpoint(folder)
+        if recipe.model.settings:
+            network = _extended(network, recipe.model.settings, str(folder))
         paired_towers(network)
         return network, load_tokenizer(folder, MOST_TOKENS)
     config = config_of(recipe)
@@ -97,20 +98,33 @@ def config_of(recipe: Recipe) -> EscNetConfig | CatSegConfig:
     Raises:
         ConfigError: If the preset or a setting is unknown or wrong.
     """
-    config = _preset_of(recipe.model.preset)
+    return _changed(_preset_of(recipe.model.preset), recipe.model.settings)
+
+
+def _changed(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
+    """The same network's settings but for some."""
     base, kind = config.to_dict(), type(config)
     known = [
         name for name, one in signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY
     ]
-    if unknown := sorted(set(recipe.model.settings) - set(known)):
+    if unknown := sorted(set(settings) - set(known)):
         raise ConfigError(
             f"no setting model.settings.{unknown[0]}: choose from {', '.join(sorted(known))}"
         )
-    settings = {
-        name: _of_same_type(name, value, base[name])
-        for name, value in recipe.model.settings.items()
-    }
-    return kind(**{**base, **settings})
+    typed = {name: _of_same_type(name, value, base[name]) for name, value in settings.items()}
+    return kind(**{**base, **typed})
+
+
+def _extended(network: EscNet, settings: Mapping[str, Any], shown: str) -> EscNet:
+    """The same network with other settings; parts that these add are untrained.
+
+    Raises:
+        ConfigError: If a setting is unknown or wrong.
+        WeightsError: If a trained part has no place any more, or another shape.
+    """
+    extended = EscNet(_changed(network.config, settings))
+    install_module(extended, network.state_dict(), shown, partly=True)
+    return extended
 
 
 def _preset_of(name: str) -> EscNetConfig | CatSegConfig:

@@ -113,7 +113,7 @@ def features_key(
     Raises:
         ImageError: If a picture cannot be read.
     """
-    digest = sha256(f"{image_size} {mirror} ".encode())
+    digest = sha256(f"{image_size} {mirror} {PairedMaps._fields} ".encode())
     nets = {"vit": vision.vit, "net": vision.net}
     for name, net in nets.items():
         digest.update(f"{name} {weights_hash(net.state_dict())} ".encode())

@@ -31,7 +31,7 @@ from escnet.training.loss import partial_label_loss
 from escnet.training.task import ParameterGroups, Portion, Share
 from escnet.weights.assemble import paired_towers
 
-_LABEL_SIDE = 168  # finer than the decoder's grid of 96, so that thin things keep their pixels
+_LABEL_SIDE = 192  # finer than the decoder's grid of 96, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
 _CAPTIONS = 1 << 20  # their place in a batch, behind every labelled picture's
 
