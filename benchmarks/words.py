@@ -52,7 +52,7 @@ WORDS: dict[str, dict[str, str]] = {
         "car": "motorcar",
         "bus": "city bus",
         "train": "railroad train",
-        "truck": "pickup truck",
+        "truck": "tractor trailer",
         "boat": "vessel",
         "bicycle": "pushbike",
         "motorcycle": "moped",
