@@ -33,7 +33,6 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.inference.sam_masks import (
     Answers,
-    agreement,
     answers_for,
     consensus,
     enlarged,
@@ -43,6 +42,7 @@ from escnet.inference.sam_masks import (
 )
 from escnet.inference.sam_prompting import Sam, SamPicture, grid_size, sam_square
 from escnet.inference.sheet import blank_sheet, caption, encode_sheet, reduced
+from escnet.model.mask_head import agreement
 from escnet.weights.sam_model import load_sam_decoder
 
 SOURCES = ("voc20", "coco80")

@@ -11,7 +11,6 @@ from escnet.inference.method import ViewLogits
 from escnet.inference.sam_decoder import MaskDecoder
 from escnet.inference.sam_masks import (
     TrainingFreeSam,
-    agreement,
     answers_for,
     blurred,
     consensus,
@@ -25,6 +24,7 @@ from escnet.inference.sam_masks import (
     with_unions,
 )
 from escnet.inference.sam_prompting import Sam, in_square
+from escnet.model.mask_head import agreement
 
 
 class Base:

@@ -99,7 +99,7 @@ def refined_by(
     image = (appearance[b] + dense)[None]
     shared = block.two_way.share(image, position)
     patches = SharedPatches(image, None, None)
-    return block.two_way(patches, shared, torch.cat(tokens)[None, None])[0, 0]
+    return block.two_way(patches, shared, torch.cat(tokens)[None, None]).image[0, 0]
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def test_the_appearance_is_the_mean_of_what_each_class_alone_makes_of_it(
 ) -> None:
     block = make_block(prompts=prompts, text_dim=D)
     prompt = read_off(correlation, mask_prompt)
-    found = block(appearance, prompt, encoder, text, correlation.amax(dim=(2, 3)))
+    found = block(appearance, prompt, encoder, text, correlation).appearance
     for b in range(B):
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
         mean = torch.stack(alone).mean(dim=0)
@@ -135,7 +135,7 @@ def test_the_merge_by_evidence_weighs_a_class_by_its_softmax(
     block = make_block(merge="evidence")
     prompt = read_off(correlation)
     evidence = correlation.amax(dim=(2, 3))
-    found = block(appearance, prompt, encoder, text, evidence)
+    found = block(appearance, prompt, encoder, text, correlation).appearance
     for b in range(B):
         power = evidence[b].exp()
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
@@ -158,7 +158,7 @@ def test_chunks_of_classes_change_nothing(
     class_chunk: int,
 ) -> None:
     block = make_block(merge=merge, text_dim=D)
-    arguments = (appearance, read_off(correlation), encoder, text, correlation.amax(dim=(2, 3)))
+    arguments = (appearance, read_off(correlation), encoder, text, correlation)
     torch.testing.assert_close(
         block(*arguments, class_chunk), block(*arguments), atol=1e-5, rtol=1e-5
     )
@@ -175,8 +175,8 @@ def test_the_order_of_the_classes_changes_nothing(
     block = make_block(merge="evidence", text_dim=D)
     mixed, order = correlation[:, [3, 1, 4, 0, 2]], [3, 1, 4, 0, 2]
     torch.testing.assert_close(
-        block(appearance, read_off(mixed), encoder, text[order], mixed.amax(dim=(2, 3))),
-        block(appearance, read_off(correlation), encoder, text, correlation.amax(dim=(2, 3))),
+        block(appearance, read_off(mixed), encoder, text[order], mixed),
+        block(appearance, read_off(correlation), encoder, text, correlation),
         atol=1e-5,
         rtol=1e-5,
     )

@@ -179,7 +179,7 @@ def test_the_two_way_transformer_updates_the_patches_as_sam_does(
         image_positional_embeddings=position.T.unflatten(1, (h, w))[None],
         attention_similarity=None,
     )
-    assert_equal(found, expected[:, 0].unflatten(0, (B, N)))
+    assert_equal(found.image, expected[:, 0].unflatten(0, (B, N)))
 
 
 @torch.no_grad()
@@ -192,7 +192,7 @@ def test_a_single_layer_is_that_layer_of_sam(pair: Any, random: Callable[..., Te
         state = {k: v for k, v in pair.two_way.state_dict().items() if k.startswith(prefix)}
         single.load_state_dict(state)
         shared = single.share(base, position)
-        found = single(SharedPatches(base, None, None), shared, token)
+        found = single(SharedPatches(base, None, None), shared, token).image
         keys = base[:, None].expand(B, N, -1, -1).flatten(0, 1)[:, None]
         _, expected, _ = pair.theirs.mask_decoder.transformer.layers[index](
             queries=token.flatten(0, 1)[:, None],
