@@ -36,13 +36,12 @@ from escnet.inference.sam_masks import (
     answers_for,
     consensus,
     enlarged,
-    levels,
     mask_share,
     with_unions,
 )
 from escnet.inference.sam_prompting import Sam, SamPicture, grid_size, sam_square
 from escnet.inference.sheet import blank_sheet, caption, encode_sheet, reduced
-from escnet.model.mask_head import agreement
+from escnet.model.mask_head import agreement, levels
 from escnet.weights.sam_model import load_sam_decoder
 
 SOURCES = ("voc20", "coco80")

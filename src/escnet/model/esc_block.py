@@ -21,7 +21,7 @@ class EscBlock(nn.Module):
         generator: Reads the prompts off the maps.
         sam: None leaves the appearance as it is and needs no prompts (Table 2a).
         fusion: Vision and language attention.
-        embed_mask: From a class's mask to C channels, where the SAM block has masks.
+        embed_mask: From a class's map as its masks draw it to C channels, where SAM has masks.
     """
 
     def __init__(
@@ -72,6 +72,6 @@ class EscBlock(nn.Module):
                 class_chunk,
             )
             appearance = answer.appearance.unflatten(1, appearance.shape[1:3])
-            if self.embed_mask is not None and answer.mask is not None:
-                state = state + class_state(self.embed_mask, answer.mask[:, :, None], class_chunk)
+            if self.embed_mask is not None and answer.drawn is not None:
+                state = state + class_state(self.embed_mask, answer.drawn[:, :, None], class_chunk)
         return self.fusion(state, appearance, text_embedding, class_chunk), appearance

@@ -9,6 +9,8 @@ Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M masks of
 patches, a x b a grid of masks, G heads, d width of a head.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -20,8 +22,13 @@ from escnet.model.two_way import Attended, Projections
 
 NUM_MASKS = 4
 NUM_OUTPUT_TOKENS = 1 + NUM_MASKS  # SAM's IoU token comes first
+DECISIVENESS = 24.0  # how much more a mask counts that agrees better (docs/results.md)
 
 _NORM_EPS = 1e-5
+_SMALLEST_VARIANCE = 1e-6
+# Of a mask that draws a map: a little less than that of a single patch. What is flatter has no
+# edges, and its noise must not be blown up.
+_FLAT_VARIANCE = 1e-3
 _SMALLEST_SPREAD = 1e-10  # of a mask times that of a map; below it there is only rounding
 
 
@@ -78,9 +85,10 @@ class MaskHead(nn.Module):
         query = read.q_proj(updated + token[:, :, :NUM_OUTPUT_TOKENS])
         query = read.heads(query) * read.scale  # (B, N, G, 5, d)
         heads = (read.num_heads, -1)
-        # The keys' bias adds the same to all scores of a token, so it changes no share.
+        place = read.k_proj(position).unflatten(-1, heads)  # (P, G, d)
+        score = torch.einsum("bngtd,pgd->bngtp", query, place)
         probe = (query @ read.k_proj.weight.unflatten(0, heads)).flatten(2, 3)  # (B, N, G*5, S)
-        weight = (probe @ image.mT.to(probe) + probe @ position.T.to(probe)).softmax(dim=-1)
+        weight = (score.flatten(2, 3) + probe @ image.mT.to(probe)).softmax(dim=-1)
         gathered = (weight.to(probe) @ image.to(probe)).unflatten(2, heads)  # (B, N, G, 5, S)
         found = read.merge(gathered @ read.v_proj.weight.unflatten(0, heads).mT)
         return self.norm_final_attn(updated + read.out_proj(found + read.v_proj.bias))
@@ -137,3 +145,54 @@ def agreement(
     spread = share.var(dim=(-2, -1), correction=0)
     spread = spread * value.square().mean(dim=(-2, -1))[..., None]
     return product / spread.clamp(min=_SMALLEST_SPREAD).sqrt()
+
+
+class Levels(NamedTuple):
+    """What a map is beside a mask and inside it."""
+
+    outside: Float[Tensor, "*lead"]
+    inside: Float[Tensor, "*lead"]
+
+
+def levels(
+    correlation: Float[Tensor, "*lead h w"],
+    mask: Float[Tensor, "*lead a b"],
+    smallest_variance: float = _SMALLEST_VARIANCE,
+) -> Levels:
+    """The two levels of a map that a mask explains best (least squares over the patches).
+
+    Args:
+        correlation: The map.
+        mask: On any grid.
+        smallest_variance: Of the mask over the patches; the levels of a flatter one are nearer to
+            each other.
+    """
+    share = on_patches(mask, (correlation.shape[-2], correlation.shape[-1]))
+    size, mean = share.mean(dim=(-2, -1)), correlation.mean(dim=(-2, -1))
+    centred = share - size[..., None, None]
+    covariance = (centred * (correlation - mean[..., None, None])).mean(dim=(-2, -1))
+    variance = centred.square().mean(dim=(-2, -1))
+    slope = covariance / variance.clamp(min=smallest_variance)
+    outside = mean - slope * size
+    return Levels(outside, outside + slope)
+
+
+def drawn_by_masks(
+    logits: Float[Tensor, "B N M a b"], correlation: Float[Tensor, "B N h w"]
+) -> Float[Tensor, "B N h w"]:
+    """Every class's map as its masks draw it: one level inside, another outside.
+
+    The masks that agree with the map count far more; a class whose masks explain nothing of its map
+    gets the map's mean. In single precision even under autocast: small differences decide.
+
+    Args:
+        logits: Of each class's masks.
+        correlation: The maps.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        correlation = correlation.float()
+        share = on_patches(logits.float().sigmoid(), (correlation.shape[2], correlation.shape[3]))
+        weight = torch.softmax(DECISIVENESS * agreement(share, correlation), dim=2)
+        mask = torch.einsum("bnm,bnmhw->bnhw", weight, share)
+        outside, inside = levels(correlation, mask, _FLAT_VARIANCE)
+        return torch.lerp(outside[..., None, None], inside[..., None, None], mask)

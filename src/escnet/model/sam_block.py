@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.chunks import chunk_in_cache, class_chunks
-from escnet.model.mask_head import NUM_OUTPUT_TOKENS, MaskHead, agreement, on_patches
+from escnet.model.mask_head import NUM_OUTPUT_TOKENS, MaskHead, drawn_by_masks
 from escnet.model.prompt_encoder import MaskEmbedding, PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt
 from escnet.model.two_way import SharedPatches, TwoWayTransformer
@@ -29,7 +29,6 @@ PromptKind = Literal["point", "box", "mask"]
 # mask's embedding deviates by 0.02 (docs/paper-notes.md, note 9).
 IMAGE_DEVIATION = 0.085
 _FIRST_CHANGE = 0.5  # how much of the refined patches the appearance takes up at the start
-_DECISIVENESS = 24.0  # how much more a mask counts that agrees better with the class's map
 
 
 class SamAnswer(NamedTuple):
@@ -37,11 +36,11 @@ class SamAnswer(NamedTuple):
 
     Attributes:
         appearance: Refined, the same for all classes.
-        mask: How likely each class's mask covers each patch; None without a mask head.
+        drawn: Each class's map as its masks draw it; None without a mask head.
     """
 
     appearance: Float[Tensor, "B P S"]
-    mask: Float[Tensor, "B N h w"] | None
+    drawn: Float[Tensor, "B N h w"] | None
 
 
 class SamBlock(nn.Module):
@@ -90,7 +89,7 @@ class SamBlock(nn.Module):
         evidence: Float[Tensor, "B N h w"],
         class_chunk: int | None = None,
     ) -> SamAnswer:
-        """The refined appearance, and each class's mask.
+        """The refined appearance, and each class's map as its masks draw it.
 
         Args:
             appearance: The patches, in reading order.
@@ -110,7 +109,7 @@ class SamBlock(nn.Module):
         shared = self.two_way.share(base, position)
         peak = evidence.amax(dim=(2, 3))  # (B, N)
         weight = torch.full_like(peak, 1 / N) if self.merge == "mean" else peak.softmax(dim=1)
-        masks = []
+        drawn = []
         refined = torch.zeros_like(appearance)
         for chunk in class_chunks(N, chunk_in_cache(class_chunk, appearance.device)):
             code, basis = None, None
@@ -124,9 +123,9 @@ class SamBlock(nn.Module):
             refined = refined + torch.einsum("bnps,bn->bps", image, weight[:, chunk].to(image))
             if self.mask_head is not None:
                 logits = self.mask_head(attended, token, position, (h, w))
-                masks.append(_agreed(logits, evidence[:, chunk]))
+                drawn.append(drawn_by_masks(logits, evidence[:, chunk]))
         appearance = self.keep(appearance) + self.take(refined)
-        return SamAnswer(appearance, torch.cat(masks, dim=1) if masks else None)
+        return SamAnswer(appearance, torch.cat(drawn, dim=1) if drawn else None)
 
     def _encode_masks(
         self, mask: Float[Tensor, "B n J _ _"], prompt_encoder: PromptEncoder
@@ -160,15 +159,3 @@ class SamBlock(nn.Module):
         if self.text_token is not None:
             tokens.append(self.text_token(text_embedding[chunk])[:, None].expand(B, -1, -1, -1))
         return torch.cat([token.to(tokens[0].dtype) for token in tokens], dim=2)
-
-
-def _agreed(
-    logits: Float[Tensor, "B n M _ _"], evidence: Float[Tensor, "B n h w"]
-) -> Float[Tensor, "B n h w"]:
-    """The mean of a class's masks, those counting far more that agree with its map."""
-    h, w = evidence.shape[2:]
-    with torch.autocast(logits.device.type, enabled=False):  # small differences decide
-        share = on_patches(logits.float().sigmoid(), (h, w))  # (B, n, M, h, w)
-        score = agreement(share, evidence.float())
-        weight = torch.softmax(_DECISIVENESS * score, dim=2)
-        return torch.einsum("bnm,bnmhw->bnhw", weight, share)
