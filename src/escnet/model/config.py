@@ -198,6 +198,8 @@ class EscNetConfig(PretrainedConfig):
                 raise ConfigError(
                     f"{name} {getattr(self, name)!r} is unknown: choose from {', '.join(allowed)}"
                 )
+        if self.sam_masks and self.sam == "none":
+            raise ConfigError("sam_masks is set, but sam 'none' leaves no block to read masks off")
         known = get_args(PromptKind)
         if not self.prompts or set(self.prompts) - set(known):
             raise ConfigError(
