@@ -22,6 +22,8 @@ _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamV
 _PARTS = {
     "pretrained": "points and mask, pretrained SAM block",
     "random": "SAM block with random weights",
+    "pretrained masks": "points and mask, pretrained SAM block, with its masks",
+    "random masks": "SAM block with random weights, with its masks",
     "none": "no SAM block (correlation, fusion, decoder)",
     "prompts point": "points alone",
     "prompts box": "box alone",

@@ -164,6 +164,7 @@ def test_each_class_is_drawn_by_the_masks_of_its_own_prompts(
     prompts: tuple[str, ...],
 ) -> None:
     block = make_block(prompts=prompts, text_dim=D, has_masks=True)
+    assert block.mask_head is not None
     prompt = read_off(correlation)
     found = block(appearance, prompt, encoder, text, correlation).drawn
     assert found.shape == correlation.shape
