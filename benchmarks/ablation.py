@@ -24,6 +24,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "pretrained": (),
     "none": ("model.settings.sam=none",),
     "random": ("model.settings.sam=random",),
+    "pretrained masks": ("model.settings.sam_masks=true",),
+    "random masks": ("model.settings.sam_masks=true", "model.settings.sam=random"),
     "prompts point": ('model.settings.prompts=["point"]',),
     "prompts mask": ('model.settings.prompts=["mask"]',),
     "prompts box": ('model.settings.prompts=["box"]',),

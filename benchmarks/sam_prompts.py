@@ -33,16 +33,15 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.inference.sam_masks import (
     Answers,
-    agreement,
     answers_for,
     consensus,
     enlarged,
-    levels,
     mask_share,
     with_unions,
 )
 from escnet.inference.sam_prompting import Sam, SamPicture, grid_size, sam_square
 from escnet.inference.sheet import blank_sheet, caption, encode_sheet, reduced
+from escnet.model.mask_head import agreement, levels
 from escnet.weights.sam_model import load_sam_decoder
 
 SOURCES = ("voc20", "coco80")

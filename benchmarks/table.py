@@ -22,6 +22,8 @@ _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamV
 _PARTS = {
     "pretrained": "points and mask, pretrained SAM block",
     "random": "SAM block with random weights",
+    "pretrained masks": "points and mask, pretrained SAM block, with its masks",
+    "random masks": "SAM block with random weights, with its masks",
     "none": "no SAM block (correlation, fusion, decoder)",
     "prompts point": "points alone",
     "prompts box": "box alone",
@@ -88,21 +90,32 @@ def _with_interval(result: dict, rule: str) -> str:
 
 
 def ablation() -> str:
-    """What each part contributes, mean and spread over seeds, beside the paper's numbers."""
+    """What each part contributes, mean and spread over seeds, beside the paper's numbers.
+
+    In brackets the difference to the row without a SAM block, of the same seeds.
+    """
     records = _lines("ablation.jsonl")
     heads = [*_SOURCES.values(), "seeds", "paper: A-847 / A-150 / PAS-20b"]
     rows = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    found = {
+        kind: {record["seed"]: record["scores"] for record in records if record["variant"] == kind}
+        for kind in _PARTS
+    }
     for kind, shown in _PARTS.items():
-        some = [record["scores"] for record in records if record["variant"] == kind]
-        if not some:
+        if not found[kind]:
             continue
         cells = []
         for source in _SOURCES:
-            values = [100 * scores[source]["miou_in_truth"] for scores in some]
+            values, bare = (
+                [100 * found[one][seed][source]["miou_in_truth"] for seed in found[kind]]
+                for one in (kind, "none")
+            )
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}")
+            change = statistics.mean(values) - statistics.mean(bare)
+            against = "" if kind == "none" else f" ({change:+.1f})"
+            cells.append(f"{statistics.mean(values):.1f}{spread}{against}")
         paper = " / ".join(f"{value:.1f}" for value in _PAPER.get(kind, ())) or "-"
-        rows.append(f"| {shown} | " + " | ".join([*cells, str(len(some)), paper]) + " |")
+        rows.append(f"| {shown} | " + " | ".join([*cells, str(len(found[kind])), paper]) + " |")
     return "\n".join(rows)
 
 

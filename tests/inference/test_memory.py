@@ -67,10 +67,11 @@ def peak_bytes(network: EscNet, num_names: int, chunk: int) -> int:
         {},  # the decoder is the widest place
         {"hidden_dim": 64},  # the fusion
         {"sam_dim": 128, "regions_per_class": 4},  # the SAM block
+        {"sam_dim": 128, "sam_masks": True},  # its masks
     ],
 )
 def test_a_class_more_costs_at_most_twice_its_estimate_and_at_least_a_quarter(
-    settings: dict[str, int],
+    settings: dict[str, Any],
 ) -> None:
     network = EscNet(config(image_size=128, num_blocks=1, **settings)).eval()
     cost = (peak_bytes(network, 24, 12) - peak_bytes(network, 24, 4)) / 8
@@ -101,3 +102,6 @@ def test_a_finer_grid_or_a_wider_state_costs_more() -> None:
     assert bytes_per_class(config(image_size=64)) == 4 * plain
     assert bytes_per_class(config(hidden_dim=128)) > plain
     assert bytes_per_class(config(sam_dim=512)) > plain
+    assert bytes_per_class(config(sam_dim=512, sam_masks=True)) > bytes_per_class(
+        config(sam_dim=512)
+    )

@@ -11,11 +11,9 @@ from escnet.inference.method import ViewLogits
 from escnet.inference.sam_decoder import MaskDecoder
 from escnet.inference.sam_masks import (
     TrainingFreeSam,
-    agreement,
     answers_for,
     blurred,
     consensus,
-    levels,
     mask_share,
     negative_points,
     peak_point,
@@ -25,6 +23,7 @@ from escnet.inference.sam_masks import (
     with_unions,
 )
 from escnet.inference.sam_prompting import Sam, in_square
+from escnet.model.mask_head import agreement, levels
 
 
 class Base:
@@ -45,26 +44,6 @@ class Base:
         text_embedding: torch.Tensor,  # noqa: ARG002
     ) -> list[ViewLogits]:
         return [ViewLogits(self.maps, list(range(len(self.maps)))) for _ in views]
-
-
-def test_agreement_is_pearsons_coefficient() -> None:
-    correlation = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
-    masks = torch.tensor([[[1.0, 0], [0, 0]], [[0, 1.0], [1, 1]], [[1.0, 1], [0, 0]]])
-    expected = [float(np.corrcoef(m.flatten(), correlation.flatten())[0, 1]) for m in masks]
-    torch.testing.assert_close(agreement(masks, correlation), torch.tensor(expected))
-
-
-def test_of_a_finer_mask_the_share_of_each_patch_counts() -> None:
-    correlation = torch.tensor([[3.0, 1.0], [1.0, 0.0]])
-    mask = torch.zeros(1, 4, 4)
-    mask[0, :2, :2] = mask[0, 0, 2] = mask[0, 3, 0] = 1  # all of a patch, and a quarter of two
-    expected = np.corrcoef([1, 0.25, 0.25, 0], correlation.flatten())[0, 1]
-    assert float(agreement(mask, correlation)[0]) == pytest.approx(float(expected), abs=1e-6)
-
-
-def test_agreement_of_a_mask_without_edges_is_none() -> None:
-    flat = torch.stack([torch.ones(4, 4), torch.zeros(4, 4)])
-    assert agreement(flat, torch.rand(4, 4)).abs().max() < 1e-2
 
 
 def test_a_mask_gets_the_levels_inside_and_outside_that_the_map_has() -> None:

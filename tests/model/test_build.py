@@ -92,3 +92,14 @@ def test_vit_l_14_has_the_parameters_that_the_notes_count() -> None:
         "decoder": 604_369,
         "all": 445_224_483,
     }
+
+
+def test_masks_add_sams_mask_head_and_an_embedding_to_every_block() -> None:
+    config = preset("vit-l-14")
+    config.sam_masks = True
+    with torch.device("meta"):
+        network = EscNet(config)
+    block = network.blocks[0]
+    assert num_parameters(block.get_submodule("sam.mask_head")) == 4_058_340 - 3_160_320 - 132_612
+    assert num_parameters(block.get_submodule("embed_mask")) == 6_400
+    assert num_parameters(network) == 445_224_483 + 4 * (765_408 + 6_400)

@@ -57,6 +57,7 @@ def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
         ({"image_size": 100}, "image_size 100 is not a multiple of patch_size 16: try 96"),
         ({"image_size": 10}, "image_size 10 is not a multiple of patch_size 16: try 16"),
         ({"hidden_dim": 30}, "hidden_dim 30 is not a multiple of 4"),
+        ({"sam": "none", "sam_masks": True}, "sam_masks is set, but sam 'none' leaves no block"),
         ({"sam_dim": 40}, "sam_dim 40 is not a multiple of 16"),
         ({"num_blocks": 0}, "num_blocks 0 is not positive"),
         ({"regions_per_class": -1}, "regions_per_class -1 is not positive"),

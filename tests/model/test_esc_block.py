@@ -32,10 +32,9 @@ def test_a_block_is_prompts_then_sam_then_fusion(
     assert block.sam is not None
     assert encoder is not None
     found_state, found_appearance = block(state, appearance, evidence, text, encoder)
-    peak = evidence.flatten(2).amax(dim=2)
     patches = appearance.reshape(B, h * w, S)
-    refined = block.sam(patches, block.generator(evidence), encoder, text, peak)
-    torch.testing.assert_close(found_appearance, refined.reshape(B, h, w, S))
+    answer = block.sam(patches, block.generator(evidence), encoder, text, evidence)
+    torch.testing.assert_close(found_appearance, answer.appearance.reshape(B, h, w, S))
     torch.testing.assert_close(found_state, block.fusion(state, found_appearance, text))
 
 

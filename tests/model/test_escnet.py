@@ -33,6 +33,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"language_attention": "classes"},
     {"merge": "evidence"},
     {"text_token": True},
+    {"sam_masks": True},
+    {"sam_masks": True, "sam_layers": "alternate", "prompts": ["box"], "state": "scalar"},
     {"mask_prompt": "union", "mask_scale": 8.0},
     {"mask_prompt": "separate"},
     {"softmax": "class"},
@@ -308,7 +310,9 @@ def gradients(network: EscNet, patches: Patches, text: Tensor) -> dict[str, Tens
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"language_attention": "classes", "state": "scalar"}], ids=name_of
+    "settings",
+    [{}, {"sam_masks": True}, {"language_attention": "classes", "state": "scalar"}],
+    ids=name_of,
 )
 def test_checkpointing_gives_the_same_gradients(
     tiny_network: MakeNetwork,
@@ -337,7 +341,7 @@ def test_checkpointing_runs_every_block_twice(
     assert sorted(calls) == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("settings", [*TABLE_2, *TABLE_3], ids=name_of)
+@pytest.mark.parametrize("settings", [*TABLE_2, *TABLE_3, {"sam_masks": True}], ids=name_of)
 def test_the_variants_of_tables_2_and_3_learn(
     tiny_network: MakeNetwork, text_embedding: Tensor, settings: dict[str, Any]
 ) -> None:
@@ -355,10 +359,11 @@ def test_the_variants_of_tables_2_and_3_learn(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("sam_masks", [False, True])
 def test_every_parameter_of_the_blocks_is_trained_but_for_the_prompts_not_used(
-    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor, sam_masks: bool
 ) -> None:
-    network = tiny_network(prompts=["point", "box", "mask"]).train()
+    network = tiny_network(prompts=["point", "box", "mask"], sam_masks=sam_masks).train()
     trained = gradients(network, make_patches(), text_embedding)
     idle = {name for name, _ in network.named_parameters() if name not in trained}
     # The towers took no part here. Negative points and "no mask" are prompts that never occur.
@@ -366,6 +371,38 @@ def test_every_parameter_of_the_blocks_is_trained_but_for_the_prompts_not_used(
         "prompt_encoder.point_embeddings.0.weight",
         "prompt_encoder.no_mask_embed.weight",
     }
+
+
+@torch.no_grad()
+def test_masks_join_the_state_of_their_own_class_alone(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network(num_blocks=1, sam_masks=True), make_patches()
+    plain = tiny_network(num_blocks=1)
+    plain.load_state_dict(network.state_dict(), strict=False)
+    block, sam = network.blocks[0], network.blocks[0].sam
+    drawn = torch.zeros(2, 7, 4, 4)
+    drawn[:, 3] = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(6))
+    block.embed_mask.bias.zero_()
+    sam.register_forward_hook(lambda _, __, answer: answer._replace(drawn=drawn))
+    with_mask = network.segment(patches, text_embedding)
+    without = plain.segment(patches, text_embedding)
+    others = [0, 1, 2, 4, 5, 6]
+    torch.testing.assert_close(with_mask.logits[:, others], without.logits[:, others])
+    assert not torch.allclose(with_mask.logits[:, 3], without.logits[:, 3], atol=1e-3)
+
+
+def test_without_masks_nothing_is_there_that_was_not_there_before(
+    tiny_network: MakeNetwork,
+) -> None:
+    old = preset("tiny").to_dict()
+    del old["sam_masks"]  # as in the files of checkpoints that are older than the setting
+    network = EscNet(EscNetConfig.from_dict(old))
+    assert not network.config.sam_masks
+    with_masks = tiny_network(sam_masks=True).state_dict().keys()
+    added = {name for name in with_masks if ".mask_head." in name or ".embed_mask." in name}
+    assert len(added) > 0
+    assert network.state_dict().keys() == with_masks - added
 
 
 TOWERS: list[dict[str, Any]] = [
@@ -446,7 +483,11 @@ def free_axes() -> tuple[dict[int, Any], ...]:
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "settings",
-    [{}, pytest.param({"language_attention": "classes"}, marks=pytest.mark.slow)],
+    [
+        {},
+        {"sam_masks": True},
+        pytest.param({"language_attention": "classes"}, marks=pytest.mark.slow),
+    ],
     ids=name_of,
 )
 def test_an_exported_network_takes_another_number_of_pictures_and_names(
@@ -490,7 +531,11 @@ def test_onnxruntime_computes_what_torch_computes_for_another_number_of_names(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("settings", [{}, {"appearance": "restart"}, {"state": "scalar"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"appearance": "restart"}, {"state": "scalar"}, {"sam_masks": True}],
+    ids=name_of,
+)
 def test_without_sam_is_a_network_that_takes_nothing_from_its_answers(
     tiny_network: MakeNetwork,
     make_patches: MakePatches,
@@ -502,5 +547,8 @@ def test_without_sam_is_a_network_that_takes_nothing_from_its_answers(
     without = network.segment(patches, text_embedding, with_sam=False)
     for block in network.blocks:
         block.sam.take.weight.zero_()
+        if settings.get("sam_masks"):
+            for parameter in block.embed_mask.parameters():
+                parameter.zero_()
     assert_same(without, network.segment(patches, text_embedding))
     assert not torch.allclose(without.logits, full.logits, atol=1e-3)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from escnet.model.mask_head import MaskHead, drawn_by_masks
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt, PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
-from escnet.model.two_way import SharedPatches, TwoWayTransformer
+from escnet.model.two_way import Attended, SharedPatches, TwoWayTransformer
 
 B, N, K, S, D, h, w = 2, 5, 3, 16, 6, 4, 3
 ALL_PROMPTS = [
@@ -32,11 +33,12 @@ def encoder(stir: Callable[[nn.Module], None]) -> PromptEncoder:
 
 @pytest.fixture
 def make_block(stir: Callable[[nn.Module], None]) -> Callable[..., SamBlock]:
-    def make(**settings: Any) -> SamBlock:
+    def make(*, has_masks: bool = False, **settings: Any) -> SamBlock:
         torch.manual_seed(0)
         two_way = TwoWayTransformer(width=S, num_heads=4, mlp_width=32)
+        mask_head = MaskHead(width=S, num_heads=4) if has_masks else None
         defaults: dict[str, Any] = {"prompts": ("point", "mask"), "merge": "mean"}
-        block = SamBlock(two_way, width=S, **{**defaults, **settings})
+        block = SamBlock(two_way, mask_head, width=S, **{**defaults, **settings})
         stir(block)
         return block.eval()
 
@@ -71,7 +73,7 @@ def read_off(correlation: Tensor, mask_prompt: Any = "map") -> PseudoPrompt:
     )(correlation)
 
 
-def refined_by(
+def attended_by(
     block: SamBlock,
     encoder: PromptEncoder,
     appearance: Tensor,
@@ -79,8 +81,8 @@ def refined_by(
     b: int,
     n: int,
     text: Tensor,
-) -> Tensor:
-    """One class's patches, its prompts put together by hand: (P, S)."""
+) -> tuple[Attended, Tensor]:
+    """One class's tokens and patches, its prompts put together by hand, and the tokens before."""
     is_valid = prompt.is_valid[b, n]
     tokens: list[Tensor] = [block.output_tokens]
     if "point" in block.prompts:
@@ -99,7 +101,13 @@ def refined_by(
     image = (appearance[b] + dense)[None]
     shared = block.two_way.share(image, position)
     patches = SharedPatches(image, None, None)
-    return block.two_way(patches, shared, torch.cat(tokens)[None, None])[0, 0]
+    token = torch.cat(tokens)[None, None]
+    return block.two_way(patches, shared, token), token
+
+
+def refined_by(*arguments: Any) -> Tensor:
+    """One class's patches: (P, S)."""
+    return attended_by(*arguments)[0].image[0, 0]
 
 
 @torch.no_grad()
@@ -116,7 +124,7 @@ def test_the_appearance_is_the_mean_of_what_each_class_alone_makes_of_it(
 ) -> None:
     block = make_block(prompts=prompts, text_dim=D)
     prompt = read_off(correlation, mask_prompt)
-    found = block(appearance, prompt, encoder, text, correlation.amax(dim=(2, 3)))
+    found = block(appearance, prompt, encoder, text, correlation).appearance
     for b in range(B):
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
         mean = torch.stack(alone).mean(dim=0)
@@ -135,7 +143,7 @@ def test_the_merge_by_evidence_weighs_a_class_by_its_softmax(
     block = make_block(merge="evidence")
     prompt = read_off(correlation)
     evidence = correlation.amax(dim=(2, 3))
-    found = block(appearance, prompt, encoder, text, evidence)
+    found = block(appearance, prompt, encoder, text, correlation).appearance
     for b in range(B):
         power = evidence[b].exp()
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
@@ -143,6 +151,61 @@ def test_the_merge_by_evidence_weighs_a_class_by_its_softmax(
         merged = torch.stack(weighted).sum(dim=0)
         expected = appearance[b] @ block.keep.weight.T + merged @ block.take.weight.T
         torch.testing.assert_close(found[b], expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prompts", ALL_PROMPTS)
+def test_each_class_is_drawn_by_the_masks_of_its_own_prompts(
+    make_block: Callable[..., SamBlock],
+    encoder: PromptEncoder,
+    appearance: Tensor,
+    text: Tensor,
+    correlation: Tensor,
+    prompts: tuple[str, ...],
+) -> None:
+    block = make_block(prompts=prompts, text_dim=D, has_masks=True)
+    assert block.mask_head is not None
+    prompt = read_off(correlation)
+    found = block(appearance, prompt, encoder, text, correlation).drawn
+    assert found.shape == correlation.shape
+    position = encoder.image_position(h, w)
+    for b in range(B):
+        for n in range(N):
+            attended, token = attended_by(block, encoder, appearance, prompt, b, n, text)
+            logits = block.mask_head(attended, token, position, (h, w))
+            expected = drawn_by_masks(logits, correlation[b : b + 1, n : n + 1])
+            torch.testing.assert_close(found[b, n], expected[0, 0], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_masks_leave_the_appearance_as_it_is(
+    make_block: Callable[..., SamBlock],
+    encoder: PromptEncoder,
+    appearance: Tensor,
+    text: Tensor,
+    correlation: Tensor,
+) -> None:
+    with_masks, without = make_block(has_masks=True), make_block()
+    without.load_state_dict(with_masks.state_dict(), strict=False)
+    arguments = (appearance, read_off(correlation), encoder, text, correlation)
+    assert without(*arguments).drawn is None
+    assert without(*arguments).appearance.equal(with_masks(*arguments).appearance)
+
+
+def test_the_maps_that_the_prompts_were_read_off_get_no_gradient(
+    make_block: Callable[..., SamBlock],
+    encoder: PromptEncoder,
+    appearance: Tensor,
+    text: Tensor,
+    correlation: Tensor,
+) -> None:
+    block = make_block(has_masks=True, merge="evidence")
+    correlation.requires_grad_()
+    answer = block(appearance, read_off(correlation), encoder, text, correlation)
+    (answer.appearance.sum() + answer.drawn.square().sum()).backward()
+    assert correlation.grad is None
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None, name
 
 
 @torch.no_grad()
@@ -157,29 +220,26 @@ def test_chunks_of_classes_change_nothing(
     merge: str,
     class_chunk: int,
 ) -> None:
-    block = make_block(merge=merge, text_dim=D)
-    arguments = (appearance, read_off(correlation), encoder, text, correlation.amax(dim=(2, 3)))
-    torch.testing.assert_close(
-        block(*arguments, class_chunk), block(*arguments), atol=1e-5, rtol=1e-5
-    )
+    block = make_block(merge=merge, text_dim=D, has_masks=True)
+    arguments = (appearance, read_off(correlation), encoder, text, correlation)
+    found, expected = block(*arguments, class_chunk), block(*arguments)
+    torch.testing.assert_close(tuple(found), tuple(expected), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_the_order_of_the_classes_changes_nothing(
+def test_the_order_of_the_classes_orders_what_is_drawn_and_changes_nothing_else(
     make_block: Callable[..., SamBlock],
     encoder: PromptEncoder,
     appearance: Tensor,
     text: Tensor,
     correlation: Tensor,
 ) -> None:
-    block = make_block(merge="evidence", text_dim=D)
+    block = make_block(merge="evidence", text_dim=D, has_masks=True)
     mixed, order = correlation[:, [3, 1, 4, 0, 2]], [3, 1, 4, 0, 2]
-    torch.testing.assert_close(
-        block(appearance, read_off(mixed), encoder, text[order], mixed.amax(dim=(2, 3))),
-        block(appearance, read_off(correlation), encoder, text, correlation.amax(dim=(2, 3))),
-        atol=1e-5,
-        rtol=1e-5,
-    )
+    found = block(appearance, read_off(mixed), encoder, text[order], mixed)
+    expected = block(appearance, read_off(correlation), encoder, text, correlation)
+    wanted = (expected.appearance, expected.drawn[:, order])
+    torch.testing.assert_close(tuple(found), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_a_fresh_block_keeps_the_appearance_and_takes_up_half() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
+from escnet.model.mask_head import MaskHead
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.two_way import SharedPatches, TwoWayTransformer
 from escnet.weights.sam import read_sam_parts, read_sam_tensors
@@ -95,10 +96,13 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     prompt_encoder.load_state_dict(dict(parts.prompt_encoder))
     two_way = TwoWayTransformer(width=S, num_heads=8, mlp_width=2048)
     two_way.load_state_dict(dict(parts.two_way))
+    mask_head = MaskHead(width=S, num_heads=8)
+    mask_head.load_state_dict(dict(parts.mask_head))
     return SimpleNamespace(
         theirs=model,
         prompt_encoder=prompt_encoder.eval(),
         two_way=two_way.eval(),
+        mask_head=mask_head.eval(),
         output_tokens=parts.output_tokens,
     )
 
@@ -179,7 +183,7 @@ def test_the_two_way_transformer_updates_the_patches_as_sam_does(
         image_positional_embeddings=position.T.unflatten(1, (h, w))[None],
         attention_similarity=None,
     )
-    assert_equal(found, expected[:, 0].unflatten(0, (B, N)))
+    assert_equal(found.image, expected[:, 0].unflatten(0, (B, N)))
 
 
 @torch.no_grad()
@@ -192,7 +196,7 @@ def test_a_single_layer_is_that_layer_of_sam(pair: Any, random: Callable[..., Te
         state = {k: v for k, v in pair.two_way.state_dict().items() if k.startswith(prefix)}
         single.load_state_dict(state)
         shared = single.share(base, position)
-        found = single(SharedPatches(base, None, None), shared, token)
+        found = single(SharedPatches(base, None, None), shared, token).image
         keys = base[:, None].expand(B, N, -1, -1).flatten(0, 1)[:, None]
         _, expected, _ = pair.theirs.mask_decoder.transformer.layers[index](
             queries=token.flatten(0, 1)[:, None],
@@ -202,3 +206,28 @@ def test_a_single_layer_is_that_layer_of_sam(pair: Any, random: Callable[..., Te
             attention_similarity=None,
         )
         assert_equal(found, expected[:, 0].unflatten(0, (B, N)))
+
+
+@torch.no_grad()
+def test_the_four_masks_are_those_of_sam(pair: Any, random: Callable[..., Tensor]) -> None:
+    base, mask = random(1, h * w, S) - 0.5, 8 * random(N, 4 * h, 4 * w) - 4
+    position = pair.prompt_encoder.image_position(h, w)
+    point = pair.prompt_encoder.encode_points(random(1, N, 3, 2), torch.ones(1, N, 3).bool())
+    token = torch.cat([pair.output_tokens.expand(1, N, -1, -1), point], dim=2)
+    prompt = pair.prompt_encoder.encode_masks(mask)
+    patches = SharedPatches(base + prompt.offset, prompt.code[None], prompt.basis)
+    shared = pair.two_way.share(patches.base, position)
+    found = pair.mask_head(pair.two_way(patches, shared, token), token, position, (h, w))
+
+    _, dense = pair.theirs.prompt_encoder(None, None, None, mask[:, None])
+    image, place = base[0].T.unflatten(1, (h, w)), position.T.unflatten(1, (h, w))
+    for index in range(N):
+        arguments = {
+            "image_embeddings": image[None],
+            "image_positional_embeddings": place[None],
+            "sparse_prompt_embeddings": point[:, index][:, None],
+            "dense_prompt_embeddings": dense[index : index + 1],
+        }
+        single, _ = pair.theirs.mask_decoder(**arguments, multimask_output=False)[:2]
+        three, _ = pair.theirs.mask_decoder(**arguments, multimask_output=True)[:2]
+        assert_equal(found[0, index], torch.cat([single, three], dim=2)[0, 0])

@@ -25,11 +25,14 @@ def names_of(groups: Groups, kind: str) -> set[str]:
     return {name for (one, _), group in groups.items() if one == kind for name in group}
 
 
-@pytest.fixture(params=["vit-b-16", "vit-l-14"])
+@pytest.fixture(params=["vit-b-16", "vit-l-14", "with masks"])
 def network(request: pytest.FixtureRequest) -> EscNet:
     """The paper's network, without its numbers."""
+    has_masks = request.param == "with masks"
+    config = preset("vit-b-16" if has_masks else request.param)
+    config.sam_masks = has_masks
     with torch.device("meta"):
-        return EscNet(preset(request.param))
+        return EscNet(config)
 
 
 def test_of_both_towers_only_queries_and_values_of_attention_are_trained(network: EscNet) -> None:
@@ -55,8 +58,11 @@ def test_the_towers_have_catsegs_number_of_trained_weights() -> None:
 @pytest.mark.parametrize(
     ("trained", "pattern"),
     [
-        ("all", r"^blocks\.\d\.sam\.(two_way\.|output_tokens$)"),
-        ("attention", r"^blocks\.\d\.sam\.(output_tokens$|two_way\..*(attn|\.norm\d\.))"),
+        ("all", r"^blocks\.\d\.sam\.(two_way\.|mask_head\.|output_tokens$)"),
+        (
+            "attention",
+            r"^blocks\.\d\.sam\.(output_tokens$|(two_way|mask_head)\..*(attn|\.norm\d\.))",
+        ),
         ("none", r"^$"),
     ],
 )
@@ -76,7 +82,7 @@ def test_everything_else_but_towers_and_sam_is_trained_at_the_full_rate(network:
         name
         for name, _ in network.named_parameters()
         if not name.startswith(("vision.", "text.", "prompt_encoder."))
-        and not re.search(r"\.sam\.(two_way\.|output_tokens$)", name)
+        and not re.search(r"\.sam\.(two_way\.|mask_head\.|output_tokens$)", name)
     }
     assert names_of(groups, "head") == rest
     assert {"logit_scale", "embed.weight", "decoder.head.weight"} <= rest

@@ -7,11 +7,12 @@ import torch
 
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.errors import DatasetError
-from escnet.model.config import preset
+from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.model.sam_block import IMAGE_DEVIATION
-from escnet.training.features import whole_view
+from escnet.training.features import compute_features, whole_view
 from escnet.training.sam_width import fit_sam_width, on_grid, read_embedding
+from escnet.weights.assemble import paired_towers
 
 
 @pytest.fixture
@@ -63,6 +64,26 @@ def test_a_fitted_map_gives_what_sams_encoder_gives(
         assert given.std(dim=0).mean() == pytest.approx(0.3, rel=0.05)
         cosine = torch.nn.functional.cosine_similarity(given, wanted, dim=0)
         assert cosine.mean() > 0.9
+
+
+def test_feature_maps_on_disk_serve_in_place_of_the_tower(
+    items: list[FolderItem], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    settings = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
+    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}}
+    config = EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings, **options})
+    seeing, reading = EscNet(config).eval(), EscNet(config).eval()
+    reading.load_state_dict(seeing.state_dict())
+    vision, _ = paired_towers(reading)
+    store = compute_features(vision, items, tmp_path / "cache", image_size=64, mirror=False)
+    generator = np.random.default_rng(0)
+    for item in items:
+        np.save(tmp_path / f"{item.stem}.npy", generator.normal(0, 0.4, (32, 4, 4)))
+    fit_sam_width(seeing, items, tmp_path)
+    fit_sam_width(reading, items, tmp_path, store)
+    ours, theirs = reading.to_sam_width.weight, seeing.to_sam_width.weight
+    assert (ours - theirs).norm() < 0.05 * theirs.norm()  # the maps are stored in half precision
 
 
 def test_an_untrained_network_has_sams_scale(network: EscNet, items: list[FolderItem]) -> None:

@@ -162,6 +162,18 @@ def test_sam_goes_into_every_block(sam_file: Path, layers: str) -> None:
             assert torch.equal(value, parts.two_way[name]), name
 
 
+def test_sams_mask_head_goes_into_every_block_that_has_one(sam_file: Path) -> None:
+    network = EscNet(tiny(**SAM_SIZED, sam_masks=True))
+    parts = read_sam_parts(sam_file)
+    install_sam(network, parts)
+    assert len(network.blocks) == 2
+    for block in network.blocks:
+        held = block.sam.mask_head.state_dict()
+        assert held.keys() == parts.mask_head.keys()
+        for name, value in held.items():
+            assert torch.equal(value, parts.mask_head[name]), name
+
+
 def test_the_blocks_do_not_share_their_copies_of_sam(sam_file: Path) -> None:
     network = EscNet(tiny(**SAM_SIZED))
     parts = read_sam_parts(sam_file)

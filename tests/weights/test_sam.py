@@ -73,6 +73,16 @@ def test_the_parts_are_named_as_our_modules_name_them(
         parts.two_way["layers.1.norm4.bias"],
         tensors["mask_decoder.transformer.layers.1.norm4.bias"],
     )
+    assert {name.split(".")[0] for name in parts.mask_head} == {
+        "final_attn_token_to_image", "norm_final_attn", "output_upscaling",
+        "output_hypernetworks_mlps",
+    }  # fmt: skip
+    assert torch.equal(
+        parts.mask_head["norm_final_attn.bias"],
+        tensors["mask_decoder.transformer.norm_final_attn.bias"],
+    )
+    # Kept are all parts of the decoder but the IoU head.
+    assert 72 + len(parts.mask_head) + 2 + 6 == sum(name.startswith("mask_") for name in tensors)
     assert torch.equal(parts.output_tokens[:1], tensors["mask_decoder.iou_token.weight"])
     assert torch.equal(parts.output_tokens[1:], tensors["mask_decoder.mask_tokens.weight"])
     assert parts.origin.part == "SAM"

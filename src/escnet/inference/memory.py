@@ -5,6 +5,7 @@ the tensors that live at the same time follow from the settings alone.
 """
 
 from escnet.model.config import EscNetConfig
+from escnet.model.mask_head import NUM_MASKS
 
 DEFAULT_BUDGET = 256 * 2**20  # bytes of working memory for the class chunks of one picture
 # Larger chunks fall out of the processor's caches and gain nothing (benchmarks/results).
@@ -18,6 +19,8 @@ def bytes_per_class(config: EscNetConfig) -> int:
     # SAM block: the class's patches before and after a layer, and its scores both ways.
     num_tokens = 6 + 2 * config.regions_per_class
     sam = patches * (3 * config.sam_dim + 3 * 8 * num_tokens)
+    if config.sam_masks:  # The patches enlarged to twice and to four times, each before and after.
+        sam += patches * (4 * config.sam_dim + 2 * 16 * NUM_MASKS)
     # Fusion: the state, its queries, keys and values twice (windows are a copy), the inner layer.
     fusion = patches * config.hidden_dim * (8 + 2 * config.ffn_ratio)
     # Decoder: the finest stage, before and after a convolution and its norm.

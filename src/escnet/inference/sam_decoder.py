@@ -1,15 +1,14 @@
 """SAM's mask decoder for many prompts on one picture, at a third of transformers' work.
 
-The two-way transformer is ESC-Net's own (`model/two_way.py`): what does not depend on the prompt is
-computed once for all of them. Beyond it stand SAM's last attention, which only the output tokens
-need, and the masks, which are computed only where the picture is. The numbers are those of the
-authors' code (tests/inference/test_sam_decoder.py).
+The two-way transformer and the mask head are ESC-Net's own (`model/two_way.py`, `mask_head.py`):
+what does not depend on the prompt is computed once for all of them, and masks are computed only
+where the picture is. The numbers are those of the authors' code
+(tests/inference/test_sam_decoder.py).
 
 Sizes: R prompts, T tokens of each, S SAM's width, P = 64 x 64 patches, M mask code channels,
 h x w the picture's part of the grid of 256.
 """
 
-import re
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,16 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import SamModel
 
-from escnet.model.two_way import (
-    Projections,
-    Shared,
-    SharedPatches,
-    TwoWayLayer,
-    TwoWayTransformer,
-)
+from escnet.model.mask_head import MaskHead
+from escnet.model.two_way import Attended, Shared, SharedPatches, TwoWayTransformer
+from escnet.weights.sam import by_authors_names, mask_head_of, two_way_of
 
 _FINER = 4  # cells of the mask grid to a patch
-_OUTPUT_TOKENS = 5  # SAM's IoU token and its four mask tokens
 _PROMPTS_AT_ONCE = 4  # each needs about 20 MB, and more at once are no faster
 
 
@@ -48,19 +42,13 @@ class MaskDecoder(nn.Module):
         self.mask_embed: Any = model.prompt_encoder.mask_embed
         self.no_mask: Any = model.prompt_encoder.no_mask_embed
         self.outer: Any = model.mask_decoder
-        whole = self.outer.transformer.state_dict()
-        self.two_way = TwoWayTransformer(
-            width=width, num_heads=heads, mlp_width=config.mlp_dim
-        ).requires_grad_(requires_grad=False)
-        self.two_way.load_state_dict(
-            {
-                re.sub(r"layer_norm(\d)", r"norm\1", name): tensor
-                for name, tensor in whole.items()
-                if name.startswith("layers.")
-            }
-        )
-        self.last = Projections(width, width // 2, heads).requires_grad_(requires_grad=False)
-        self.last.load_state_dict(self.outer.transformer.final_attn_token_to_image.state_dict())
+        self.two_way = TwoWayTransformer(width=width, num_heads=heads, mlp_width=config.mlp_dim)
+        self.head = MaskHead(width=width, num_heads=heads)
+        tensors = by_authors_names(model.state_dict(), "the SAM given")
+        self.two_way.load_state_dict(two_way_of(tensors))
+        self.head.load_state_dict(mask_head_of(tensors))
+        for module in (self.two_way, self.head):
+            module.requires_grad_(requires_grad=False)
 
     def forward(
         self,
@@ -86,10 +74,10 @@ class MaskDecoder(nn.Module):
         for start in range(0, len(token), _PROMPTS_AT_ONCE):
             rows = slice(start, start + _PROMPTS_AT_ONCE)
             code = None if mask is None else self._code(mask[rows])
-            updated, image = self._attend(shared, code, token[rows])
-            some, good = self._masks(updated, image, embedding.shape[-1], size_hw)
-            logits.append(some)
-            quality.append(good)
+            attended = self._attend(shared, code, token[None, rows])
+            output = self.head.look(attended, token[None, rows], shared.position)
+            logits.append(self._masks(output, attended.image, embedding.shape[-1], size_hw))
+            quality.append(self.outer.iou_prediction_head(output[0, :, 0])[:, 1:])
         return torch.cat(logits), torch.cat(quality)
 
     def share(
@@ -115,52 +103,22 @@ class MaskDecoder(nn.Module):
         self,
         shared: SharedPicture,
         code: Float[Tensor, "1 R P M"] | None,
-        token: Float[Tensor, "R T S"],
-    ) -> tuple[Float[Tensor, "R 5 S"], Float[Tensor, "R P S"]]:
-        """The output tokens and the patches after all of the transformer."""
+        token: Float[Tensor, "1 R T S"],
+    ) -> Attended:
+        """The tokens and the patches after all of the transformer."""
         basis = None if code is None else self.mask_embed.conv3.weight[:, :, 0, 0]
-        first, second = cast("list[TwoWayLayer]", list(self.two_way.layers.values()))
-        patches = SharedPatches(shared.base, code, basis)
-        updated, image = first.from_shared(patches, shared.projected.first, token[None])
-        updated, image = second(image, shared.projected.places[0], updated, token[None])
-        found = self._last_attention(
-            updated[0, :, :_OUTPUT_TOKENS], token[:, :_OUTPUT_TOKENS], image[0], shared.position
-        )
-        return found, image[0]
-
-    def _last_attention(
-        self,
-        updated: Float[Tensor, "R 5 S"],
-        token: Float[Tensor, "R 5 S"],
-        image: Float[Tensor, "R P S"],
-        position: Float[Tensor, "P S"],
-    ) -> Float[Tensor, "R 5 S"]:
-        last = self.last
-        query = last.heads(last.q_proj(updated + token)) * last.scale  # (R, G, 5, d)
-        heads = (last.num_heads, -1)
-        # The keys' bias adds the same to all scores of a token, so it changes no share.
-        probe = (query @ last.k_proj.weight.unflatten(0, heads)).flatten(1, 2)  # (R, G*5, S)
-        weight = (probe @ image.mT + probe @ position.T).softmax(dim=-1)  # (R, G*5, P)
-        gathered = (weight @ image).unflatten(1, heads)  # (R, G, 5, S)
-        found = last.merge(gathered @ last.v_proj.weight.unflatten(0, heads).mT)
-        change = last.out_proj(found + last.v_proj.bias)
-        return cast("Tensor", self.outer.transformer.layer_norm_final_attn(updated + change))
+        found = self.two_way(SharedPatches(shared.base, code, basis), shared.projected, token)
+        return cast("Attended", found)
 
     def _masks(
         self,
-        token: Float[Tensor, "R 5 S"],
-        image: Float[Tensor, "R P S"],
+        output: Float[Tensor, "1 R 5 S"],
+        image: Float[Tensor, "1 R P S"],
         side: int,
         size_hw: tuple[int, int],
-    ) -> tuple[Float[Tensor, "R 3 h w"], Float[Tensor, "R 3"]]:
-        outer = self.outer
+    ) -> Float[Tensor, "R 3 h w"]:
         height, width = size_hw
         rows, columns = -(-height // _FINER), -(-width // _FINER)
-        x = image.transpose(1, 2).unflatten(2, (-1, side))[:, :, :rows, :columns]
-        x = outer.activation(outer.upscale_layer_norm(outer.upscale_conv1(x)))
-        x = outer.activation(outer.upscale_conv2(x))[:, :, :height, :width]
+        part = image.unflatten(2, (-1, side))[:, :, :rows, :columns]
         # Of SAM's four masks the first is for prompts that leave no doubt, and is not used.
-        networks = enumerate(outer.output_hypernetworks_mlps[1:], 2)
-        vector = torch.stack([network(token[:, at]) for at, network in networks], dim=1)
-        logits = torch.einsum("rmc,rchw->rmhw", vector, x)
-        return logits, outer.iou_prediction_head(token[:, 0])[:, 1:]
+        return self.head.masks(output, part)[0, :, 1:, :height, :width]

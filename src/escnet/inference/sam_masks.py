@@ -24,6 +24,7 @@ from escnet.inference.device import chosen_device
 from escnet.inference.method import Method, ViewLogits
 from escnet.inference.sam_prompting import Sam, SamPicture
 from escnet.inference.training_free import load_training_free
+from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.weights.catalog import require_local, tensor_file_of
 from escnet.weights.origin import file_sha256
@@ -33,12 +34,9 @@ NUM_NEGATIVES = 4
 DEFAULT_MOST_CLASSES = 16
 
 _LOW = 0.3  # negative points lie in the lowest 30 % of a map
-_DECISIVENESS = 24.0  # how much more a mask counts that agrees better
 _MOST_UNITED = 5  # masks of which any two are united
 _LEAST_AGREEMENT = 0.05
 _MASK_ERROR = 0.5  # variance of a mask's error, as a share of the mask's
-_SMALLEST_VARIANCE = 1e-6
-_SMALLEST_SPREAD = 1e-10  # of a mask times that of a map; below it there is only rounding
 _BLUR_REACH = 4  # patches, of a Gaussian of one
 
 _GENERATOR = PseudoPromptGenerator(
@@ -194,29 +192,6 @@ def negative_points(correlation: Float[Tensor, "h w"]) -> Float[Tensor, "4 2"]:
     return chosen
 
 
-def agreement(
-    masks: Float[Tensor, "R a b"], correlation: Float[Tensor, "h w"]
-) -> Float[Tensor, " R"]:
-    """How well each mask explains a map: Pearson's coefficient over the map's patches, -1 to 1.
-
-    It needs no threshold and no scale of the map; a part of the object explains less than all. Both
-    are compared on the map's own grid: an edge finer than a patch cannot be seen there.
-    """
-    flat = on_patches(masks, correlation).flatten(1)  # (R, P)
-    value = correlation.flatten() - correlation.mean()
-    product = flat @ value / len(value)
-    spread = flat.var(dim=1, correction=0) * value.square().mean()
-    return product / spread.clamp(min=_SMALLEST_SPREAD).sqrt()
-
-
-def on_patches(
-    masks: Float[Tensor, "R a b"], correlation: Float[Tensor, "h w"]
-) -> Float[Tensor, "R h w"]:
-    """The share of each of a map's patches that a mask covers."""
-    shares: Tensor = F.interpolate(masks[None], size=correlation.shape, mode="area")[0]
-    return shares
-
-
 def with_unions(
     correlation: Float[Tensor, "h w"], masks: Float[Tensor, "R a b"], quality: Float[Tensor, " R"]
 ) -> tuple[Float[Tensor, "_ a b"], Float[Tensor, " _"]]:
@@ -233,24 +208,7 @@ def consensus(
 ) -> Float[Tensor, "a b"]:
     """The mean of the masks, those of high agreement and quality counting far more."""
     score = agreement(masks, correlation) * quality.clamp(0, 1)
-    return torch.einsum("r,rab->ab", torch.softmax(_DECISIVENESS * score, dim=0), masks)
-
-
-class Levels(NamedTuple):
-    """What a map is beside a mask and inside it."""
-
-    outside: Float[Tensor, ""]
-    inside: Float[Tensor, ""]
-
-
-def levels(correlation: Float[Tensor, "h w"], mask: Float[Tensor, "a b"]) -> Levels:
-    """The two levels of a map that a mask explains best (least squares over the patches)."""
-    share = on_patches(mask[None], correlation)[0]
-    centred = share - share.mean()
-    covariance = (centred * (correlation - correlation.mean())).mean()
-    slope = covariance / centred.square().mean().clamp(min=_SMALLEST_VARIANCE)
-    outside = correlation.mean() - slope * share.mean()
-    return Levels(outside, outside + slope)
+    return torch.einsum("r,rab->ab", torch.softmax(DECISIVENESS * score, dim=0), masks)
 
 
 def mask_share(correlation: Float[Tensor, "h w"], mask: Float[Tensor, "a b"]) -> float:

@@ -9,6 +9,7 @@ from escnet.model.config import EscNetConfig
 from escnet.model.decoder import Decoder
 from escnet.model.esc_block import EscBlock
 from escnet.model.fusion import Fusion
+from escnet.model.mask_head import MaskHead
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
@@ -73,7 +74,7 @@ def _build_block(config: EscNetConfig, index: int) -> EscBlock:
         mask_prompt=config.mask_prompt,
         mask_scale=config.mask_scale,
     )
-    sam = None
+    sam, embed_mask = None, None
     if config.sam != "none":
         two_way = TwoWayTransformer(
             width=config.sam_dim,
@@ -81,8 +82,14 @@ def _build_block(config: EscNetConfig, index: int) -> EscBlock:
             mlp_width=config.sam_mlp_dim,
             layers=config.sam_layers_of(index),
         )
+        mask_head = None
+        if config.sam_masks:
+            mask_head = MaskHead(width=config.sam_dim, num_heads=_SAM_HEADS)
+            kernel = config.embed_kernel
+            embed_mask = nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
         sam = SamBlock(
             two_way,
+            mask_head,
             width=config.sam_dim,
             prompts=config.prompts,
             merge=config.merge,
@@ -97,7 +104,7 @@ def _build_block(config: EscNetConfig, index: int) -> EscBlock:
         ffn_ratio=config.ffn_ratio,
         language_attention=config.language_attention,
     )
-    return EscBlock(generator, sam, fusion)
+    return EscBlock(generator, sam, fusion, embed_mask)
 
 
 def build_decoder(config: EscNetConfig, skip_channels: tuple[int, int]) -> Decoder:

@@ -52,6 +52,7 @@ class EscNetConfig(PretrainedConfig):
         prompts: Kinds of prompts that SAM gets (Table 3).
         sam: "pretrained" SAM blocks, "random" ones, or "none" (Table 2).
         sam_layers: "both" of SAM's two-way layers in every block, or one each, "alternate"ly [7].
+        sam_masks: Whether each class's own mask is read off SAM, too, and joins its state [7].
         sam_dim: S, SAM's width.
         sam_mlp_dim: Inner width of SAM's feed-forward network.
         text_token: Whether the text embedding joins SAM's tokens [8].
@@ -107,6 +108,7 @@ class EscNetConfig(PretrainedConfig):
         prompts: Sequence[PromptKind] = ("point", "mask"),
         sam: str = "pretrained",
         sam_layers: str = "both",
+        sam_masks: bool = False,
         sam_dim: int = 256,
         sam_mlp_dim: int = 2048,
         text_token: bool = False,
@@ -149,6 +151,7 @@ class EscNetConfig(PretrainedConfig):
         self.prompts = tuple(prompts)
         self.sam = sam
         self.sam_layers = sam_layers
+        self.sam_masks = sam_masks
         self.sam_dim = sam_dim
         self.sam_mlp_dim = sam_mlp_dim
         self.text_token = text_token
@@ -201,6 +204,8 @@ class EscNetConfig(PretrainedConfig):
                 raise ConfigError(
                     f"{name} {getattr(self, name)!r} is unknown: choose from {', '.join(allowed)}"
                 )
+        if self.sam_masks and self.sam == "none":
+            raise ConfigError("sam_masks is set, but sam 'none' leaves no block to read masks off")
         known = get_args(PromptKind)
         if not self.prompts or set(self.prompts) - set(known):
             raise ConfigError(

@@ -7,6 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from escnet.model.correlation import class_state
 from escnet.model.fusion import Fusion
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
@@ -20,15 +21,21 @@ class EscBlock(nn.Module):
         generator: Reads the prompts off the maps.
         sam: None leaves the appearance as it is and needs no prompts (Table 2a).
         fusion: Vision and language attention.
+        embed_mask: From a class's map as its masks draw it to C channels, where SAM has masks.
     """
 
     def __init__(
-        self, generator: PseudoPromptGenerator, sam: SamBlock | None, fusion: Fusion
+        self,
+        generator: PseudoPromptGenerator,
+        sam: SamBlock | None,
+        fusion: Fusion,
+        embed_mask: nn.Conv2d | None = None,
     ) -> None:
         super().__init__()
         self.generator = generator
         self.sam = sam
         self.fusion = fusion
+        self.embed_mask = embed_mask
 
     def forward(
         self,
@@ -56,13 +63,15 @@ class EscBlock(nn.Module):
             appearance = self.sam.keep(appearance)
         elif self.sam is not None and prompt_encoder is not None:
             prompt = self.generator(evidence)
-            refined = self.sam(
+            answer = self.sam(
                 rearrange(appearance, "B h w S -> B (h w) S"),
                 prompt,
                 prompt_encoder,
                 text_embedding,
-                evidence.detach().amax(dim=(2, 3)),
+                evidence,
                 class_chunk,
             )
-            appearance = refined.unflatten(1, appearance.shape[1:3])
+            appearance = answer.appearance.unflatten(1, appearance.shape[1:3])
+            if self.embed_mask is not None and answer.drawn is not None:
+                state = state + class_state(self.embed_mask, answer.drawn[:, :, None], class_chunk)
         return self.fusion(state, appearance, text_embedding, class_chunk), appearance

@@ -2,13 +2,14 @@
 
 The prompts of each class go through SAM's two-way transformer together with the patches; the
 classes' refined patches are merged into one appearance, the same for all. The merge is a sum over
-classes, so classes can be worked off in chunks without changing the result.
+classes, so classes can be worked off in chunks without changing the result. With a mask head, each
+class's own mask is read off as well.
 
 Sizes: B pictures, N class names, K regions, T tokens, S SAM's width, D the joint space,
 h x w patches, P = h * w.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.chunks import chunk_in_cache, class_chunks
+from escnet.model.mask_head import NUM_OUTPUT_TOKENS, MaskHead, drawn_by_masks
 from escnet.model.prompt_encoder import MaskEmbedding, PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt
 from escnet.model.two_way import SharedPatches, TwoWayTransformer
@@ -23,11 +25,22 @@ from escnet.model.two_way import SharedPatches, TwoWayTransformer
 Merge = Literal["mean", "evidence"]
 PromptKind = Literal["point", "box", "mask"]
 
-NUM_OUTPUT_TOKENS = 5  # SAM's IoU token and its four mask tokens
 # Of SAM's image embeddings, over the channels of a patch. SAM's prompts are made for this scale: a
 # mask's embedding deviates by 0.02 (docs/paper-notes.md, note 9).
 IMAGE_DEVIATION = 0.085
 _FIRST_CHANGE = 0.5  # how much of the refined patches the appearance takes up at the start
+
+
+class SamAnswer(NamedTuple):
+    """What SAM makes of the prompts of all classes.
+
+    Attributes:
+        appearance: Refined, the same for all classes.
+        drawn: Each class's map as its masks draw it; None without a mask head.
+    """
+
+    appearance: Float[Tensor, "B P S"]
+    drawn: Float[Tensor, "B N h w"] | None
 
 
 class SamBlock(nn.Module):
@@ -35,6 +48,7 @@ class SamBlock(nn.Module):
 
     Args:
         two_way: One or two layers of SAM's transformer.
+        mask_head: Reads a mask off for each class; None merges the patches alone (note 7).
         width: S.
         prompts: Which kinds of prompts are used (Table 3).
         merge: How classes are weighted (docs/paper-notes.md, note 10): all alike, or by a softmax
@@ -45,6 +59,7 @@ class SamBlock(nn.Module):
     def __init__(
         self,
         two_way: TwoWayTransformer,
+        mask_head: MaskHead | None = None,
         *,
         width: int,
         prompts: tuple[PromptKind, ...],
@@ -55,6 +70,7 @@ class SamBlock(nn.Module):
         self.prompts = prompts
         self.merge = merge
         self.two_way = two_way
+        self.mask_head = mask_head
         self.output_tokens = nn.Parameter(torch.randn(NUM_OUTPUT_TOKENS, width))
         self.text_token = None if text_dim is None else nn.Linear(text_dim, width)
         self.keep = nn.Linear(width, width, bias=False)
@@ -70,40 +86,46 @@ class SamBlock(nn.Module):
         prompt: PseudoPrompt,
         prompt_encoder: PromptEncoder,
         text_embedding: Float[Tensor, "N D"],
-        evidence: Float[Tensor, "B N"],
+        evidence: Float[Tensor, "B N h w"],
         class_chunk: int | None = None,
-    ) -> Float[Tensor, "B P S"]:
-        """The refined appearance.
+    ) -> SamAnswer:
+        """The refined appearance, and each class's map as its masks draw it.
 
         Args:
             appearance: The patches, in reading order.
             prompt: What the generator read off the classes' maps.
             prompt_encoder: SAM's.
             text_embedding: One for each class name.
-            evidence: Each class's highest correlation; used by the merge "evidence".
+            evidence: The maps that the prompts were read off, which pass no gradient: they weigh
+                the classes in the merge "evidence", and the masks of a class.
             class_chunk: Classes worked on at a time; None for all.
         """
-        _, N, h, w = prompt.probability.shape
+        N, h, w = evidence.shape[1:]
+        evidence = evidence.detach()
         position = prompt_encoder.image_position(h, w)  # (P, S)
         has_mask = "mask" in self.prompts
         offset = prompt_encoder.mask_offset() if has_mask else prompt_encoder.no_mask()
         base = appearance + offset
         shared = self.two_way.share(base, position)
-        if self.merge == "mean":
-            weight = torch.full_like(evidence, 1 / N)
-        else:
-            weight = evidence.softmax(dim=1)
+        peak = evidence.amax(dim=(2, 3))  # (B, N)
+        weight = torch.full_like(peak, 1 / N) if self.merge == "mean" else peak.softmax(dim=1)
+        drawn = []
         refined = torch.zeros_like(appearance)
         for chunk in class_chunks(N, chunk_in_cache(class_chunk, appearance.device)):
             code, basis = None, None
             if has_mask:
-                masks = self._encode_masks(prompt.mask[:, chunk], prompt_encoder)
-                code, basis = masks.code, masks.basis
+                dense = self._encode_masks(prompt.mask[:, chunk], prompt_encoder)
+                code, basis = dense.code, dense.basis
             token = self._tokens(prompt, prompt_encoder, text_embedding, chunk)
-            image = self.two_way(SharedPatches(base, code, basis), shared, token)
+            attended = self.two_way(SharedPatches(base, code, basis), shared, token)
+            image = attended.image
             # (B, n, P, S) to (B, P, S)
             refined = refined + torch.einsum("bnps,bn->bps", image, weight[:, chunk].to(image))
-        return self.keep(appearance) + self.take(refined)
+            if self.mask_head is not None:
+                logits = self.mask_head(attended, token, position, (h, w))
+                drawn.append(drawn_by_masks(logits, evidence[:, chunk]))
+        appearance = self.keep(appearance) + self.take(refined)
+        return SamAnswer(appearance, torch.cat(drawn, dim=1) if drawn else None)
 
     def _encode_masks(
         self, mask: Float[Tensor, "B n J _ _"], prompt_encoder: PromptEncoder

@@ -6,7 +6,7 @@ first layer all classes of a picture see the same patches, apart from the mask p
 once for all classes, and the second layer projects the few tokens instead of the many patches:
 q (W k) = (q W) k. The numbers are those of the original (tests/parity holds it to 1e-5); the work
 is a third. Parameter names are those of Meta's files, without the final attention, which changes
-no patch.
+no patch (`mask_head.py` has it).
 
 Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M mask code channels,
 G heads, d width of a head.
@@ -56,6 +56,13 @@ class Shared(NamedTuple):
     places: list[Places]  # of the layers after the first
 
 
+class Attended(NamedTuple):
+    """Every class's tokens and patches after some layers."""
+
+    token: Float[Tensor, "B N T S"]
+    image: Float[Tensor, "B N P S"]
+
+
 class TwoWayTransformer(nn.Module):
     """One or both of SAM's two-way layers.
 
@@ -93,8 +100,8 @@ class TwoWayTransformer(nn.Module):
         patches: SharedPatches,
         shared: Shared,
         token: Float[Tensor, "B N T S"],
-    ) -> Float[Tensor, "B N P S"]:
-        """Every class's patches after all layers.
+    ) -> Attended:
+        """Every class's tokens and patches after all layers.
 
         Args:
             patches: Before the first layer.
@@ -105,7 +112,7 @@ class TwoWayTransformer(nn.Module):
         updated, image = first.from_shared(patches, shared.first, token)
         for layer, places in zip(rest, shared.places, strict=True):
             updated, image = layer(image, places, updated, token)
-        return image
+        return Attended(updated, image)
 
 
 class TwoWayLayer(nn.Module):

@@ -31,7 +31,9 @@ AnyConfig = TypeVar("AnyConfig", EscNetConfig, CatSegConfig)
 MOST_TOKENS = 128
 CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
-_BEHIND_SAM_WIDTH = re.compile(r"^to_sam_width\.|^sam_norm\.|\.sam\.|\.to_guidance\.")
+_BEHIND_SAM_WIDTH = re.compile(
+    r"^to_sam_width\.|^sam_norm\.|\.sam\.|\.embed_mask\.|\.to_guidance\."
+)
 
 
 def wordings_of(

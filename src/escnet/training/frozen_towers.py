@@ -28,6 +28,7 @@ from escnet.training.config import CaptionsSection, DataSection, TrainingSection
 from escnet.training.examples import Example, ExampleSource, Views, some_names_of
 from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
+from escnet.training.parameters import SAM_WEIGHT
 from escnet.training.task import ParameterGroups, Portion, Share
 from escnet.weights.assemble import paired_towers
 
@@ -418,6 +419,6 @@ def kind_of(name: str) -> str | None:
         return "text"
     if name.startswith(("vision.", "text.", "prompt_encoder.")):
         return None
-    if ".sam.two_way." in name or name.endswith(".sam.output_tokens"):
+    if SAM_WEIGHT.search(name):
         return "sam"
     return "blocks"

@@ -18,7 +18,7 @@ HEAD, CLIP, SAM = "head", "clip", "sam"
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, ChannelNorm)  # noqa: SLF001
 _NO_DECAY = re.compile(r"\.output_tokens$|^logit_")  # SAM's tokens are embeddings in SAM
-_SAM = re.compile(r"\.sam\.(two_way\.|output_tokens$)")
+SAM_WEIGHT = re.compile(r"\.sam\.(two_way\.|mask_head\.|output_tokens$)")
 _SAM_ATTENTION = re.compile(r"\.output_tokens$|\.norm\d\.|attn")
 
 Groups = dict[tuple[str, float], dict[str, nn.Parameter]]
@@ -62,7 +62,7 @@ def _kind(
         return None
     if name.startswith("read_out."):
         return HEAD if _is_read_out_used(name, network, has_evidence_loss) else None
-    if not _SAM.search(name):
+    if not SAM_WEIGHT.search(name):
         return HEAD
     if towers.sam_trained == "none" or not towers.sam_rate:
         return None

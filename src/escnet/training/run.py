@@ -160,8 +160,6 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
     """A network whose image nets are run once, unless the recipe shows views."""
     dataset = FolderDataset.read(data.train)
     network, tokenize = build_network(recipe, dataset)
-    if (embeddings := parts_of(recipe).sam_embeddings) is not None:
-        fit_sam_width(network, list(dataset), embeddings)
     classes = shared_classes(dataset)
     wordings, texts = wordings_of(classes, data.synonyms)
     sentences = sentence_vectors(network, tokenize, texts)
@@ -174,6 +172,8 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
             image_size=network.config.image_size,
             mirror=True,
         )
+    if (embeddings := parts_of(recipe).sam_embeddings) is not None:
+        fit_sam_width(network, list(dataset), embeddings, store)
     shown = FrozenTowersData(
         dataset=dataset,
         store=store,

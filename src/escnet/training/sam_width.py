@@ -23,14 +23,20 @@ from escnet.data.folder import FolderItem
 from escnet.data.image import image_size_hw
 from escnet.errors import DatasetError
 from escnet.model.escnet import EscNet
-from escnet.training.features import whole_view
+from escnet.training.features import FeatureStore, whole_view
 from escnet.training.text_space import fit_map
+from escnet.weights.assemble import paired_towers
 
 _RIDGE = 0.01  # relative to the mean square of the joint embedding's channels
 
 
 @torch.inference_mode()
-def fit_sam_width(network: EscNet, items: Sequence[FolderItem], folder: Path) -> float:
+def fit_sam_width(
+    network: EscNet,
+    items: Sequence[FolderItem],
+    folder: Path,
+    store: FeatureStore | None = None,
+) -> float:
     """Fit the network's `to_sam_width` and `sam_norm` in place.
 
     Args:
@@ -38,6 +44,7 @@ def fit_sam_width(network: EscNet, items: Sequence[FolderItem], folder: Path) ->
         items: Pictures, of which those with an embedding are used.
         folder: STEM.npy for some of the pictures: SAM's embedding of the picture scaled to fit a
             square, which it fills from the upper left.
+        store: The pictures' feature maps; None runs the image tower.
 
     Returns:
         The share of the embeddings' variance that the map explains.
@@ -46,7 +53,7 @@ def fit_sam_width(network: EscNet, items: Sequence[FolderItem], folder: Path) ->
         DatasetError: If no picture has an embedding, or one cannot be used.
     """
     pairs = [
-        _pair(network, item, path)
+        _pair(network, item, path, store)
         for item in items
         if (path := folder / f"{item.stem}.npy").exists()
     ]
@@ -67,10 +74,13 @@ def fit_sam_width(network: EscNet, items: Sequence[FolderItem], folder: Path) ->
 
 
 def _pair(
-    network: EscNet, item: FolderItem, path: Path
+    network: EscNet, item: FolderItem, path: Path, store: FeatureStore | None
 ) -> tuple[Float[Tensor, "M D"], Float[Tensor, "M S"]]:
     """The patches of a picture in the joint space, and in SAM's."""
-    joint = network.vision(whole_view(item.image_path, network.config.image_size)[None]).joint
+    if store is None:
+        joint = network.vision(whole_view(item.image_path, network.config.image_size)[None]).joint
+    else:
+        joint = paired_towers(network)[0].project(store.maps([item.stem])).joint
     embedding = read_embedding(path, network.config.sam_dim)
     wanted = on_grid(embedding, image_size_hw(item.image_path), joint.shape[2:])
     return rearrange(joint.float(), "1 D h w -> (h w) D"), rearrange(wanted, "S h w -> (h w) S")

@@ -110,7 +110,7 @@ def paired_towers(network: EscNet) -> tuple[PairedVision, SentenceText]:
 
 
 def install_sam(network: EscNet, parts: SamParts) -> Origin:
-    """Give every SAM block its copy of SAM's layers and tokens, and all the one prompt encoder.
+    """Give every SAM block its copy of SAM's decoder, and all of them the one prompt encoder.
 
     Raises:
         ConfigError: If the network has no SAM blocks.
@@ -125,6 +125,8 @@ def install_sam(network: EscNet, parts: SamParts) -> Origin:
         two_way = {k: v for k, v in parts.two_way.items() if k.startswith(wanted)}
         install_module(sam.two_way, two_way, "SAM")
         install_module(sam, {"output_tokens": parts.output_tokens}, "SAM", partly=True)
+        if sam.mask_head is not None:
+            install_module(sam.mask_head, parts.mask_head, "SAM")
     return parts.origin
 
 

@@ -3,8 +3,9 @@
 Three forms are published: the authors' `.pth` (a pickle with the image encoder beside), the folder
 that transformers' `SamModel` saves, and small files that hold the two parts alone. All are brought
 to the authors' names and checked against one list of 137 tensors. ESC-Net keeps the prompt encoder,
-the two layers of the two-way transformer, and the output tokens (Sec. 3.4); the rest of the mask
-decoder is checked, too, since a file that lacks it is not what it claims to be.
+the two layers of the two-way transformer, and the output tokens (Sec. 3.4), and of the rest, if it
+reads masks, all but the IoU head; that is checked, too, since a file that lacks it is not what it
+claims to be.
 """
 
 import json
@@ -25,6 +26,10 @@ from escnet.weights.tensor_file import check_shapes, read_tensors
 _SUPPORTED = "give SAM (sam_vit_b, _l or _h, facebook/sam-vit-*) or MobileSAM"
 
 _GAUSSIAN = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+
+_MASK_HEAD = (
+    "final_attn_token_to_image.", "norm_final_attn.", "output_upscaling.", "output_hypernetworks_",
+)  # fmt: skip
 
 # Parts of names that only transformers' form has. A file must be one or the other, since
 # `layers.0` of a perceptron means different things in the two.
@@ -68,12 +73,14 @@ class SamParts:
         prompt_encoder: State dict of `PromptEncoder`.
         two_way: State dict of `TwoWayTransformer`: `layers.0.*` and `layers.1.*`.
         output_tokens: The IoU token and the four mask tokens.
+        mask_head: State dict of `MaskHead`.
         origin: The file they were read from.
     """
 
     prompt_encoder: Mapping[str, Tensor]
     two_way: Mapping[str, Tensor]
     output_tokens: Float[Tensor, "5 256"]
+    mask_head: Mapping[str, Tensor]
     origin: Origin
 
 
@@ -90,16 +97,26 @@ def read_sam_parts(source: str | Path) -> SamParts:
     tensors = read_sam_tensors(path)
     return SamParts(
         prompt_encoder=_under("prompt_encoder.", tensors),
-        two_way={
-            name: tensor
-            for name, tensor in _under("mask_decoder.transformer.", tensors).items()
-            if name.startswith("layers.")
-        },
+        two_way=two_way_of(tensors),
         output_tokens=torch.cat(
             [tensors["mask_decoder.iou_token.weight"], tensors["mask_decoder.mask_tokens.weight"]]
         ),
+        mask_head=mask_head_of(tensors),
         origin=origin_of(path, part="SAM", name=str(source)),
     )
+
+
+def two_way_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of `TwoWayTransformer` from tensors by the authors' names."""
+    transformer = _under("mask_decoder.transformer.", tensors)
+    return {name: tensor for name, tensor in transformer.items() if name.startswith("layers.")}
+
+
+def mask_head_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of `MaskHead` from tensors by the authors' names."""
+    decoder = _under("mask_decoder.", tensors)
+    decoder |= _under("transformer.", decoder)
+    return {name: tensor for name, tensor in decoder.items() if name.startswith(_MASK_HEAD)}
 
 
 def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
@@ -111,6 +128,27 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
     path = _tensor_file(source)
     everything = read_tensors(path)
     _refuse_other_families(path, everything)
+    tensors = by_authors_names(everything, str(path))
+    if not tensors:
+        raise WeightsError(
+            f"{path} holds no prompt encoder and no mask decoder of SAM "
+            f"(its first tensor is {next(iter(everything), 'none')}): {_SUPPORTED}"
+        )
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_shapes(str(path), found, sam_shapes(), cure=f"is it a SAM checkpoint? {_SUPPORTED}")
+    return tensors
+
+
+def by_authors_names(everything: Mapping[str, Tensor], shown: str) -> dict[str, Tensor]:
+    """The tensors of SAM's prompt encoder and mask decoder, renamed, copied, in float32.
+
+    Args:
+        everything: By the authors' names or by transformers'.
+        shown: Where they came from, for the message.
+
+    Raises:
+        WeightsError: If one is there twice, with different values.
+    """
     is_transformers = any(_TRANSFORMERS_ONLY.search(name) for name in everything)
     tensors: dict[str, Tensor] = {}
     for name, tensor in everything.items():
@@ -119,16 +157,9 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
         renamed = _authors_name(name) if is_transformers else name
         if renamed in tensors and not torch.equal(tensors[renamed], tensor.float()):
             raise WeightsError(
-                f"{path} holds two different tensors for {renamed}: it is damaged, fetch it again"
+                f"{shown} holds two different tensors for {renamed}: it is damaged, fetch it again"
             )
         tensors[renamed] = tensor.to(torch.float32, copy=True)  # no longer tied to the file
-    if not tensors:
-        raise WeightsError(
-            f"{path} holds no prompt encoder and no mask decoder of SAM "
-            f"(its first tensor is {next(iter(everything), 'none')}): {_SUPPORTED}"
-        )
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    check_shapes(str(path), found, sam_shapes(), cure=f"is it a SAM checkpoint? {_SUPPORTED}")
     return tensors
 
 
