@@ -72,12 +72,6 @@ def assert_same(found: Prediction, expected: Prediction, tolerance: float = 1e-5
         torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
 
 
-def some(patches: Patches, pictures: slice) -> Patches:
-    return Patches(
-        patches.joint[pictures], (patches.skips[0][pictures], patches.skips[1][pictures])
-    )
-
-
 @torch.no_grad()
 @all_settings
 def test_chunks_of_names_change_nothing(
@@ -123,7 +117,7 @@ def test_a_batch_equals_its_single_pictures(
     together = network.segment(patches, text_embedding)
     for index in range(3):
         own = slice(index, index + 1)
-        alone = network.segment(some(patches, own), text_embedding)
+        alone = network.segment(patches.of_picture(index), text_embedding)
         assert_same(alone, Prediction(together.logits[own], *_cut(together, own)))
 
 

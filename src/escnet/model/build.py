@@ -58,6 +58,12 @@ def build_prompt_encoder(config: EscNetConfig) -> PromptEncoder | None:
     return None if config.sam == "none" else PromptEncoder(config.sam_dim)
 
 
+def build_embedding(config: EscNetConfig) -> nn.Conv2d:
+    """From one map of a class to its state."""
+    kernel = config.embed_kernel
+    return nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
+
+
 def build_blocks(config: EscNetConfig) -> nn.ModuleList:
     """The ESC-Blocks; none shares weights with another."""
     return nn.ModuleList(_build_block(config, index) for index in range(config.num_blocks))
@@ -85,8 +91,7 @@ def _build_block(config: EscNetConfig, index: int) -> EscBlock:
         mask_head = None
         if config.sam_masks:
             mask_head = MaskHead(width=config.sam_dim, num_heads=_SAM_HEADS)
-            kernel = config.embed_kernel
-            embed_mask = nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
+            embed_mask = build_embedding(config)
         sam = SamBlock(
             two_way,
             mask_head,

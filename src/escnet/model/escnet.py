@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from escnet.model.build import (
     build_blocks,
     build_decoder,
+    build_embedding,
     build_prompt_encoder,
     build_text,
     build_upsampling,
@@ -62,8 +63,7 @@ class EscNet(PreTrainedModel):
         self.logit_shift = nn.Parameter(torch.tensor(_FIRST_SHIFT))
         self.to_sam_width = nn.Conv2d(config.joint_dim, config.sam_dim, 1)
         self.sam_norm = ChannelNorm(config.sam_dim)
-        kernel = config.embed_kernel
-        self.embed = nn.Conv2d(1, config.hidden_dim, kernel, padding=kernel // 2)
+        self.embed = build_embedding(config)
         self.prompt_encoder = build_prompt_encoder(config)
         self.blocks = build_blocks(config)
         read_out = [nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)]
@@ -163,8 +163,9 @@ class EscNet(PreTrainedModel):
             logits = logits + nn.functional.interpolate(
                 evidence[-1], scale_factor=4, mode="bilinear", align_corners=False
             )
-        if self.upsampling is not None and patches.edges is not None:
-            logits = self.upsampling(logits, patches.edges, patches.skips[1], class_chunk)
+        if self.upsampling is not None:  # which no tower without edges is built with
+            edges = cast("Tensor", patches.edges)
+            logits = self.upsampling(logits, edges, patches.skips[1], class_chunk)
         return Prediction(logits, evidence, appearance[1:])
 
     def correlate(

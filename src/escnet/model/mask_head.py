@@ -125,7 +125,9 @@ class Perceptron(nn.Module):
 def on_patches(
     masks: Float[Tensor, "*lead a b"], size_hw: tuple[int, int]
 ) -> Float[Tensor, "*lead h w"]:
-    """The share of each patch that a mask covers, from masks on a finer grid."""
+    """The share of each patch that a mask covers, from masks on a finer grid or shares already."""
+    if tuple(masks.shape[-2:]) == size_hw:
+        return masks
     lead = masks.shape[:-2]
     shares = F.interpolate(masks.reshape(-1, 1, *masks.shape[-2:]), size=size_hw, mode="area")
     return shares.reshape(*lead, *size_hw)

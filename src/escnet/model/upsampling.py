@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from escnet.model.chunks import chunk_in_cache, class_chunks
 from escnet.model.resize import resized
 
-FACTOR = 2
+_FACTOR = 2
 _WIDTH = 32
 _NEIGHBOURS = 9
 _LEAST_WEIGHT = 0.01  # at the start, of a neighbour that bilinear interpolation leaves out
@@ -60,7 +60,7 @@ class GuidedUpsampling(nn.Module):
             class_chunk: Classes worked on at a time; None for all.
         """
         N, H, W = logits.shape[1:]
-        weight = self._weights(fine, coarse, (FACTOR * H, FACTOR * W))
+        weight = self._weights(fine, coarse, (_FACTOR * H, _FACTOR * W))
         enlarged = [
             _enlarged(logits[:, chunk].float(), weight)
             for chunk in class_chunks(N, chunk_in_cache(class_chunk, logits.device))
@@ -76,7 +76,7 @@ class GuidedUpsampling(nn.Module):
         """Of the nine neighbours for every fine place; they sum to one."""
         x = resized(self.fine(fine), size) + resized(self.coarse(coarse), size)
         x = self.head(F.relu(self.mix(F.relu(x))))
-        x = rearrange(x, "B k (H f) (W g) -> B k H f W g", f=FACTOR, g=FACTOR)
+        x = rearrange(x, "B k (H f) (W g) -> B k H f W g", f=_FACTOR, g=_FACTOR)
         return (x.float() + self.start[None, :, None, :, None, :]).softmax(dim=1)
 
 

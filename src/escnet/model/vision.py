@@ -77,13 +77,14 @@ class ClipVision(nn.Module):
             coarser stage first.
     """
 
+    edge_channels = 0
+
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
         self.tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
-        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
@@ -111,13 +112,14 @@ class SiglipVision(nn.Module):
     head would give if the picture were that patch.
     """
 
+    edge_channels = 0
+
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
         self.tower = SiglipVisionModel(SiglipVisionConfig(**config))
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
-        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
@@ -151,6 +153,8 @@ class Dinov2Vision(nn.Module):
         taps: Blocks whose outputs are the skips, counted from 0.
     """
 
+    edge_channels = 0
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -166,7 +170,6 @@ class Dinov2Vision(nn.Module):
         width = self.tower.config.hidden_size
         self.to_joint = nn.Conv2d(len(layers) * width, joint_dim, 1)
         self.skip_channels = (width, width)
-        self.edge_channels = 0
         self.patch_size: int = self.tower.config.patch_size
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:

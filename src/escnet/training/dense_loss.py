@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from escnet.model.resize import resized
 from escnet.training.loss import UNKNOWN
 
 
@@ -35,9 +36,7 @@ def dense_loss(
         unlabelled: Whether a pixel without a label counts as "negative" for every name, which is
             CAT-Seg's way, or is "ignored".
     """
-    logits = F.interpolate(
-        logits.float(), size=target.shape[1:], mode="bilinear", align_corners=False
-    )
+    logits = resized(logits.float(), (target.shape[1], target.shape[2]))
     if kind == "ce":
         return _cross(logits, target, is_known)
     counts = (target != UNKNOWN) | (unlabelled == "negative")  # (B, H, W)

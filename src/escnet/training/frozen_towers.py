@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.data.folder import FolderDataset
 from escnet.model.escnet import EscNet
+from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
@@ -342,9 +342,8 @@ class FrozenTowersLoss(nn.Module):
         return loss
 
     def _loss(self, logits: Float[Tensor, "1 n _ _"], example: Example) -> Tensor:
-        logits = F.interpolate(
-            logits.float(), size=example.target.shape, mode="bilinear", align_corners=False
-        )
+        height, width = example.target.shape
+        logits = resized(logits.float(), (height, width))
         return partial_label_loss(
             logits[0],
             example.target.to(logits.device),
