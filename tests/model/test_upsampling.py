@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.model.upsampling import GuidedUpsampling
+from escnet.weights.checkpoint import load_checkpoint
 
 B, N, H, W = 2, 3, 5, 4
 FINE, COARSE = 6, 7
@@ -116,6 +119,27 @@ def test_it_learns_an_edge_that_the_coarse_grid_cannot_hold(guided: GuidedUpsamp
     bilinear = F.interpolate(logits, scale_factor=2, mode="bilinear")
     assert losses[-1] < 0.6 * F.binary_cross_entropy_with_logits(bilinear, truth).item()
     assert ((guided(logits, fine, coarse) > 0) == (truth > 0)).all()
+
+
+@torch.no_grad()
+def test_a_loaded_network_enlarges_as_the_saved_one_did(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    settings = preset("tiny").to_dict() | {
+        "vision": "paired",
+        "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+                          "image_size": 28, "patch_size": 14},
+        "vision_options": {"layers": [1, 2], "head_dim": 8},
+        "image_size": 64,
+        "patch_size": 16,
+        "upsampling": "guided",
+    }  # fmt: skip
+    network = EscNet(EscNetConfig(**settings)).eval()
+    network.save_pretrained(tmp_path)
+    image, text = torch.rand(1, 3, 64, 64), torch.randn(N, 16)
+    expected = network(image, text)
+    assert expected.shape == (1, N, 32, 32)
+    for loaded in (EscNet.from_pretrained(tmp_path), load_checkpoint(tmp_path)):
+        torch.testing.assert_close(loaded.eval()(image, text), expected, atol=1e-6, rtol=0)
 
 
 def test_a_tower_without_a_fine_map_is_refused() -> None:

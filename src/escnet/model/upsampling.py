@@ -32,8 +32,6 @@ class GuidedUpsampling(nn.Module):
         coarse_channels: Of the guiding map with the coarse grid, which sees further.
     """
 
-    start: Tensor
-
     def __init__(self, *, fine_channels: int, coarse_channels: int) -> None:
         super().__init__()
         self.fine = nn.Conv2d(fine_channels, _WIDTH, 3, padding=1)
@@ -42,7 +40,6 @@ class GuidedUpsampling(nn.Module):
         self.head = nn.Conv2d(_WIDTH, _NEIGHBOURS, 1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.register_buffer("start", _bilinear_logits(), persistent=False)
 
     def forward(
         self,
@@ -77,7 +74,9 @@ class GuidedUpsampling(nn.Module):
         x = resized(self.fine(fine), size) + resized(self.coarse(coarse), size)
         x = self.head(F.relu(self.mix(F.relu(x))))
         x = rearrange(x, "B k (H f) (W g) -> B k H f W g", f=_FACTOR, g=_FACTOR)
-        return (x.float() + self.start[None, :, None, :, None, :]).softmax(dim=1)
+        # Not a buffer: what a checkpoint does not hold, transformers leaves without a value.
+        start = _bilinear_logits().to(x.device)
+        return (x.float() + start[None, :, None, :, None, :]).softmax(dim=1)
 
 
 def _enlarged(
