@@ -60,6 +60,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
         (["--classes", "a", "--format", "labels", "--resume"], "json"),
         (["--classes", "a", "--void-below", "2"], "from 0 to 1"),
         (["--classes", "a", "--void-below", "nan"], "from 0 to 1"),
+        (["--classes", "a", "--area-prior", "-1"], "area_prior -1.0 is not a number from 0 on"),
         (["--classes", "a", "--max-pixels", "0"], "at least 1"),
         (["--classes", "a", "--batch-size", "0"], "at least 1"),
         (["--classes", "a", "--windows", "own"], "choose from whole, paper, native"),

@@ -16,7 +16,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.catalog import BUILT_IN_FOLDER, CATALOG
 from escnet.weights.catseg import catseg_shapes
-from escnet.weights.checkpoint import weights_hash, write_checkpoint
+from escnet.weights.checkpoint import load_checkpoint, weights_hash, write_checkpoint
 from escnet.weights.origin import Origin, file_sha256
 from escnet.weights.sam import sam_shapes
 
@@ -173,3 +173,18 @@ def test_convert_catseg_writes_a_checkpoint_of_ours(tmp_path: Path) -> None:
     assert (out / "tokenizer.json").read_text() == "{}"
     assert "checkpoint, complete" in escnet_weights("check", out).stdout
     assert "CAT-Seg: model_final.pth (unknown)" in escnet_weights("show", out).stdout
+
+
+def test_average_writes_the_mean_with_the_first_ones_tokenizer(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for seed, folder in enumerate(folders):
+        torch.manual_seed(seed)
+        write_checkpoint(folder, EscNet(preset("tiny")))
+    (folders[0] / "words.txt").write_text("dog\n")
+    out = tmp_path / "mean"
+    result = escnet_weights("average", out, *folders, "--share", "0.6", "--share", "0.4")
+    assert result.exit_code == 0, result.output
+    assert (out / "words.txt").read_text() == "dog\n"
+    a, b, mean = (load_checkpoint(folder).state_dict() for folder in (*folders, out))
+    name = max(mean, key=lambda name: mean[name].numel())
+    torch.testing.assert_close(mean[name], 0.6 * a[name] + 0.4 * b[name])

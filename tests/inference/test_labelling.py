@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from escnet.inference import labelling
-from escnet.inference.labelling import bilinear_matrix, label_pixels
+from escnet.inference.labelling import area_shift, bilinear_matrix, label_pixels
 
 SIZE_HW = (13, 29)  # of the picture
 
@@ -52,7 +52,7 @@ def test_the_labels_are_those_of_the_enlarged_logits() -> None:
 def test_bands_of_any_height_give_what_one_piece_gives(
     monkeypatch: pytest.MonkeyPatch, most_values: int
 ) -> None:
-    options = {"void_below": 0.6, "background": True}
+    options = {"void_below": 0.6, "background": True, "area_prior": 2.0}
     whole = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
     monkeypatch.setattr(labelling, "_MOST_VALUES", most_values)
     banded = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
@@ -145,3 +145,38 @@ def test_a_map_of_one_pixel_is_the_middle_of_the_logits() -> None:
     middle = noise(3)[:, 2, 3]
     assert label_map.tolist() == [[int(middle.argmax())]]
     assert confidence.item() == pytest.approx(middle.max().sigmoid().item(), rel=1e-3)
+
+
+def test_a_label_with_little_area_loses_what_it_wins_by_a_little() -> None:
+    # The second label wins the last place by 0.5 and seems to cover little of the picture.
+    logits = torch.tensor([[[2.0, 2.0, 2.0, 1.0]], [[-6.0, -6.0, -6.0, 1.5]]])
+    share = logits.sigmoid().mean(dim=(1, 2))
+    lead = float((share[0] / share[1]).log())
+    for area_prior, expected in ((0.0, 1), (0.4 / lead, 1), (0.6 / lead, 0)):
+        label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 4), area_prior=area_prior)
+        assert label_map.tolist() == [[0, 0, 0, expected]]
+        own = logits[expected, 0, 3].sigmoid().item()  # the prior chooses; it does not make sure
+        assert confidence[0, 3] == pytest.approx(own, rel=1e-3)
+
+
+def test_a_share_is_of_the_label_alone_and_not_below_one_in_ten_thousand() -> None:
+    probability = torch.tensor([[[0.5, 0.1]], [[0.0, 0.0]]])
+    expected = 0.5 * torch.tensor([0.3, 1e-4]).log()
+    torch.testing.assert_close(area_shift(probability, 0.5), expected)
+    assert area_shift(probability, 0.0) is None
+
+
+def test_synonyms_count_as_one_area() -> None:
+    logits, owner = noise(4), [0, 1, 1, 2]
+    merged = torch.stack([logits[0], logits[1:3].amax(dim=0), logits[3]])
+    found = label_pixels(logits, owner, 3, SIZE_HW, area_prior=5.0)
+    expected = label_pixels(merged, [0, 1, 2], 3, SIZE_HW, area_prior=5.0)
+    assert (found[0] == expected[0]).all()
+    assert (found[0] != label_pixels(logits, owner, 3, SIZE_HW)[0]).any()
+
+
+def test_a_name_that_the_prior_chose_gives_way_to_the_rest_by_its_own_confidence() -> None:
+    logits = torch.tensor([[[3.0, 3.0, -0.5]], [[-9.0, -9.0, 0.5]]])
+    label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), background=True, area_prior=1.0)
+    assert label_map.tolist() == [[0, 0, 2]]
+    assert confidence[0, 2] == pytest.approx(torch.tensor(0.5).sigmoid().item(), rel=1e-3)

@@ -64,6 +64,8 @@ def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
         ({"kmeans_steps": 0}, "kmeans_steps 0 is not positive"),
         ({"window": 0}, "window 0 is not positive"),
         ({"sharpness": 0.0}, "sharpness 0.0 is not positive"),
+        ({"area_prior": -0.5}, "area_prior -0.5 is not a number from 0 on"),
+        ({"area_prior": float("nan")}, "area_prior nan is not a number"),
         ({"threshold": 0.0}, "threshold 0.0 is outside (0, 1]"),
         ({"threshold": 1.5}, "threshold 1.5 is outside (0, 1]"),
         ({"template": "a photo"}, "template 'a photo' has 0 places for the name"),

@@ -107,7 +107,9 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | N
         if name not in {"mini", "tiny"} and not Path(name).is_dir():
             return None
         try:
-            asked = with_template(Segmenter.load(name), template)
+            prior = theirs.model.settings.get("area_prior")
+            loaded = Segmenter.load(name, area_prior=prior if isinstance(prior, float) else None)
+            asked = with_template(loaded, template)
         except EscnetError:  # moved or replaced since: its scores are compared without its answers
             return None
     if not _is_model_of(theirs, asked):

@@ -86,6 +86,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     pictures: Annotated[
         int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
     ] = 4,
+    area_prior: Annotated[
+        float | None,
+        typer.Option(
+            help="How much a name counts by the share of the picture that it seems to cover, 0 for "
+            "not at all; if not given, what the model says.",
+            metavar="P",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
 ) -> None:
@@ -118,7 +126,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     for target, protocol in plan:
         Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
-        segmenter = Segmenter.load(model, device=device, dtype=dtype)
+        segmenter = Segmenter.load(model, device=device, dtype=dtype, area_prior=area_prior)
         for target, protocol in plan:
             asked = with_template(segmenter, protocol.template)
             evaluation = Evaluation(

@@ -75,6 +75,14 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     model: Annotated[
         str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
     ] = "mini",
+    area_prior: Annotated[
+        float | None,
+        typer.Option(
+            help="How much a name counts by the share of the picture that it seems to cover, 0 for "
+            "not at all; if not given, what the model says.",
+            metavar="P",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
     as_json: Annotated[
@@ -110,7 +118,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype)
+    segmenter = Segmenter.load(model, device=device, dtype=dtype, area_prior=area_prior)
     with shown_progress(len(pictures)) as on_progress:
         report = segment_files(
             segmenter,

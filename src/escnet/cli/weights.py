@@ -221,6 +221,28 @@ def pack(
 
 
 @app.command()
+def average(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Checkpoints' folders; the first one's settings."),
+    ],
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="How much of a model: one for each, in their order; else all alike."),
+    ] = None,
+) -> None:
+    """Write the mean of several checkpoints' weights, in float32."""
+    from escnet.weights.average import average_checkpoints
+    from escnet.weights.catalog import require_local
+    from escnet.weights.checkpoint import write_checkpoint
+
+    folders = [require_local(model) for model in models]
+    write_checkpoint(out, average_checkpoints(folders, share or ()), tokenizer_from=folders[0])
+    print(f"{out}: the mean of {len(folders)} checkpoints")
+
+
+@app.command()
 def assemble(
     preset: Annotated[str, typer.Argument(help="vit-b-16 or vit-l-14.")],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],

@@ -159,6 +159,7 @@ def with_template(segmenter: Segmenter, template: str | None) -> Segmenter:
         _Templated(segmenter.method, template),
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
+        area_prior=segmenter.area_prior,
     )
 
 

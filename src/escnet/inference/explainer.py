@@ -71,7 +71,10 @@ def explain(
     def answer(logits: Float[Tensor, "M _ _"]) -> Answer:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rest = vocabulary.has_background
-        label_map, _ = label_pixels(logits, owner, len(vocabulary), size_hw, background=rest)
+        prior = segmenter.area_prior
+        label_map, _ = label_pixels(
+            logits, owner, len(vocabulary), size_hw, background=rest, area_prior=prior
+        )
         best = logits[rows].amax(dim=0)
         return Answer(confidence=_array(best.float().sigmoid()), mask=label_map == label)
 

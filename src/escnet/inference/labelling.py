@@ -16,6 +16,7 @@ from torch import Tensor
 _MOST_VALUES = 16_000_000  # logits of one band
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 _EVEN = 0.5  # below it a label is less likely than not
+_LEAST_AREA = 1e-4  # of a picture; what seems to cover less counts as covering this much
 
 
 def label_pixels(
@@ -26,6 +27,7 @@ def label_pixels(
     *,
     void_below: float = 0.0,
     background: bool = False,
+    area_prior: float = 0.0,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence.
 
@@ -38,8 +40,10 @@ def label_pixels(
         num_labels: Labels, without the background.
         size_hw: Height and width of the picture.
         void_below: Pixels of lower confidence become void.
-        background: Add the rest class, of index `num_labels`, where every label's confidence is
+        background: Add the rest class, of index `num_labels`, where the winner's confidence is
             below one half.
+        area_prior: How much a label counts by the share of the picture that it seems to cover; see
+            `area_shift`.
 
     Returns:
         Label map, uint8 up to 254 names, else uint16, the largest value being void; and
@@ -51,12 +55,47 @@ def label_pixels(
     height, width = size_hw
     to_rows = bilinear_matrix(logits.shape[1], height).to(logits)  # (H, h)
     to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
+    shift = area_shift(logits.sigmoid(), area_prior)
     step = max(1, _MOST_VALUES // (len(logits) * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        best, winner = (to_rows[rows] @ logits @ to_columns).max(dim=0)  # of (L, rows, W)
+        best, winner = winners(to_rows[rows] @ logits @ to_columns, shift)  # of (L, rows, W)
         maps.fill(rows, best.sigmoid(), winner)
     return maps.label_map, maps.confidence
+
+
+def area_shift(
+    probability: Float[Tensor, "L h w"], area_prior: float
+) -> Float[Tensor, " L"] | None:
+    """What is added to each label's logits where labels compete, so that likely ones win.
+
+    The mean of a label's probabilities over the picture is the area that it seems to cover, and
+    stands in for its prior probability there, as in Saerens et al. ("Adjusting the outputs of a
+    classifier to new a priori probabilities", 2002): a few pixels of a label that the picture
+    shows nowhere else are more likely wrong. A label's share depends on no other label. See
+    docs/paper-notes.md, note 27.
+
+    Args:
+        probability: Of every label at every place of the picture.
+        area_prior: The exponent of the share.
+
+    Returns:
+        The logarithms of the shares' powers; None where nothing is to be added.
+    """
+    if not area_prior:
+        return None
+    return area_prior * probability.mean(dim=(1, 2)).clamp(min=_LEAST_AREA).log()
+
+
+def winners(
+    logits: Float[Tensor, "L _ _"], shift: Float[Tensor, " L"] | None
+) -> tuple[Float[Tensor, "_ _"], Int[Tensor, "_ _"]]:
+    """The label that wins at every place once the shift is added, and its logit without it."""
+    if shift is None:
+        best, winner = logits.max(dim=0)
+        return best, winner
+    winner = (logits + shift[:, None, None]).argmax(dim=0)
+    return logits.gather(0, winner[None])[0], winner
 
 
 class LabelMaps:

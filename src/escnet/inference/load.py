@@ -24,10 +24,17 @@ from escnet.weights.checkpoint import model_type_of
 
 
 class LoadedMethod(NamedTuple):
-    """A method and the SHA-256 of its weights."""
+    """A method with its weights.
+
+    Attributes:
+        method: The method.
+        weights_hash: SHA-256 of its weights.
+        area_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
+    """
 
     method: Method
     weights_hash: str
+    area_prior: float = 0.0
 
 
 def load_method(
@@ -73,6 +80,7 @@ def load_method(
         return LoadedMethod(
             *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
         )
-    return LoadedMethod(
-        *load_esc_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
+    method, weights_hash = load_esc_method(
+        folder, device=device, dtype=dtype, memory_budget=memory_budget
     )
+    return LoadedMethod(method, weights_hash, method.network.config.area_prior)

@@ -23,6 +23,7 @@ from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
 from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.inference.windows import Windows
+from escnet.model.config import check_area_prior
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -40,10 +41,18 @@ class Segmenter:
         method: What gives the logits.
         model: The name it was loaded by.
         weights_hash: SHA-256 of its weights.
+        area_prior: How much a label counts by the share of the picture that it seems to cover.
+
+    Raises:
+        ConfigError: If that is not a number from 0 on.
     """
 
-    def __init__(self, method: Method, *, model: str, weights_hash: str) -> None:
+    def __init__(
+        self, method: Method, *, model: str, weights_hash: str, area_prior: float = 0.0
+    ) -> None:
+        check_area_prior(area_prior)
         self.method = method
+        self.area_prior = area_prior
         self.model = model
         self.weights_hash = weights_hash
         self._text_cache: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
@@ -56,6 +65,7 @@ class Segmenter:
         device: str = "auto",
         dtype: str = "float32",
         memory_budget: int = DEFAULT_BUDGET,
+        area_prior: float | None = None,
     ) -> "Segmenter":
         """A segmenter from weights.
 
@@ -66,13 +76,22 @@ class Segmenter:
             dtype: What matrix products are computed in: float32, bfloat16 or float16.
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
+            area_prior: How much a label counts by the share of the picture that it seems to
+                cover, 0 for not at all; None for what the checkpoint says.
 
         Raises:
             WeightsError: If the weights are not here, damaged, or of another kind.
-            ConfigError: If the device is not there, or the dtype unknown.
+            ConfigError: If the device is not there, the dtype unknown, or the prior negative.
         """
+        if area_prior is not None:
+            check_area_prior(area_prior)  # before anything large is read
         loaded = load_method(model, device=device, dtype=dtype, memory_budget=memory_budget)
-        return cls(loaded.method, model=str(model), weights_hash=loaded.weights_hash)
+        return cls(
+            loaded.method,
+            model=str(model),
+            weights_hash=loaded.weights_hash,
+            area_prior=loaded.area_prior if area_prior is None else area_prior,
+        )
 
     @property
     def settings(self) -> dict[str, object]:
@@ -81,6 +100,7 @@ class Segmenter:
             "method": self.method.name,
             "template": self.method.template,
             "image_size": self.method.view_size,
+            "area_prior": self.area_prior,
             **self.method.settings,
         }
 
@@ -151,7 +171,11 @@ class Segmenter:
         if windows is not None:
             settings["windows"] = windows.as_settings()
         results = []
-        options = {"void_below": void_below, "background": vocabulary.has_background}
+        options = {
+            "void_below": void_below,
+            "background": vocabulary.has_background,
+            "area_prior": self.area_prior,
+        }
         maps = (
             self._whole(pictures, text_embedding, vocabulary, options)
             if windows is None
