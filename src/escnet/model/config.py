@@ -313,7 +313,6 @@ def _mini() -> EscNetConfig:
         decoder_dims=(32, 16),
         skip_dims=(16, 16),
         correlation_residual=True,
-        area_prior=0.5,
     )  # fmt: skip
 
 
