@@ -108,9 +108,20 @@ def test_another_template_gives_another_matrix(folder: Path, tmp_path: Path) -> 
     assert (first.matrix() != second.matrix()).any()
 
 
+def test_a_share_prior_counts_for_whole_pictures_and_is_told(folder: Path, tmp_path: Path) -> None:
+    template = ["--template", "zebra {} zebra"]  # the prior must come through it
+    for name, options in (("1", template), ("2", [*template, "--share-prior", "20"])):
+        assert run(command(folder, tmp_path / name, *options)) == 0
+    first, second = (EvalResult.read(tmp_path / name / "street.json") for name in "12")
+    priors = [result.model.settings["share_prior"] for result in (first, second)]
+    assert priors == [0.0, 20.0]
+    assert second.matrix().sum(axis=0).max() > first.matrix().sum(axis=0).max()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--share-prior", "0.5", "--view", "windows"], "needs pictures seen as a whole"),
         (["--view", "both"], "view is 'both'"),
         (["--overlap", "2"], "overlap is 2.0"),
         (["--template", "a photo"], "write {} once"),

@@ -60,7 +60,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
         (["--classes", "a", "--format", "labels", "--resume"], "json"),
         (["--classes", "a", "--void-below", "2"], "from 0 to 1"),
         (["--classes", "a", "--void-below", "nan"], "from 0 to 1"),
-        (["--classes", "a", "--area-prior", "-1"], "area_prior -1.0 is not a number from 0 on"),
+        (["--classes", "a", "--share-prior", "-1"], "share_prior -1.0 is not a number from 0 on"),
+        (
+            ["--classes", "a", "--windows", "native", "--share-prior", "0.5"],
+            "--share-prior 0.5 needs pictures seen as a whole",
+        ),
         (["--classes", "a", "--max-pixels", "0"], "at least 1"),
         (["--classes", "a", "--batch-size", "0"], "at least 1"),
         (["--classes", "a", "--windows", "own"], "choose from whole, paper, native"),

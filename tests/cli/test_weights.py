@@ -182,7 +182,7 @@ def test_average_writes_the_mean_with_the_first_ones_tokenizer(tmp_path: Path) -
         write_checkpoint(folder, EscNet(preset("tiny")))
     (folders[0] / "words.txt").write_text("dog\n")
     out = tmp_path / "mean"
-    result = escnet_weights("average", out, *folders, "--share", "0.6", "--share", "0.4")
+    result = escnet_weights("average", *folders, "--share", "0.6", "--share", "0.4", "--out", out)
     assert result.exit_code == 0, result.output
     assert (out / "words.txt").read_text() == "dog\n"
     a, b, mean = (load_checkpoint(folder).state_dict() for folder in (*folders, out))

@@ -20,7 +20,7 @@ from escnet.vocabulary import Vocabulary
 NAMES = Vocabulary.parse("cat, dog=dog|puppy|a hound, grass, sky")
 
 
-def stirred(**settings: Any) -> Segmenter:
+def stirred(*, share_prior: float = 0.0, **settings: Any) -> Segmenter:
     """A tiny network whose every parameter matters: a fresh one's blocks change no map."""
     torch.manual_seed(0)
     network = EscNet(EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings}))
@@ -28,7 +28,7 @@ def stirred(**settings: Any) -> Segmenter:
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     method = EscMethod(network, byte_tokenizer(298, 299, 77), device="cpu")
-    return Segmenter(method, model="stirred", weights_hash="abc")
+    return Segmenter(method, model="stirred", weights_hash="abc", share_prior=share_prior)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,15 @@ def test_the_answer_is_what_the_segmenter_says(
     np.testing.assert_array_equal(found.answer.mask, result.mask(name))
     share = found.summary()["answer"]["with_sam"]["share"]
     assert share == pytest.approx(result.share(name), abs=1e-6)
+
+
+def test_the_share_prior_is_the_segmenters(segmenter: Segmenter, pixels: np.ndarray) -> None:
+    with_prior = stirred(share_prior=20.0)
+    result = with_prior.segment(pixels, NAMES)
+    assert (result.label_map != segmenter.segment(pixels, NAMES).label_map).any()
+    for name in NAMES.labels:
+        found = explain(with_prior, pixels, NAMES, name)
+        np.testing.assert_array_equal(found.answer.mask, result.mask(name))
 
 
 def test_some_class_wins_somewhere_but_not_everywhere(

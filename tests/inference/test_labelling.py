@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from escnet.inference import labelling
-from escnet.inference.labelling import area_shift, bilinear_matrix, label_pixels
+from escnet.inference.labelling import bilinear_matrix, label_pixels, share_shift
 
 SIZE_HW = (13, 29)  # of the picture
 
@@ -52,7 +52,7 @@ def test_the_labels_are_those_of_the_enlarged_logits() -> None:
 def test_bands_of_any_height_give_what_one_piece_gives(
     monkeypatch: pytest.MonkeyPatch, most_values: int
 ) -> None:
-    options = {"void_below": 0.6, "background": True, "area_prior": 2.0}
+    options = {"void_below": 0.6, "background": True, "share_prior": 2.0}
     whole = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
     monkeypatch.setattr(labelling, "_MOST_VALUES", most_values)
     banded = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
@@ -152,31 +152,48 @@ def test_a_label_with_little_area_loses_what_it_wins_by_a_little() -> None:
     logits = torch.tensor([[[2.0, 2.0, 2.0, 1.0]], [[-6.0, -6.0, -6.0, 1.5]]])
     share = logits.sigmoid().mean(dim=(1, 2))
     lead = float((share[0] / share[1]).log())
-    for area_prior, expected in ((0.0, 1), (0.4 / lead, 1), (0.6 / lead, 0)):
-        label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 4), area_prior=area_prior)
+    for share_prior, expected in ((0.0, 1), (0.4 / lead, 1), (0.6 / lead, 0)):
+        label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 4), share_prior=share_prior)
         assert label_map.tolist() == [[0, 0, 0, expected]]
         own = logits[expected, 0, 3].sigmoid().item()  # the prior chooses; it does not make sure
         assert confidence[0, 3] == pytest.approx(own, rel=1e-3)
 
 
 def test_a_share_is_of_the_label_alone_and_not_below_one_in_ten_thousand() -> None:
-    probability = torch.tensor([[[0.5, 0.1]], [[0.0, 0.0]]])
+    logits = torch.tensor([[[0.5, 0.1]], [[1e-9, 1e-9]]]).logit()
     expected = 0.5 * torch.tensor([0.3, 1e-4]).log()
-    torch.testing.assert_close(area_shift(probability, 0.5), expected)
-    assert area_shift(probability, 0.0) is None
+    torch.testing.assert_close(share_shift(logits, 0.5), expected)
+    assert share_shift(logits, 0.0) is None
 
 
 def test_synonyms_count_as_one_area() -> None:
     logits, owner = noise(4), [0, 1, 1, 2]
     merged = torch.stack([logits[0], logits[1:3].amax(dim=0), logits[3]])
-    found = label_pixels(logits, owner, 3, SIZE_HW, area_prior=5.0)
-    expected = label_pixels(merged, [0, 1, 2], 3, SIZE_HW, area_prior=5.0)
+    found = label_pixels(logits, owner, 3, SIZE_HW, share_prior=5.0)
+    expected = label_pixels(merged, [0, 1, 2], 3, SIZE_HW, share_prior=5.0)
     assert (found[0] == expected[0]).all()
     assert (found[0] != label_pixels(logits, owner, 3, SIZE_HW)[0]).any()
 
 
-def test_a_name_that_the_prior_chose_gives_way_to_the_rest_by_its_own_confidence() -> None:
+def test_the_prior_makes_no_pixel_void_or_the_rest_that_some_name_is_sure_of() -> None:
+    # The prior is for the first name, whose own logit in the last place is too low.
     logits = torch.tensor([[[3.0, 3.0, -0.5]], [[-9.0, -9.0, 0.5]]])
-    label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), background=True, area_prior=1.0)
-    assert label_map.tolist() == [[0, 0, 2]]
-    assert confidence[0, 2] == pytest.approx(torch.tensor(0.5).sigmoid().item(), rel=1e-3)
+    assert label_pixels(logits, [0, 1], 2, (1, 3), share_prior=1.0)[0].tolist() == [[0, 0, 0]]
+    for options in ({"background": True}, {"void_below": 0.6}):
+        label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), share_prior=1.0, **options)
+        assert label_map.tolist() == [[0, 0, 1]]
+        assert confidence[0, 2] == pytest.approx(torch.tensor(0.5).sigmoid().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{"background": True}, {"void_below": 0.6}, {"void_below": 1.0}]
+)
+def test_what_is_void_or_the_rest_does_not_depend_on_the_prior(options: dict[str, float]) -> None:
+    plain, prior = (
+        label_pixels(noise(4) - 1, [0, 1, 2, 3], 4, SIZE_HW, share_prior=share, **options)[0]
+        for share in (0.0, 3.0)
+    )
+    left_out = 4 if "background" in options else 255
+    assert ((plain == left_out) == (prior == left_out)).all()
+    assert (plain == left_out).any()
+    assert (plain != prior).any() or options == {"void_below": 1.0}

@@ -83,7 +83,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
         "method": "esc-net",
         "template": "A photo of a {} in the scene",
         "image_size": 32,
-        "area_prior": 0.0,
+        "share_prior": 0.0,
         "max_classes": 0,
         "dtype": "float32",
         "void_below": 0.1,
@@ -354,25 +354,31 @@ def test_a_checkpoint_without_its_tokenizer_says_what_is_missing(tmp_path: Path)
         Segmenter.load(tmp_path)
 
 
-def test_a_checkpoints_own_area_prior_counts_unless_another_is_asked_for(
+def test_a_checkpoints_own_share_prior_counts_unless_another_is_asked_for(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    write_checkpoint(tmp_path, network_of(variant(area_prior=0.7)), tokenizer_from=checkpoint)
-    own, none = Segmenter.load(tmp_path), Segmenter.load(tmp_path, area_prior=0.0)
-    assert (own.area_prior, none.area_prior) == (0.7, 0.0)
-    assert (own.settings["area_prior"], none.settings["area_prior"]) == (0.7, 0.0)
+    write_checkpoint(tmp_path, network_of(variant(share_prior=0.7)), tokenizer_from=checkpoint)
+    own, none = Segmenter.load(tmp_path), Segmenter.load(tmp_path, share_prior=0.0)
+    assert (own.share_prior, none.share_prior) == (0.7, 0.0)
+    assert (own.settings["share_prior"], none.settings["share_prior"]) == (0.7, 0.0)
 
 
-@pytest.mark.parametrize("windows", [None, Windows(window=16)])
-def test_an_area_prior_makes_the_largest_label_larger(
-    tiny: Segmenter, pixels: Pixels, windows: Windows | None
-) -> None:
-    with_prior = Segmenter(tiny.method, model="tiny", weights_hash="", area_prior=20.0)
-    found, plain = (s.segment(pixels, NAMES, windows=windows) for s in (with_prior, tiny))
+def test_a_share_prior_makes_the_largest_label_larger(tiny: Segmenter, pixels: Pixels) -> None:
+    with_prior = Segmenter(tiny.method, model="tiny", weights_hash="", share_prior=20.0)
+    found, plain = (s.segment(pixels, NAMES) for s in (with_prior, tiny))
     largest = [np.bincount(result.label_map.ravel()).max() for result in (found, plain)]
     assert largest[0] > largest[1]
+    assert found.settings["share_prior"] == 20.0
+
+
+def test_windows_know_no_share(tiny: Segmenter, pixels: Pixels) -> None:
+    with_prior = Segmenter(tiny.method, model="tiny", weights_hash="", share_prior=20.0)
+    windows = Windows(window=16)
+    found, plain = (s.segment(pixels, NAMES, windows=windows) for s in (with_prior, tiny))
+    assert (found.label_map == plain.label_map).all()
+    assert found.settings["share_prior"] == 0.0
 
 
 def test_a_prior_that_is_no_exponent_is_refused_before_weights_are_read() -> None:
-    with pytest.raises(ConfigError, match=r"area_prior -1\.0 is not a number from 0 on"):
-        Segmenter.load("nowhere", area_prior=-1.0)
+    with pytest.raises(ConfigError, match=r"share_prior -1\.0 is not a number from 0 on"):
+        Segmenter.load("nowhere", share_prior=-1.0)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.inference import windowed_scores
-from escnet.inference.labelling import label_pixels
 from escnet.inference.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windowed_scores import WindowedScores, label_windows
@@ -216,22 +215,6 @@ def test_what_is_unsure_is_void_or_background() -> None:
     assert (label_windows(scores, 3, (6, 6), void_below=0.9)[0] == 255).all()
     scores = WindowedScores(Colours(), black, torch.eye(3), [0, 1, 2], windows)
     assert (label_windows(scores, 3, (6, 6), background=True)[0] == 3).all()
-
-
-def test_the_areas_that_labels_seem_to_cover_are_those_of_the_whole_view() -> None:
-    picture = np.zeros((8, 8, 3), np.uint8)
-    picture[..., 0] = 160
-    picture[6:, 6:] = (160, 0, 170)  # a corner where blue wins by little
-    scores = WindowedScores(Colours(), picture, torch.eye(3), [0, 1, 2], NATIVE)
-    plain, _ = label_windows(scores, 3, (8, 8))
-    assert plain[7, 7] == 2
-    label_map, confidence = label_windows(scores, 3, (8, 8), area_prior=0.5)
-    assert (label_map == 0).all()
-    assert confidence[7, 7] == pytest.approx(scores.band(7, 8)[0, 0, 7].item(), rel=1e-3)
-    one_view, _ = label_pixels(
-        Colours().logits([picture], torch.eye(3))[0].logits, [0, 1, 2], 3, (8, 8), area_prior=0.5
-    )
-    assert (label_map == one_view).all()
 
 
 @pytest.mark.parametrize(("field", "value"), [("overlap", 0.95), ("overlap", -0.1), ("window", 0)])

@@ -10,6 +10,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.average import average_checkpoints
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
+from escnet.weights.origin import Origin
 
 EXTRA = "sam_masks"  # a setting that adds tensors
 
@@ -53,11 +54,32 @@ def test_what_only_the_first_has_is_its_own(tmp_path: Path) -> None:
         average_checkpoints([less, more])
 
 
+def test_origins_and_names_are_those_of_all_and_settings_the_firsts(tmp_path: Path) -> None:
+    folders = [
+        written(tmp_path / str(n), n, trained_on=names, share_prior=prior, origins=(origin(part),))
+        for n, names, prior, part in (
+            (0, ("dog", "cat"), 0.5, "SAM"),
+            (1, ("cat", "cow"), 0.0, "ViT"),
+        )
+    ]
+    config = average_checkpoints(folders).config
+    assert config.trained_on == ("dog", "cat", "cow")
+    assert [one["part"] for one in config.origins] == ["SAM", "ViT"]
+    assert config.share_prior == 0.5
+
+
+def origin(part: str) -> dict[str, str]:
+    return Origin(
+        part=part, name="a", sha256="0" * 64, licence="MIT", description="a file"
+    ).to_dict()
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     first = written(tmp_path / "first", 0)
-    wide = written(tmp_path / "wide", 0, hidden_dim=64)
-    with pytest.raises(WeightsError, match=r"tensor \S+ is \(.*\) in .*wide and"):
-        average_checkpoints([first, wide])
+    for setting, value in (("hidden_dim", 64), ("template", "the {}"), ("prompts", ("box",))):
+        other = written(tmp_path / "other", 0, **{setting: value})
+        with pytest.raises(WeightsError, match=f"setting {setting} is .* give checkpoints of one"):
+            average_checkpoints([first, other])
     write_checkpoint(tmp_path / "catseg", CatSeg(catseg_preset("tiny")))
     with pytest.raises(WeightsError, match="have no mean"):
         average_checkpoints([first, tmp_path / "catseg"])

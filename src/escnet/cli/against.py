@@ -97,19 +97,19 @@ def print_comparison(
 def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | None":
     """The other result's model, if it is at hand: the same one, or one that needs no download."""
     from escnet.errors import EscnetError
-    from escnet.evaluation.evaluate import predict_with, with_template
+    from escnet.evaluation.evaluate import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
     from escnet.inference.segmenter import Segmenter
 
-    template, name = theirs.protocol.template, theirs.model.name
-    asked = with_template(segmenter, template)
+    name = theirs.model.name
+    asked = under_protocol(segmenter, theirs.protocol)
     if not _is_model_of(theirs, asked):
         if name not in {"mini", "tiny"} and not Path(name).is_dir():
             return None
         try:
-            prior = theirs.model.settings.get("area_prior")
-            loaded = Segmenter.load(name, area_prior=prior if isinstance(prior, float) else None)
-            asked = with_template(loaded, template)
+            prior = theirs.model.settings.get("share_prior", 0.0)
+            loaded = Segmenter.load(name, share_prior=prior if isinstance(prior, float) else None)
+            asked = under_protocol(loaded, theirs.protocol)
         except EscnetError:  # moved or replaced since: its scores are compared without its answers
             return None
     if not _is_model_of(theirs, asked):
@@ -122,7 +122,8 @@ def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     """Whether the segmenter would answer as the result's did."""
     settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
     found = (segmenter.method.name, segmenter.weights_hash, settings)
-    return found == (result.model.method, result.model.weights_hash, result.model.settings)
+    theirs = {"share_prior": 0.0, **result.model.settings}  # which results of before 0.0 lack
+    return found == (result.model.method, result.model.weights_hash, theirs)
 
 
 def _print(comparison: "Comparison") -> None:

@@ -86,11 +86,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     pictures: Annotated[
         int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
     ] = 4,
-    area_prior: Annotated[
+    share_prior: Annotated[
         float | None,
         typer.Option(
-            help="How much a name counts by the share of the picture that it seems to cover, 0 for "
-            "not at all; if not given, what the model says.",
+            help="How much a name counts by the share of a whole picture that it seems to cover, "
+            "0 for not at all; if not given, what the model says.",
             metavar="P",
         ),
     ] = None,
@@ -105,6 +105,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     OUT/NAME.pictures.jsonl what was counted in each picture. Start it with torchrun or accelerate
     launch to share the work among processes or GPUs.
     """
+    from escnet.errors import ConfigError
+
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
         "seams": seams, "global_view": global_view, "template": template, "names": names,
@@ -113,9 +115,13 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     found = [target for name in targets for target in _targets(name, data)]
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
+    if share_prior and any(protocol.view == "windows" for _, protocol in plan):
+        raise ConfigError(
+            f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
+        )
     others = read_others(against or [], found)
 
-    from escnet.evaluation.evaluate import predict_with, with_template
+    from escnet.evaluation.evaluate import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
     from escnet.evaluation.processes import joined_processes
     from escnet.evaluation.report import draw_pictures, write_report
@@ -126,9 +132,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     for target, protocol in plan:
         Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
-        segmenter = Segmenter.load(model, device=device, dtype=dtype, area_prior=area_prior)
+        segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
         for target, protocol in plan:
-            asked = with_template(segmenter, protocol.template)
+            asked = under_protocol(segmenter, protocol)
             evaluation = Evaluation(
                 target=target,
                 model=_model_used(asked, _trained_on(segmenter)),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SHEET_SUFFIX, NUMBERS_SUFFIX = ".explain.png", ".explain.json"
 
 
-def explain(
+def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     picture: Annotated[Path, typer.Argument(help="The picture.")],
     class_name: Annotated[
         str | None,
@@ -37,6 +37,10 @@ def explain(
     model: Annotated[
         str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
     ] = "mini",
+    share_prior: Annotated[
+        float | None,
+        typer.Option(help="As in `escnet segment`.", metavar="P"),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
     as_json: Annotated[
@@ -64,7 +68,7 @@ def explain(
     from escnet.inference.explanation_sheet import draw_explanation
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype)
+    segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
     explanation = explain_class(segmenter, pixels, vocabulary, name)
     document = to_json({"picture": str(picture), **explanation.summary()})
     paths = [out / f"{picture.stem}{suffix}" for suffix in (SHEET_SUFFIX, NUMBERS_SUFFIX)]

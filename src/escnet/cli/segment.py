@@ -75,11 +75,11 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     model: Annotated[
         str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
     ] = "mini",
-    area_prior: Annotated[
+    share_prior: Annotated[
         float | None,
         typer.Option(
-            help="How much a name counts by the share of the picture that it seems to cover, 0 for "
-            "not at all; if not given, what the model says.",
+            help="How much a name counts by the share of a whole picture that it seems to cover, "
+            "0 for not at all; if not given, what the model says.",
             metavar="P",
         ),
     ] = None,
@@ -99,6 +99,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.annotations.files import make_folder
     from escnet.cli.progress import shown_progress
     from escnet.data.image import find_images
+    from escnet.errors import ConfigError
     from escnet.inference.batch import check_job, segment_files
 
     # everything cheap comes before the model, which takes seconds to load
@@ -113,12 +114,16 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         batch_size=batch_size,
     )
     cut = asked_windows(windows, window_overlap, window_side)
+    if share_prior and cut is not None:
+        raise ConfigError(
+            f"--share-prior {share_prior:g} needs pictures seen as a whole: leave out --windows"
+        )
     pictures = without_results(find_images(sources, recursive=recursive), sources)
     make_folder(out)
 
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype, area_prior=area_prior)
+    segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
     with shown_progress(len(pictures)) as on_progress:
         report = segment_files(
             segmenter,

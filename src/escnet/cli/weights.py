@@ -31,6 +31,7 @@ _SHOWN_SETTINGS = (
     "prompts",
     "sam",
     "hidden_dim",
+    "share_prior",
 )
 
 
@@ -222,11 +223,11 @@ def pack(
 
 @app.command()
 def average(
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
     models: Annotated[
         list[str],
         typer.Argument(metavar="MODEL...", help="Checkpoints' folders; the first one's settings."),
     ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
     share: Annotated[
         list[float] | None,
         typer.Option(help="How much of a model: one for each, in their order; else all alike."),

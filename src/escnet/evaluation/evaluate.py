@@ -132,7 +132,7 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
     """How `evaluate` asks a segmenter under a protocol.
 
     Args:
-        segmenter: Of the protocol's template; see `with_template`.
+        segmenter: As the protocol asks for it; see `under_protocol`.
         protocol: How pictures are seen.
     """
     windows = None
@@ -151,15 +151,14 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
     return predict
 
 
-def with_template(segmenter: Segmenter, template: str | None) -> Segmenter:
-    """The segmenter asked with another template; the same one if there is none."""
-    if template is None:
-        return segmenter
+def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
+    """The segmenter with the protocol's template, and without what windows leave out."""
+    template = protocol.template
     return Segmenter(
-        _Templated(segmenter.method, template),
+        segmenter.method if template is None else _Templated(segmenter.method, template),
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
-        area_prior=segmenter.area_prior,
+        share_prior=segmenter.share_prior if protocol.view == "whole" else 0.0,
     )
 
 

@@ -71,9 +71,9 @@ def explain(
     def answer(logits: Float[Tensor, "M _ _"]) -> Answer:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rest = vocabulary.has_background
-        prior = segmenter.area_prior
+        prior = segmenter.share_prior
         label_map, _ = label_pixels(
-            logits, owner, len(vocabulary), size_hw, background=rest, area_prior=prior
+            logits, owner, len(vocabulary), size_hw, background=rest, share_prior=prior
         )
         best = logits[rows].amax(dim=0)
         return Answer(confidence=_array(best.float().sigmoid()), mask=label_map == label)

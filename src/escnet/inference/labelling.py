@@ -6,6 +6,7 @@ bounded by the label map itself.
 Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 _MOST_VALUES = 16_000_000  # logits of one band
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 _EVEN = 0.5  # below it a label is less likely than not
-_LEAST_AREA = 1e-4  # of a picture; what seems to cover less counts as covering this much
+_LEAST_SHARE = 1e-4  # of a picture; what seems to cover less counts as covering this much
 
 
 def label_pixels(
@@ -27,7 +28,7 @@ def label_pixels(
     *,
     void_below: float = 0.0,
     background: bool = False,
-    area_prior: float = 0.0,
+    share_prior: float = 0.0,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence.
 
@@ -40,10 +41,10 @@ def label_pixels(
         num_labels: Labels, without the background.
         size_hw: Height and width of the picture.
         void_below: Pixels of lower confidence become void.
-        background: Add the rest class, of index `num_labels`, where the winner's confidence is
+        background: Add the rest class, of index `num_labels`, where every label's confidence is
             below one half.
-        area_prior: How much a label counts by the share of the picture that it seems to cover; see
-            `area_shift`.
+        share_prior: How much a label counts by the share of the picture that it seems to cover; see
+            `share_shift`.
 
     Returns:
         Label map, uint8 up to 254 names, else uint16, the largest value being void; and
@@ -55,47 +56,58 @@ def label_pixels(
     height, width = size_hw
     to_rows = bilinear_matrix(logits.shape[1], height).to(logits)  # (H, h)
     to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
-    shift = area_shift(logits.sigmoid(), area_prior)
+    shift = share_shift(logits, share_prior)
+    # A label that the prior favours must not take a pixel from the others and then leave it void.
+    floor = _logit(max(void_below, _EVEN if background else 0.0))
     step = max(1, _MOST_VALUES // (len(logits) * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        best, winner = winners(to_rows[rows] @ logits @ to_columns, shift)  # of (L, rows, W)
+        best, winner = _winners(to_rows[rows] @ logits @ to_columns, shift, floor)
         maps.fill(rows, best.sigmoid(), winner)
     return maps.label_map, maps.confidence
 
 
-def area_shift(
-    probability: Float[Tensor, "L h w"], area_prior: float
-) -> Float[Tensor, " L"] | None:
+def share_shift(logits: Float[Tensor, "L h w"], share_prior: float) -> Float[Tensor, " L"] | None:
     """What is added to each label's logits where labels compete, so that likely ones win.
 
-    The mean of a label's probabilities over the picture is the area that it seems to cover, and
+    The mean of a label's probabilities over the picture is the share that it seems to cover, and
     stands in for its prior probability there, as in Saerens et al. ("Adjusting the outputs of a
     classifier to new a priori probabilities", 2002): a few pixels of a label that the picture
     shows nowhere else are more likely wrong. A label's share depends on no other label. See
     docs/paper-notes.md, note 27.
 
     Args:
-        probability: Of every label at every place of the picture.
-        area_prior: The exponent of the share.
+        logits: Of every label at every place of the picture.
+        share_prior: The exponent of the share.
 
     Returns:
         The logarithms of the shares' powers; None where nothing is to be added.
     """
-    if not area_prior:
+    if not share_prior:
         return None
-    return area_prior * probability.mean(dim=(1, 2)).clamp(min=_LEAST_AREA).log()
+    share = torch.stack([own.sigmoid().mean() for own in logits])
+    return share_prior * share.clamp(min=_LEAST_SHARE).log()
 
 
-def winners(
-    logits: Float[Tensor, "L _ _"], shift: Float[Tensor, " L"] | None
-) -> tuple[Float[Tensor, "_ _"], Int[Tensor, "_ _"]]:
-    """The label that wins at every place once the shift is added, and its logit without it."""
+def _winners(
+    logits: Float[Tensor, "L rows W"], shift: Float[Tensor, " L"] | None, floor: float
+) -> tuple[Float[Tensor, "rows W"], Int[Tensor, "rows W"]]:
+    """The label that wins at every place once the shift is added, and its logit without it.
+
+    Where some label's own logit reaches the floor, only such labels compete.
+    """
+    top, winner = logits.max(dim=0)
     if shift is None:
-        best, winner = logits.max(dim=0)
-        return best, winner
-    winner = (logits + shift[:, None, None]).argmax(dim=0)
+        return top, winner
+    out = logits < top.clamp(max=floor)
+    winner = (logits + shift[:, None, None]).masked_fill_(out, -torch.inf).argmax(dim=0)
     return logits.gather(0, winner[None])[0], winner
+
+
+def _logit(probability: float) -> float:
+    if probability in {0, 1}:
+        return math.copysign(math.inf, probability - _EVEN)
+    return math.log(probability / (1 - probability))
 
 
 class LabelMaps:

@@ -29,12 +29,12 @@ class LoadedMethod(NamedTuple):
     Attributes:
         method: The method.
         weights_hash: SHA-256 of its weights.
-        area_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
+        share_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
     """
 
     method: Method
     weights_hash: str
-    area_prior: float = 0.0
+    share_prior: float = 0.0
 
 
 def load_method(
@@ -83,4 +83,4 @@ def load_method(
     method, weights_hash = load_esc_method(
         folder, device=device, dtype=dtype, memory_budget=memory_budget
     )
-    return LoadedMethod(method, weights_hash, method.network.config.area_prior)
+    return LoadedMethod(method, weights_hash, method.network.config.share_prior)

@@ -23,7 +23,7 @@ from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
 from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.inference.windows import Windows
-from escnet.model.config import check_area_prior
+from escnet.model.config import check_share_prior
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -41,18 +41,19 @@ class Segmenter:
         method: What gives the logits.
         model: The name it was loaded by.
         weights_hash: SHA-256 of its weights.
-        area_prior: How much a label counts by the share of the picture that it seems to cover.
+        share_prior: How much a label counts by the share of the picture that it seems to cover,
+            where the picture is seen as a whole; of windows no one sees the share.
 
     Raises:
         ConfigError: If that is not a number from 0 on.
     """
 
     def __init__(
-        self, method: Method, *, model: str, weights_hash: str, area_prior: float = 0.0
+        self, method: Method, *, model: str, weights_hash: str, share_prior: float = 0.0
     ) -> None:
-        check_area_prior(area_prior)
+        check_share_prior(share_prior)
         self.method = method
-        self.area_prior = area_prior
+        self.share_prior = float(share_prior)
         self.model = model
         self.weights_hash = weights_hash
         self._text_cache: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
@@ -65,7 +66,7 @@ class Segmenter:
         device: str = "auto",
         dtype: str = "float32",
         memory_budget: int = DEFAULT_BUDGET,
-        area_prior: float | None = None,
+        share_prior: float | None = None,
     ) -> "Segmenter":
         """A segmenter from weights.
 
@@ -76,21 +77,21 @@ class Segmenter:
             dtype: What matrix products are computed in: float32, bfloat16 or float16.
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
-            area_prior: How much a label counts by the share of the picture that it seems to
+            share_prior: How much a label counts by the share of the picture that it seems to
                 cover, 0 for not at all; None for what the checkpoint says.
 
         Raises:
             WeightsError: If the weights are not here, damaged, or of another kind.
             ConfigError: If the device is not there, the dtype unknown, or the prior negative.
         """
-        if area_prior is not None:
-            check_area_prior(area_prior)  # before anything large is read
+        if share_prior is not None:
+            check_share_prior(share_prior)  # before anything large is read
         loaded = load_method(model, device=device, dtype=dtype, memory_budget=memory_budget)
         return cls(
             loaded.method,
             model=str(model),
             weights_hash=loaded.weights_hash,
-            area_prior=loaded.area_prior if area_prior is None else area_prior,
+            share_prior=loaded.share_prior if share_prior is None else share_prior,
         )
 
     @property
@@ -100,7 +101,7 @@ class Segmenter:
             "method": self.method.name,
             "template": self.method.template,
             "image_size": self.method.view_size,
-            "area_prior": self.area_prior,
+            "share_prior": self.share_prior,
             **self.method.settings,
         }
 
@@ -170,11 +171,11 @@ class Segmenter:
         }  # fmt: skip
         if windows is not None:
             settings["windows"] = windows.as_settings()
+            settings["share_prior"] = 0.0
         results = []
         options = {
             "void_below": void_below,
             "background": vocabulary.has_background,
-            "area_prior": self.area_prior,
         }
         maps = (
             self._whole(pictures, text_embedding, vocabulary, options)
@@ -206,7 +207,14 @@ class Segmenter:
         for pixels, (logits, kept) in zip(pictures, found, strict=True):
             # A label none of whose queries were kept has no logits and cannot win.
             owner = [vocabulary.owner[query] for query in kept]
-            yield label_pixels(logits, owner, len(vocabulary), pixels.shape[:2], **options)
+            yield label_pixels(
+                logits,
+                owner,
+                len(vocabulary),
+                pixels.shape[:2],
+                share_prior=self.share_prior,
+                **options,
+            )
 
     def _windowed(
         self,

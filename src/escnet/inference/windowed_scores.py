@@ -16,20 +16,13 @@ from jaxtyping import Float, UInt, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.inference.labelling import (
-    LabelMaps,
-    area_shift,
-    bilinear_matrix,
-    merge_queries,
-    winners,
-)
+from escnet.inference.labelling import LabelMaps, bilinear_matrix, merge_queries
 from escnet.inference.method import Method
 from escnet.inference.published_resize import square, to_short_side
 from escnet.inference.windows import Windows, window_starts
 
 _VIEWS_AT_ONCE = 4
 _MOST_VALUES = 16_000_000  # probabilities of one band
-_LEAST_PROBABILITY = 1e-6  # and one minus it the most, so that a logit is a number
 
 
 class WindowedScores:
@@ -38,7 +31,6 @@ class WindowedScores:
     Attributes:
         canvas_hw: Height and width of the canvas.
         present: Labels that have a text that was kept; the rows of the scores.
-        whole: Their probabilities where the picture is seen as a whole.
     """
 
     def __init__(
@@ -69,7 +61,7 @@ class WindowedScores:
         whole_logits = merge_queries(whole.logits.float(), self._owner)
         if windows.size is not None:
             whole_logits = _enlarged(whole_logits, (most, most))
-        self.whole = whole_logits.sigmoid()
+        self._whole = whole_logits.sigmoid()
         self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)
         self._lefts = window_starts(self.canvas_hw[1], self._side_hw[1], windows.overlap)
         self._rows: dict[int, list[Float[Tensor, "L _ _"]]] = {}
@@ -77,8 +69,8 @@ class WindowedScores:
     def band(self, top: int, bottom: int) -> Float[Tensor, "L rows w"]:
         """The probabilities of some rows of the canvas; ask from the top downwards."""
         height, width = self.canvas_hw
-        total = self.whole.new_zeros((len(self.present), bottom - top, width))
-        weight = self.whole.new_zeros((bottom - top, width))
+        total = self._whole.new_zeros((len(self.present), bottom - top, width))
+        weight = self._whole.new_zeros((bottom - top, width))
         side_h, side_w = self._side_hw
         fade_h, fade_w = self._fade(side_h).to(total), self._fade(side_w).to(total)
         for start in self._touching(top, bottom):
@@ -92,7 +84,7 @@ class WindowedScores:
                 weight[target, columns] += share
         scores = total / weight
         if self._windows.global_view:
-            scores = (scores + _enlarged(self.whole, (height, width), slice(top, bottom))) / 2
+            scores = (scores + _enlarged(self._whole, (height, width), slice(top, bottom))) / 2
         return scores
 
     def _touching(self, top: int, bottom: int) -> Iterator[int]:
@@ -131,7 +123,6 @@ def label_windows(
     *,
     void_below: float = 0.0,
     background: bool = False,
-    area_prior: float = 0.0,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
     maps = LabelMaps(
@@ -143,7 +134,6 @@ def label_windows(
     if scores.canvas_hw != size_hw:
         to_rows = bilinear_matrix(canvas_h, height)
         to_columns = bilinear_matrix(canvas_w, width).T.contiguous()
-    shift = area_shift(scores.whole, area_prior)
     step = max(1, _MOST_VALUES // (len(scores.present) * max(width, canvas_w)))
     step = min(step, max(1, int(step * height / canvas_h)))  # a band of the canvas, too, fits
     for top in range(0, height, step):
@@ -155,11 +145,7 @@ def label_windows(
             last = min(canvas_h, int(bottom * canvas_h / height) + 2)
             part = scores.band(first, last)
             band = to_rows[top:bottom, first:last].to(part) @ part @ to_columns.to(part)
-        if shift is None:
-            maps.fill(slice(top, bottom), *band.max(dim=0))
-        else:
-            best, winner = winners(band.logit(_LEAST_PROBABILITY), shift)
-            maps.fill(slice(top, bottom), best.sigmoid(), winner)
+        maps.fill(slice(top, bottom), *band.max(dim=0))
     return maps.label_map, maps.confidence
 
 

@@ -74,7 +74,7 @@ class EscNetConfig(PretrainedConfig):
         decoder_dims: Channels of the decoder's stages [17].
         upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
             grid twice as fine [26].
-        area_prior: At inference, how much a name counts by the share of the picture that it seems
+        share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
             with the lowest correlation first [21]; 0 for never.
@@ -128,7 +128,7 @@ class EscNetConfig(PretrainedConfig):
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
         upsampling: str = "bilinear",
-        area_prior: float = 0.0,
+        share_prior: float = 0.0,
         max_classes: int = 256,
         trained_on: Sequence[str] = (),
         origins: Sequence[dict[str, Any]] = (),
@@ -172,7 +172,7 @@ class EscNetConfig(PretrainedConfig):
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
         self.upsampling = upsampling
-        self.area_prior = area_prior
+        self.share_prior = share_prior
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
@@ -232,18 +232,18 @@ class EscNetConfig(PretrainedConfig):
             raise ConfigError(
                 f"threshold {self.threshold} is outside (0, 1]: it is a share of the best patch"
             )
-        check_area_prior(self.area_prior)
+        check_share_prior(self.share_prior)
         check_template(self.template)
 
 
-def check_area_prior(area_prior: float) -> None:
+def check_share_prior(share_prior: float) -> None:
     """Refuse an exponent that would favour what a picture shows little of, or no number.
 
     Raises:
         ConfigError: If it is not a number from 0 on.
     """
-    if not 0 <= area_prior < math.inf:
-        raise ConfigError(f"area_prior {area_prior} is not a number from 0 on: 0 turns it off")
+    if not 0 <= share_prior < math.inf:
+        raise ConfigError(f"share_prior {share_prior} is not a number from 0 on: 0 turns it off")
 
 
 def check_image_size(image_size: int, patch_size: int) -> None:

@@ -99,15 +99,15 @@ class Validation:
             patches = self._see(item)
             if isinstance(network, EscNet):
                 logits = network.segment(patches, text, class_chunk(network.config)).logits
-                kept, area_prior = [*range(len(text))], network.config.area_prior
+                kept, share_prior = [*range(len(text))], network.config.share_prior
             else:
                 chunk = class_chunk_of_catseg(network.config, DEFAULT_BUDGET)
                 logits, rows = network.segment(patches, text, chunk)
-                kept, area_prior = rows[0].tolist(), 0.0
+                kept, share_prior = rows[0].tolist(), 0.0
         owner = [vocabulary.owner[row] for row in kept]
         size_hw = image_size_hw(item.image_path)
         return label_pixels(
-            logits[0].cpu(), owner, len(vocabulary), size_hw, area_prior=area_prior
+            logits[0].cpu(), owner, len(vocabulary), size_hw, share_prior=share_prior
         )[0]
 
 

@@ -6,6 +6,7 @@ soups", ICML 2022): one network, at the cost of one, with some of what each of t
 
 import math
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -15,6 +16,10 @@ from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
 from escnet.weights.checkpoint import load_any_network
 
+_OF_ALL = ("origins", "trained_on")
+# What changes no tensor that two checkpoints share, or is only used at inference.
+_MAY_DIFFER = {*_OF_ALL, "max_classes", "sam_masks", "share_prior", "upsampling", "kwargs"}
+
 
 def average_checkpoints(
     folders: Sequence[str | Path], shares: Sequence[float] = ()
@@ -22,16 +27,17 @@ def average_checkpoints(
     """The weighted mean of the weights, in float32, in the settings of the first.
 
     What only the first has is taken from it, so a checkpoint that a part was added to can be mixed
-    with what it was trained from. Integers are the first's.
+    with what it was trained from. Integers are the first's. Origins, and class names that were
+    trained on, are those of all.
 
     Args:
         folders: Two checkpoints or more, of one kind of network.
-        shares: One for each, positive; they are divided by their sum. None: all alike.
+        shares: One for each, positive; they are divided by their sum. Without any, all alike.
 
     Raises:
         ConfigError: If there are fewer than two, or the shares are not what they must be.
-        WeightsError: If a folder is no checkpoint of ours, is damaged, or has tensors that do not
-            fit those of the first.
+        WeightsError: If a folder is no checkpoint of ours, is damaged, or has settings or tensors
+            that do not fit those of the first.
     """
     weights = _normalized(len(folders), shares)
     network = load_any_network(folders[0])
@@ -41,6 +47,10 @@ def average_checkpoints(
     for folder, weight in zip(folders[1:], weights[1:], strict=True):
         other = load_any_network(folder)
         _check_fits(folders[0], network, folder, other)
+        for name in _OF_ALL:
+            known = getattr(network.config, name)
+            new = [value for value in getattr(other.config, name) if value not in known]
+            setattr(network.config, name, (*known, *new))
         for name, value in other.state_dict().items():
             if value.is_floating_point():
                 mean[name].add_(value, alpha=weight)
@@ -72,6 +82,13 @@ def _check_fits(
             f"{folder} holds a network of type {other.config.model_type!r}, {first} one of "
             f"{network.config.model_type!r}: their weights have no mean"
         )
+    for name in signature(type(network.config)).parameters:
+        asked, found = (getattr(one.config, name, None) for one in (network, other))
+        if asked != found and name not in _MAY_DIFFER:
+            raise WeightsError(
+                f"setting {name} is {found!r} in {folder} and {asked!r} in {first}: "
+                "give checkpoints of one network"
+            )
     mine = network.state_dict()
     for name, value in other.state_dict().items():
         if name not in mine:
