@@ -89,12 +89,12 @@ def _with_interval(result: dict, rule: str) -> str:
     return f"{value} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def ablation() -> str:
+def ablation(runs: str = "ablation.jsonl") -> str:
     """What each part contributes, mean and spread over seeds, beside the paper's numbers.
 
     In brackets the difference to the row without a SAM block, of the same seeds.
     """
-    records = _lines("ablation.jsonl")
+    records = _lines(runs)
     heads = [*_SOURCES.values(), "seeds", "paper: A-847 / A-150 / PAS-20b"]
     rows = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     found = {
@@ -111,7 +111,7 @@ def ablation() -> str:
                 for one in (kind, "none")
             )
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            change = statistics.mean(values) - statistics.mean(bare)
+            change = round(statistics.mean(values) - statistics.mean(bare), 1) + 0.0  # no -0.0
             against = "" if kind == "none" else f" ({change:+.1f})"
             cells.append(f"{statistics.mean(values):.1f}{spread}{against}")
         paper = " / ".join(f"{value:.1f}" for value in _PAPER.get(kind, ())) or "-"
@@ -257,6 +257,7 @@ def training_timed() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "ablation": ablation,
+    "ablation behind a weak correlation": lambda: ablation("ablation-weak.jsonl"),
     "speed": speed,
     "sam-prompts": sam_prompts,
     "sam-prompts-halves": sam_prompts_halves,
