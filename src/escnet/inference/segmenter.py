@@ -173,10 +173,7 @@ class Segmenter:
             settings["windows"] = windows.as_settings()
             settings["share_prior"] = 0.0
         results = []
-        options = {
-            "void_below": void_below,
-            "background": vocabulary.has_background,
-        }
+        options = {"void_below": void_below, "background": vocabulary.has_background}
         maps = (
             self._whole(pictures, text_embedding, vocabulary, options)
             if windows is None
