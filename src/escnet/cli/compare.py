@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.options import Device, Dtype
 from escnet.cli.segment import asked_vocabulary, asked_windows, without_results
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     max_pixels: Annotated[
         int, typer.Option(help="Largest picture that is read, in pixels.")
     ] = 100_000_000,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from escnet.cli.against import print_comparison, read_others
+from escnet.cli.options import Device, Dtype, Model, SharePrior
 
 if TYPE_CHECKING:
     from escnet.evaluation.protocol import EvalProtocol
@@ -73,9 +74,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         str | None,
         typer.Option(help="Which mean is the result.", metavar="miou_in_truth|miou_in_either"),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
-    ] = "mini",
+    model: Model = "mini",
     against: Annotated[
         list[Path] | None,
         typer.Option(
@@ -86,16 +85,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     pictures: Annotated[
         int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
     ] = 4,
-    share_prior: Annotated[
-        float | None,
-        typer.Option(
-            help="How much a name counts by the share of a whole picture that it seems to cover, "
-            "0 for not at all; if not given, what the model says.",
-            metavar="P",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    share_prior: SharePrior = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
 ) -> None:
     """Score a model against pictures with label maps.
 

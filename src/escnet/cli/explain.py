@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.options import Device, Dtype, Model, SharePrior
+
 if TYPE_CHECKING:
     from escnet.inference.explanation import Explanation
     from escnet.vocabulary import Vocabulary
@@ -34,15 +36,10 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     max_pixels: Annotated[
         int, typer.Option(help="Largest picture that is read, in pixels.")
     ] = 100_000_000,
-    model: Annotated[
-        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
-    ] = "mini",
-    share_prior: Annotated[
-        float | None,
-        typer.Option(help="As in `escnet segment`.", metavar="P"),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    model: Model = "mini",
+    share_prior: SharePrior = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from escnet.cli.options import Device, Dtype, Model, SharePrior
+
 if TYPE_CHECKING:
     from escnet.inference.batch import JobReport, PictureReport
     from escnet.inference.windows import Windows
@@ -72,19 +74,10 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     max_pixels: Annotated[
         int, typer.Option(help="Largest picture that is read, in pixels.")
     ] = 100_000_000,
-    model: Annotated[
-        str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
-    ] = "mini",
-    share_prior: Annotated[
-        float | None,
-        typer.Option(
-            help="How much a name counts by the share of a whole picture that it seems to cover, "
-            "0 for not at all; if not given, what the model says.",
-            metavar="P",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16|float16")] = "float32",
+    model: Model = "mini",
+    share_prior: SharePrior = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,

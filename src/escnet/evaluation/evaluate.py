@@ -152,13 +152,19 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
 
 
 def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
-    """The segmenter with the protocol's template, and without what windows leave out."""
+    """The segmenter with the protocol's template, and without what windows leave out.
+
+    It is the same one, with the text embeddings that it has at hand, where nothing differs.
+    """
     template = protocol.template
+    share_prior = segmenter.share_prior if protocol.view == "whole" else 0.0
+    if template is None and share_prior == segmenter.share_prior:
+        return segmenter
     return Segmenter(
         segmenter.method if template is None else _Templated(segmenter.method, template),
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
-        share_prior=segmenter.share_prior if protocol.view == "whole" else 0.0,
+        share_prior=share_prior,
     )
 
 

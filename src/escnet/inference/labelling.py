@@ -6,7 +6,6 @@ bounded by the label map itself.
 Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,7 +57,8 @@ def label_pixels(
     to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
     shift = share_shift(logits, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
-    floor = _logit(max(void_below, _EVEN if background else 0.0))
+    least = max(void_below, _EVEN if background else 0.0)
+    floor = torch.tensor(least, dtype=torch.float64).logit().item()
     step = max(1, _MOST_VALUES // (len(logits) * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
@@ -85,7 +85,7 @@ def share_shift(logits: Float[Tensor, "L h w"], share_prior: float) -> Float[Ten
     """
     if not share_prior:
         return None
-    share = torch.stack([own.sigmoid().mean() for own in logits])
+    share = torch.stack([own.sigmoid().mean() for own in logits])  # no copy of all of them
     return share_prior * share.clamp(min=_LEAST_SHARE).log()
 
 
@@ -96,18 +96,14 @@ def _winners(
 
     Where some label's own logit reaches the floor, only such labels compete.
     """
-    top, winner = logits.max(dim=0)
     if shift is None:
-        return top, winner
-    out = logits < top.clamp(max=floor)
-    winner = (logits + shift[:, None, None]).masked_fill_(out, -torch.inf).argmax(dim=0)
+        best, winner = logits.max(dim=0)
+        return best, winner
+    shifted = logits + shift[:, None, None]
+    if floor > -torch.inf:
+        shifted.masked_fill_(logits < logits.amax(dim=0).clamp(max=floor), -torch.inf)
+    winner = shifted.argmax(dim=0)
     return logits.gather(0, winner[None])[0], winner
-
-
-def _logit(probability: float) -> float:
-    if probability in {0, 1}:
-        return math.copysign(math.inf, probability - _EVEN)
-    return math.log(probability / (1 - probability))
 
 
 class LabelMaps:

@@ -25,6 +25,7 @@ from escnet.inference.method import Method, ViewLogits
 from escnet.inference.sam_masks import read_sam_name
 from escnet.inference.sam_prompting import Sam, SamPicture
 from escnet.inference.training_free import load_training_free
+from escnet.model.resize import resized
 
 _LEAST_QUALITY = 0.88  # these three as in SAM's automatic mode
 _LEAST_STABILITY = 0.95
@@ -92,12 +93,8 @@ class MaskProposals:
         for view, found in zip(views, self.base.logits(views, text_embedding), strict=True):
             picture = self.sam.encode(view)
             masks, quality = propose(self.sam, picture, self.points_per_side)
-            maps = F.interpolate(
-                found.logits[None].float().to(self.sam.device),
-                size=picture.size_hw,
-                mode="bilinear",
-                align_corners=False,
-            )[0]
+            logits = found.logits[None].float().to(self.sam.device)
+            maps = resized(logits, picture.size_hw)[0]
             region = with_rest(masks).to(maps.dtype)
             score = region_means(maps, region)
             if self.classified_by == "crop":

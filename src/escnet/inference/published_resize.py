@@ -8,10 +8,11 @@ Sizes: H x W the picture, h x w what comes out.
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
+
+from escnet.model.resize import resized
 
 _LONGEST = 4  # the long side's limit, in short sides: 2560 for 640
 
@@ -38,8 +39,7 @@ def squeezed(pixels: UInt8[np.ndarray, "H W 3"], *sides: int) -> Float[Tensor, "
     """A picture squeezed to squares of these sides, one after the other; values from 0 to 255."""
     image = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
     for side in sides:
-        if image.shape[-2:] != (side, side):
-            image = F.interpolate(image, (side, side), mode="bilinear", align_corners=False)
+        image = resized(image, (side, side))
     return image[0]
 
 

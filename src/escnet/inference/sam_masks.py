@@ -26,6 +26,7 @@ from escnet.inference.sam_prompting import Sam, SamPicture
 from escnet.inference.training_free import load_training_free
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
+from escnet.model.resize import resized
 from escnet.weights.catalog import require_local, tensor_file_of
 from escnet.weights.origin import file_sha256
 from escnet.weights.sam_model import load_sam_model
@@ -246,8 +247,7 @@ def sharpened(
 
 def enlarged(maps: Float[Tensor, "N h w"], size_hw: tuple[int, int]) -> Float[Tensor, "N a b"]:
     """Maps on SAM's grid."""
-    fine: Tensor = F.interpolate(maps[None], size=size_hw, mode="bilinear", align_corners=False)[0]
-    return fine
+    return resized(maps[None], size_hw)[0]
 
 
 def load_training_free_sam(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeSam, str]:

@@ -10,13 +10,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from transformers import SamModel
 
 from escnet.inference.sam_decoder import MaskDecoder
+from escnet.model.resize import resized
 
 SAM_SIDE = 1024  # pixels of the square that SAM sees
 GRID = 256  # side of its masks
@@ -143,7 +143,7 @@ def grid_size(size_hw: tuple[int, ...]) -> tuple[int, int]:
 def in_square(mask: Float[Tensor, "R a b"], size_hw: tuple[int, int]) -> Float[Tensor, "R 256 256"]:
     """Mask logits over the picture, put where it lies in SAM's square; their lowest beside it."""
     h, w = size_hw
-    enlarged = F.interpolate(mask[:, None], size=size_hw, mode="bilinear", align_corners=False)
+    enlarged = resized(mask[:, None], size_hw)
     square = mask.amin(dim=(1, 2))[:, None, None].expand(-1, GRID, GRID).clone()
     square[:, :h, :w] = enlarged[:, 0]
     return square

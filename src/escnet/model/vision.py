@@ -233,7 +233,7 @@ class PairedVision(nn.Module):
         """What the two nets see: the part that training leaves as it is."""
         h, w = _grid(image, self.patch_size)
         own = self.vit.config.patch_size
-        shrunk = F.interpolate(image, size=(h * own, w * own), mode="bilinear", align_corners=False)
+        shrunk = resized(image, (h * own, w * own))
         vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
         maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
         return PairedMaps(

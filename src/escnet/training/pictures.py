@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from escnet.errors import DatasetError, EscnetError
+from escnet.model.resize import resized
 from escnet.training.augmentation import augmented
 from escnet.training.broken_files import BrokenFiles
 from escnet.training.data_config import AugmentationSection
@@ -110,9 +110,7 @@ class LabelledPictures(Dataset[LabelledView]):
 
 def _as_seen(pixels: np.ndarray, side: int) -> Float[Tensor, "3 s s"]:
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-    if image.shape[-1] == side:
-        return image.contiguous()
-    return F.interpolate(image[None], size=(side, side), mode="bilinear", align_corners=False)[0]
+    return resized(image[None], (side, side))[0].contiguous()
 
 
 class PictureFeed:

@@ -23,6 +23,7 @@ from escnet.data.folder import FolderItem
 from escnet.data.image import image_size_hw
 from escnet.errors import DatasetError
 from escnet.model.escnet import EscNet
+from escnet.model.resize import resized
 from escnet.training.features import FeatureStore, whole_view
 from escnet.training.text_space import fit_map
 from escnet.weights.assemble import paired_towers
@@ -121,4 +122,4 @@ def on_grid(
     part = embedding[None, :, :height, :width]
     if height >= grid_hw[0] and width >= grid_hw[1]:
         return F.interpolate(part, size=tuple(grid_hw), mode="area")[0]
-    return F.interpolate(part, size=tuple(grid_hw), mode="bilinear", align_corners=False)[0]
+    return resized(part, (grid_hw[0], grid_hw[1]))[0]

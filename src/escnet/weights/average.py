@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 
-import torch
-
 from escnet.errors import ConfigError, WeightsError
 from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
@@ -18,7 +16,7 @@ from escnet.weights.checkpoint import load_any_network
 
 _OF_ALL = ("origins", "trained_on")
 # What changes no tensor that two checkpoints share, or is only used at inference.
-_MAY_DIFFER = {*_OF_ALL, "max_classes", "sam_masks", "share_prior", "upsampling", "kwargs"}
+_MAY_DIFFER = {*_OF_ALL, "max_classes", "sam_masks", "share_prior", "upsampling"}
 
 
 def average_checkpoints(
@@ -36,15 +34,15 @@ def average_checkpoints(
 
     Raises:
         ConfigError: If there are fewer than two, or the shares are not what they must be.
-        WeightsError: If a folder is no checkpoint of ours, is damaged, or has settings or tensors
-            that do not fit those of the first.
+        WeightsError: If a folder is no checkpoint of ours, is damaged, or has other settings than
+            the first, or more parts.
     """
-    weights = _normalized(len(folders), shares)
+    _check_shares(len(folders), shares)
+    shares = shares or [1.0] * len(folders)
     network = load_any_network(folders[0])
-    total = network.state_dict()
-    mean = {name: weights[0] * value for name, value in total.items() if value.is_floating_point()}
-    own = dict.fromkeys(mean, weights[0])  # the shares of the checkpoints that have the tensor
-    for folder, weight in zip(folders[1:], weights[1:], strict=True):
+    mean = network.state_dict()
+    met = dict.fromkeys(mean, shares[0])  # the shares of the checkpoints that have the tensor
+    for folder, share in zip(folders[1:], shares[1:], strict=True):
         other = load_any_network(folder)
         _check_fits(folders[0], network, folder, other)
         for name in _OF_ALL:
@@ -52,26 +50,20 @@ def average_checkpoints(
             new = [value for value in getattr(other.config, name) if value not in known]
             setattr(network.config, name, (*known, *new))
         for name, value in other.state_dict().items():
+            met[name] += share
             if value.is_floating_point():
-                mean[name].add_(value, alpha=weight)
-                own[name] += weight
-    with torch.no_grad():
-        for name, value in mean.items():
-            total[name].copy_(value / own[name])
+                mean[name].lerp_(value, share / met[name])
     return network
 
 
-def _normalized(number: int, shares: Sequence[float]) -> list[float]:
+def _check_shares(number: int, shares: Sequence[float]) -> None:
     if number < 2:
         raise ConfigError(f"{number} checkpoint, but a mean needs two: name another")
-    if not shares:
-        return [1 / number] * number
-    if len(shares) != number:
+    if shares and len(shares) != number:
         raise ConfigError(f"{len(shares)} shares for {number} checkpoints: give one for each")
     if not all(math.isfinite(share) and share > 0 for share in shares):
         shown = ", ".join(f"{share:g}" for share in shares)
         raise ConfigError(f"shares {shown}: give positive numbers")
-    return [share / sum(shares) for share in shares]
 
 
 def _check_fits(
@@ -89,15 +81,8 @@ def _check_fits(
                 f"setting {name} is {found!r} in {folder} and {asked!r} in {first}: "
                 "give checkpoints of one network"
             )
-    mine = network.state_dict()
-    for name, value in other.state_dict().items():
-        if name not in mine:
-            raise WeightsError(
-                f"{folder} has a tensor {name}, which {first} lacks: name the checkpoint with more "
-                "parts first"
-            )
-        if value.shape != mine[name].shape:
-            raise WeightsError(
-                f"tensor {name} is {tuple(value.shape)} in {folder} and {tuple(mine[name].shape)} "
-                f"in {first}: give checkpoints of one network"
-            )
+    if more := sorted(other.state_dict().keys() - network.state_dict().keys()):
+        raise WeightsError(
+            f"{folder} has a tensor {more[0]}, which {first} lacks: name the checkpoint with more "
+            "parts first"
+        )
