@@ -64,6 +64,8 @@ class EscNetConfig(PretrainedConfig):
             from one map for each block [12].
         correlation_residual: Whether the last block's map, which holds the correlation, is added
             to the logits [25].
+        fine_correlation: Whether the correlation in it is taken on the decoder's grid, with
+            embeddings that the tower's finer maps complete [28].
         hidden_dim: C [14].
         num_heads: Heads of both attentions of the fusion [14].
         window: Side of the vision attention's windows, in patches [14].
@@ -119,6 +121,7 @@ class EscNetConfig(PretrainedConfig):
         appearance: str = "chain",
         state: str = "hidden",
         correlation_residual: bool = False,
+        fine_correlation: bool = False,
         hidden_dim: int = 128,
         num_heads: int = 4,
         window: int = 12,
@@ -163,6 +166,7 @@ class EscNetConfig(PretrainedConfig):
         self.appearance = appearance
         self.state = state
         self.correlation_residual = correlation_residual
+        self.fine_correlation = fine_correlation
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
         self.window = window
@@ -211,6 +215,10 @@ class EscNetConfig(PretrainedConfig):
                 )
         if self.sam_masks and self.sam == "none":
             raise ConfigError("sam_masks is set, but sam 'none' leaves no block to read masks off")
+        if self.fine_correlation and not self.correlation_residual:
+            raise ConfigError(
+                "fine_correlation is set, but nothing uses it without correlation_residual: set both"
+            )
         known = get_args(PromptKind)
         if not self.prompts or set(self.prompts) - set(known):
             raise ConfigError(
