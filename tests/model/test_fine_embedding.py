@@ -113,5 +113,5 @@ def test_a_name_has_the_same_fine_correlation_whatever_stands_beside_it(
 
 
 def test_without_the_residual_it_would_change_nothing_and_is_refused() -> None:
-    with pytest.raises(ConfigError, match="fine_correlation is set, but nothing uses it"):
+    with pytest.raises(ConfigError, match="fine_correlation is set, but only correlation_residual"):
         EscNetConfig.from_dict({**preset("tiny").to_dict(), "fine_correlation": True})

@@ -11,6 +11,7 @@ from escnet.model.esc_block import EscBlock
 from escnet.model.fine_embedding import FineEmbedding
 from escnet.model.fusion import Fusion
 from escnet.model.mask_head import MaskHead
+from escnet.model.presence import Presence
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
@@ -130,6 +131,22 @@ def build_fine_embedding(
     if not config.fine_correlation:
         return None
     return FineEmbedding(joint_dim=config.joint_dim, skip_channels=skip_channels)
+
+
+def build_presence(config: EscNetConfig, vision: VisionTower) -> Presence | None:
+    """What tells the class names that a picture shows, if the settings want it.
+
+    Raises:
+        ConfigError: If they do and the tower has no summary of a picture.
+    """
+    if not config.presence:
+        return None
+    if not vision.summary_channels:
+        raise ConfigError(
+            f"presence needs a summary of the picture, which the vision tower {config.vision!r} "
+            "does not give: turn it off, or take the tower 'paired'"
+        )
+    return Presence(summary_dim=vision.summary_channels, joint_dim=config.joint_dim)
 
 
 def build_upsampling(config: EscNetConfig, vision: VisionTower) -> GuidedUpsampling | None:

@@ -76,6 +76,7 @@ class EscNetConfig(PretrainedConfig):
         decoder_dims: Channels of the decoder's stages [17].
         upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
             grid twice as fine [26].
+        presence: Whether names that the whole picture does not seem to show lose logits [29].
         share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
@@ -131,6 +132,7 @@ class EscNetConfig(PretrainedConfig):
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
         upsampling: str = "bilinear",
+        presence: bool = False,
         share_prior: float = 0.0,
         max_classes: int = 256,
         trained_on: Sequence[str] = (),
@@ -176,6 +178,7 @@ class EscNetConfig(PretrainedConfig):
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
         self.upsampling = upsampling
+        self.presence = presence
         self.share_prior = share_prior
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
@@ -217,7 +220,7 @@ class EscNetConfig(PretrainedConfig):
             raise ConfigError("sam_masks is set, but sam 'none' leaves no block to read masks off")
         if self.fine_correlation and not self.correlation_residual:
             raise ConfigError(
-                "fine_correlation is set, but nothing uses it without correlation_residual: set both"
+                "fine_correlation is set, but only correlation_residual uses it: set both"
             )
         known = get_args(PromptKind)
         if not self.prompts or set(self.prompts) - set(known):

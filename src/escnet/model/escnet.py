@@ -18,6 +18,7 @@ from escnet.model.build import (
     build_decoder,
     build_embedding,
     build_fine_embedding,
+    build_presence,
     build_prompt_encoder,
     build_text,
     build_upsampling,
@@ -27,6 +28,7 @@ from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
 from escnet.model.esc_block import EscBlock
 from escnet.model.fine_embedding import FineEmbedding
+from escnet.model.presence import presence_gain
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.model.resize import resized
 from escnet.model.sam_block import IMAGE_DEVIATION
@@ -74,6 +76,7 @@ class EscNet(PreTrainedModel):
         self.decoder = build_decoder(config, self.vision.skip_channels)
         self.fine_embedding = build_fine_embedding(config, self.vision.skip_channels)
         self.upsampling = build_upsampling(config, self.vision)
+        self.presence = build_presence(config, self.vision)
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -173,6 +176,9 @@ class EscNet(PreTrainedModel):
         if self.upsampling is not None:  # which no tower without edges is built with
             edges = cast("Tensor", patches.edges)
             logits = self.upsampling(logits, edges, patches.skips[1], class_chunk)
+        if self.presence is not None:  # which no tower without a summary is built with
+            presence = self.presence(cast("Tensor", patches.summary), text_embedding)
+            logits = logits + presence_gain(presence)[..., None, None]
         return Prediction(logits, evidence, appearance[1:])
 
     def correlate(

@@ -3,7 +3,8 @@
 All towers are transformers' own networks, but for EfficientNet-Lite; what is written here is how
 dense embeddings are read out of them, and each tower's normalisation of pixels.
 
-Sizes: B pictures, H x W pixels, h x w patches, D joint space, V the tower's inner width.
+Sizes: B pictures, H x W pixels, h x w patches, D joint space, V the tower's inner width, S channels
+of a summary.
 """
 
 from typing import Any, NamedTuple
@@ -51,18 +52,21 @@ class Patches(NamedTuple):
         skips: Two maps for the decoder, that of its coarser stage first, of any resolution.
         edges: A map of at least half the picture's resolution, which guides the upsampling of the
             logits; None where the tower has none so fine.
+        summary: Of the whole picture, as one vector; None where the tower has none.
     """
 
     joint: Float[Tensor, "B D h w"]
     skips: tuple[Float[Tensor, "B _ _ _"], Float[Tensor, "B _ _ _"]]
     edges: Float[Tensor, "B _ _ _"] | None = None
+    summary: Float[Tensor, "B S"] | None = None
 
     def of_picture(self, index: int) -> "Patches":
         """One picture's."""
         own = slice(index, index + 1)
         first, second = self.skips
         edges = None if self.edges is None else self.edges[own]
-        return Patches(self.joint[own], (first[own], second[own]), edges)
+        summary = None if self.summary is None else self.summary[own]
+        return Patches(self.joint[own], (first[own], second[own]), edges, summary)
 
 
 class ClipVision(nn.Module):
@@ -78,6 +82,7 @@ class ClipVision(nn.Module):
     """
 
     edge_channels = 0
+    summary_channels = 0
 
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
@@ -113,6 +118,7 @@ class SiglipVision(nn.Module):
     """
 
     edge_channels = 0
+    summary_channels = 0
 
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
@@ -154,6 +160,7 @@ class Dinov2Vision(nn.Module):
     """
 
     edge_channels = 0
+    summary_channels = 0
 
     def __init__(
         self,
@@ -224,7 +231,9 @@ class PairedVision(nn.Module):
         self.net = EfficientNetLite()
         self.layers = layers
         self.patch_size = patch_size
-        self.head = JointHead(len(layers) * self.vit.config.hidden_size, joint_dim, head_dim)
+        width = self.vit.config.hidden_size
+        self.head = JointHead(len(layers) * width, joint_dim, head_dim)
+        self.summary_channels = (len(layers) + 1) * width + 2 * HEAD_CHANNELS
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
         return self.project(self.read(image))
@@ -244,7 +253,13 @@ class PairedVision(nn.Module):
         """What `read` gave, carried into the joint space."""
         label = self.net.label_logits(maps.head).softmax(dim=1)
         joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
-        return Patches(joint, (maps.eighth, maps.quarter), maps.half)
+        return Patches(joint, (maps.eighth, maps.quarter), maps.half, self.summarise(maps))
+
+    def summarise(self, maps: PairedMaps) -> Float[Tensor, "B S"]:
+        """Mean and highest value of what both nets end in, and the mean of the ViT's middle."""
+        last = maps.vit[:, -self.vit.config.hidden_size :]
+        means = [x.mean(dim=(2, 3)) for x in (maps.vit, maps.head)]
+        return torch.cat([*means, *(x.amax(dim=(2, 3)) for x in (last, maps.head))], dim=1)
 
 
 class JointHead(nn.Module):

@@ -439,7 +439,7 @@ def kind_of(name: str) -> str | None:
         return "head"
     if name.startswith("text.to_joint."):
         return "text"
-    if name.startswith(("vision.", "text.", "prompt_encoder.")):
+    if name.startswith(("vision.", "text.", "prompt_encoder.", "presence.")):
         return None
     if SAM_WEIGHT.search(name):
         return "sam"

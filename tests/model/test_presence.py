@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from escnet.errors import ConfigError
+from escnet.model.config import EscNetConfig, preset
+from escnet.model.escnet import EscNet
+from escnet.model.presence import Presence, presence_gain
+from escnet.weights.checkpoint import load_checkpoint
+
+N, D, S = 3, 16, 10
+PAIRED = preset("tiny").to_dict() | {
+    "vision": "paired",
+    "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+                      "image_size": 28, "patch_size": 14},
+    "vision_options": {"layers": [1, 2], "head_dim": 8},
+    "image_size": 64,
+    "patch_size": 16,
+}  # fmt: skip
+
+
+@pytest.fixture
+def texts() -> Tensor:
+    return torch.randn(N, D, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_by_hand(texts: Tensor) -> None:
+    presence = Presence(summary_dim=S, joint_dim=D).eval()
+    presence.norm.running_mean.fill_(2.0)
+    presence.norm.running_var.fill_(9.0)
+    summary = torch.randn(2, S)
+    joint = (summary - 2) / (9 + presence.norm.eps) ** 0.5 @ presence.to_joint.weight.T
+    joint = joint + presence.to_joint.bias
+    unit = texts / texts.norm(dim=1, keepdim=True)
+    shift = unit @ presence.shift.weight[0] + presence.shift.bias
+    expected = 8 * F.cosine_similarity(joint[:, None], texts[None], dim=2) + shift
+    torch.testing.assert_close(presence(summary, texts), expected)
+    torch.testing.assert_close(presence(summary, 5 * texts), expected)
+
+
+@torch.no_grad()
+def test_a_name_has_the_same_presence_whatever_stands_beside_it(texts: Tensor) -> None:
+    presence = Presence(summary_dim=S, joint_dim=D).eval()
+    summary = torch.randn(2, S)
+    alone = presence(summary, texts[1:2])
+    torch.testing.assert_close(alone, presence(summary, texts)[:, 1:2])
+
+
+def test_a_name_surely_there_loses_nothing_and_none_is_ruled_out() -> None:
+    gain = presence_gain(torch.tensor([[20.0, 0.0, -3.0, -50.0]]))[0].tolist()
+    assert gain == pytest.approx([0.0, -0.6931, -3.0486, -8.0], abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_network_takes_it_off_every_place_of_a_name(texts: Tensor) -> None:
+    torch.manual_seed(0)
+    network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    plain = EscNet(EscNetConfig(**PAIRED)).eval()
+    shared = {n: v for n, v in network.state_dict().items() if not n.startswith("presence.")}
+    plain.load_state_dict(shared)
+    patches = network.vision(torch.rand(2, 3, 64, 64))
+    gain = presence_gain(network.presence(patches.summary, texts))
+    expected = plain.segment(patches, texts).logits + gain[:, :, None, None]
+    torch.testing.assert_close(network.segment(patches, texts).logits, expected)
+    torch.testing.assert_close(network.segment(patches, texts, 1).logits, expected)
+    assert gain.min() < -0.5
+    second = network.segment(patches.of_picture(1), texts).logits
+    torch.testing.assert_close(second, expected[1:])
+
+
+@torch.no_grad()
+def test_a_summary_is_of_the_whole_picture() -> None:
+    torch.manual_seed(0)
+    vision = EscNet(EscNetConfig(**PAIRED)).vision.eval()
+    maps = vision.read(torch.rand(1, 3, 64, 64))
+    summary = vision.summarise(maps)
+    assert summary.shape == (1, vision.summary_channels)
+    assert vision.summary_channels == 2 * 16 + 16 + 2 * 1280
+    expected = [
+        maps.vit.mean(dim=(2, 3)),
+        maps.head.mean(dim=(2, 3)),
+        maps.vit[:, 16:].amax(dim=(2, 3)),
+        maps.head.amax(dim=(2, 3)),
+    ]
+    torch.testing.assert_close(summary, torch.cat(expected, dim=1))
+
+
+@torch.no_grad()
+def test_a_loaded_network_knows_what_the_saved_one_did(tmp_path: Path, texts: Tensor) -> None:
+    torch.manual_seed(0)
+    network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    network.presence.norm.running_mean.normal_()
+    network.save_pretrained(tmp_path)
+    image = torch.rand(1, 3, 64, 64)
+    expected = network(image, texts)
+    torch.testing.assert_close(load_checkpoint(tmp_path).eval()(image, texts), expected)
+
+
+def test_a_tower_without_a_summary_is_refused() -> None:
+    with pytest.raises(ConfigError, match="which the vision tower 'clip' does not give"):
+        EscNet(EscNetConfig(**{**preset("tiny").to_dict(), "presence": True}))

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import ConfigError
+from escnet.model.config import EscNetConfig
+from escnet.model.escnet import EscNet
+from escnet.training.presence import Shown, fit_presence, shown_names, summaries
+from tests.model.test_presence import PAIRED
+from tests.training.conftest import BERT
+
+P, D, N = 400, 16, 6
+SENTENCE = {"text": "sentence", "text_config": BERT}
+SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
+
+
+@pytest.fixture(scope="module")
+def network() -> EscNet:
+    torch.manual_seed(0)
+    return EscNet(EscNetConfig(**{**PAIRED, **SENTENCE, "presence": True})).eval()
+
+
+@pytest.fixture(scope="module")
+def texts() -> Tensor:
+    return torch.randn(N, D, generator=torch.Generator().manual_seed(1))
+
+
+def test_names_in_a_label_map_are_present_and_others_of_its_source_absent(
+    data_folder: Path,
+) -> None:
+    dataset = FolderDataset.read(data_folder)
+    shown = shown_names(dataset, N)
+    for row, item in enumerate(dataset):
+        present = set(np.flatnonzero(shown.present[row]).tolist())
+        known = set(np.flatnonzero(shown.is_known[row]).tolist())
+        if item.source == "voc":
+            assert known == {SKY, CAT, DOG, TABLE}
+            assert len(present & {CAT, DOG, TABLE}) == 1
+        else:
+            assert known == {SKY, TRAM}
+            assert present == {SKY, TRAM}
+        assert SKY in present
+
+
+def test_summaries_are_those_of_whole_pictures_in_their_order(
+    network: EscNet, data_folder: Path
+) -> None:
+    dataset, told = FolderDataset.read(data_folder), []
+    found = summaries(network, dataset, told.append)
+    assert found.shape == (6, network.vision.summary_channels)
+    assert told == [6]
+    assert not torch.allclose(found[0], found[1], atol=1e-3)
+    only = FolderDataset.read(data_folder)
+    torch.testing.assert_close(summaries(network, only), found)
+
+
+def made_up(texts: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Summaries that hold, somewhere, the sum of the embeddings of the names that are there."""
+    generator = np.random.default_rng(0)
+    present = generator.random((P, N)) < 0.3
+    channels = 2 * 16 + 16 + 2 * 1280
+    summary = torch.from_numpy(generator.normal(size=(P, channels))).float()
+    mix = torch.randn(D, channels, generator=torch.Generator().manual_seed(2))
+    return summary + 2 * torch.from_numpy(present).float() @ texts @ mix, present
+
+
+def separation(network: EscNet, summary: Tensor, texts: Tensor, present: np.ndarray) -> np.ndarray:
+    """Of each name: how often a picture with it is above one without."""
+    with torch.no_grad():
+        logits = network.presence.eval()(summary, texts).numpy()
+    pairs = [
+        (logits[present[:, n], n][:, None] > logits[~present[:, n], n][None]).mean()
+        for n in range(N)
+    ]
+    return np.array(pairs)
+
+
+def test_it_learns_which_names_pictures_show(network: EscNet, texts: Tensor) -> None:
+    summary, present = made_up(texts)
+    shown = Shown(present=present[:300], is_known=np.ones((300, N), bool))
+    before = {n: v.clone() for n, v in network.state_dict().items() if "presence" not in n}
+    wordings = [[n] for n in range(N)]
+    loss = fit_presence(network, summary[:300], shown, texts, wordings, passes=40)
+    assert separation(network, summary[300:], texts, present[300:]).min() > 0.85
+    assert loss < 0.75 * N * 0.611  # of knowing the share alone
+    for name, value in before.items():
+        assert torch.equal(network.state_dict()[name], value), name
+    again = {n: v.clone() for n, v in network.presence.state_dict().items()}
+    fit_presence(network, summary[:300], shown, texts, wordings, passes=40)
+    for name, value in network.presence.state_dict().items():
+        torch.testing.assert_close(value, again[name])
+
+
+@pytest.mark.parametrize("is_looked_for", [False, True])
+def test_what_nobody_looked_for_counts_neither_way(
+    network: EscNet, texts: Tensor, is_looked_for: bool
+) -> None:
+    summary, present = made_up(texts)
+    is_known = np.ones((P, N), bool)
+    is_known[:, CAT] = is_looked_for
+    fitted = []
+    for kept in (present, present & (np.arange(N) != CAT)):
+        shown = Shown(present=kept, is_known=is_known)
+        fit_presence(network, summary, shown, texts, [[n] for n in range(N)], passes=2)
+        fitted.append(network.presence.to_joint.weight.detach().clone())
+    assert torch.equal(*fitted) == (not is_looked_for)
+
+
+def test_a_network_without_presence_is_refused(texts: Tensor) -> None:
+    plain = EscNet(EscNetConfig(**PAIRED))
+    shown = Shown(present=np.ones((2, N), bool), is_known=np.ones((2, N), bool))
+    with pytest.raises(ConfigError, match="no presence: set model"):
+        fit_presence(plain, torch.zeros(2, 2608), shown, texts, [[n] for n in range(N)])
