@@ -49,7 +49,8 @@ def test_names_in_a_label_map_are_present_and_others_of_its_source_absent(
 def test_summaries_are_those_of_whole_pictures_in_their_order(
     network: EscNet, data_folder: Path
 ) -> None:
-    dataset, told = FolderDataset.read(data_folder), []
+    dataset = FolderDataset.read(data_folder)
+    told: list[int] = []
     found = summaries(network, dataset, told.append)
     assert found.shape == (6, network.vision.summary_channels)
     assert told == [6]

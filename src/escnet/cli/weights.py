@@ -31,6 +31,8 @@ _SHOWN_SETTINGS = (
     "prompts",
     "sam",
     "hidden_dim",
+    "fine_correlation",
+    "presence",
     "share_prior",
 )
 

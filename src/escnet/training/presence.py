@@ -119,12 +119,15 @@ def fit_presence(
     if network.presence is None:
         raise ConfigError("the network has no presence: set model.settings.presence")
     random = np.random.default_rng(seed)
+    mean = summary.mean(dim=0)
     present = torch.from_numpy(shown.present).float()
     is_known = torch.from_numpy(shown.is_known).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = Presence(summary_dim=summary.shape[1], joint_dim=texts.shape[1])
-        _standardise(fresh.norm, summary)
+        fresh.norm.running_mean = mean
+        fresh.norm.running_var = summary.var(dim=0, correction=0)
+        fresh.eval()  # its norm keeps the statistics of all pictures
         dropout = nn.Dropout(_DROPOUT)
         num_steps = max(2, passes * len(summary) // batch_size)
         optimiser = torch.optim.AdamW(fresh.parameters(), weight_decay=_WEIGHT_DECAY)
@@ -133,11 +136,9 @@ def fit_presence(
         for _ in range(num_steps):
             rows = random.integers(len(summary), size=batch_size)
             words = worded(np.arange(len(wordings)), wordings, random)
-            # Dropout of what the norm gives, so that a channel left out counts as its mean.
-            mean = fresh.norm.running_mean
-            seen = mean + dropout(summary[rows] - mean)
+            seen = mean + dropout(summary[rows] - mean)  # what is left out counts as its mean
             loss = F.binary_cross_entropy_with_logits(
-                fresh.eval()(seen, texts[words]),
+                fresh(seen, texts[words]),
                 present[rows],
                 weight=is_known[rows],
                 reduction="sum",
@@ -150,10 +151,3 @@ def fit_presence(
             losses.append(loss.item())
     network.presence.load_state_dict(fresh.state_dict())
     return float(np.mean(losses[-max(1, num_steps // 10) :]))
-
-
-def _standardise(norm: nn.BatchNorm1d, summary: Float[Tensor, "P S"]) -> None:
-    """The norm's statistics are those of all pictures, once and for all."""
-    norm.running_mean = summary.mean(dim=0)
-    norm.running_var = summary.var(dim=0, correction=0)
-    norm.eval()
