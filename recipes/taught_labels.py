@@ -139,15 +139,20 @@ class Teacher:
 
     @torch.inference_mode()
     def labels(self, path: Path, said: list[int]) -> np.ndarray:
-        """The label map of a picture that shows these things, and perhaps others."""
+        """The label map of a picture that shows these things, and perhaps others.
+
+        The answer is the mean of those for the picture and for its mirror image.
+        """
         size_hw = read_image(path).shape[:2]
         with torch.autocast("cpu", torch.bfloat16):
             image = whole_view(path, self.network.config.image_size)[None]
+            image = torch.cat([image, image.flip(3)])
             patches = self.network.vision(image.contiguous(memory_format=torch.channels_last))
-            highest = self.network.correlate(patches, self.text)[0].amax(dim=(1, 2))
+            highest = self.network.correlate(patches, self.text).amax(dim=(0, 2, 3))
             is_said = torch.from_numpy(np.isin(self.things, said))
             row = (highest.float() + 1000 * is_said).topk(max(MOST_NAMES, len(said))).indices
             logits = self.network.segment(patches, self.text[row]).logits.float()
+            logits = (logits[:1] + logits[1:].flip(3)) / 2
         fine = F.interpolate(logits, size=size_hw, mode="bilinear", align_corners=False)[0]
         return chosen(fine.sigmoid(), self.things[row.numpy()], len(said))
 

@@ -77,14 +77,17 @@ def test_a_summary_is_of_the_whole_picture() -> None:
     torch.manual_seed(0)
     vision = EscNet(EscNetConfig(**PAIRED)).vision.eval()
     maps = vision.read(torch.rand(1, 3, 64, 64))
-    summary = vision.summarise(maps)
+    summary = vision.project(maps).summary
     assert summary.shape == (1, vision.summary_channels)
-    assert vision.summary_channels == 2 * 16 + 16 + 2 * 1280
+    assert vision.summary_channels == 2 * 16 + 16 + 2 * 1280 + 2 * 1000
+    label = vision.net.label_logits(maps.head).softmax(dim=1)
     expected = [
         maps.vit.mean(dim=(2, 3)),
         maps.head.mean(dim=(2, 3)),
         maps.vit[:, 16:].amax(dim=(2, 3)),
         maps.head.amax(dim=(2, 3)),
+        label.mean(dim=(2, 3)).log(),
+        label.amax(dim=(2, 3)).log(),
     ]
     torch.testing.assert_close(summary, torch.cat(expected, dim=1))
 

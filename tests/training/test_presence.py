@@ -63,7 +63,7 @@ def made_up(texts: Tensor) -> tuple[Tensor, np.ndarray]:
     """Summaries that hold, somewhere, the sum of the embeddings of the names that are there."""
     generator = np.random.default_rng(0)
     present = generator.random((P, N)) < 0.3
-    channels = 2 * 16 + 16 + 2 * 1280
+    channels = 2 * 16 + 16 + 2 * 2280
     summary = torch.from_numpy(generator.normal(size=(P, channels))).float()
     mix = torch.randn(D, channels, generator=torch.Generator().manual_seed(2))
     return summary + 2 * torch.from_numpy(present).float() @ texts @ mix, present
@@ -115,4 +115,4 @@ def test_a_network_without_presence_is_refused(texts: Tensor) -> None:
     plain = EscNet(EscNetConfig(**PAIRED))
     shown = Shown(present=np.ones((2, N), bool), is_known=np.ones((2, N), bool))
     with pytest.raises(ConfigError, match="no presence: set model"):
-        fit_presence(plain, torch.zeros(2, 2608), shown, texts, [[n] for n in range(N)])
+        fit_presence(plain, torch.zeros(2, 4608), shown, texts, [[n] for n in range(N)])

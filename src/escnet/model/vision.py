@@ -42,6 +42,7 @@ _HALF = (0.5, 0.5, 0.5)
 _LITE_MEAN = (127 / 255,) * 3
 _LITE_DEVIATION = (128 / 255,) * 3
 _FIRST_LABEL_GAIN = 3.0  # at the start the classifier's word counts
+_LEAST_SHARE = 1e-5  # of a label; keeps its logarithm finite
 
 
 class Patches(NamedTuple):
@@ -233,7 +234,7 @@ class PairedVision(nn.Module):
         self.patch_size = patch_size
         width = self.vit.config.hidden_size
         self.head = JointHead(len(layers) * width, joint_dim, head_dim)
-        self.summary_channels = (len(layers) + 1) * width + 2 * HEAD_CHANNELS
+        self.summary_channels = (len(layers) + 1) * width + 2 * (HEAD_CHANNELS + NUM_LABELS)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
         return self.project(self.read(image))
@@ -253,13 +254,18 @@ class PairedVision(nn.Module):
         """What `read` gave, carried into the joint space."""
         label = self.net.label_logits(maps.head).softmax(dim=1)
         joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
-        return Patches(joint, (maps.eighth, maps.quarter), maps.half, self.summarise(maps))
+        summary = self._summarise(maps, label)
+        return Patches(joint, (maps.eighth, maps.quarter), maps.half, summary)
 
-    def summarise(self, maps: PairedMaps) -> Float[Tensor, "B S"]:
-        """Mean and highest value of what both nets end in, and the mean of the ViT's middle."""
+    def _summarise(
+        self, maps: PairedMaps, label: Float[Tensor, "B 1000 _ _"]
+    ) -> Float[Tensor, "B S"]:
+        """Means and highest values of what both nets end in; the ViT's middle as means alone."""
         last = maps.vit[:, -self.vit.config.hidden_size :]
         means = [x.mean(dim=(2, 3)) for x in (maps.vit, maps.head)]
-        return torch.cat([*means, *(x.amax(dim=(2, 3)) for x in (last, maps.head))], dim=1)
+        highest = [x.amax(dim=(2, 3)) for x in (last, maps.head)]
+        labels = [x.clamp(min=_LEAST_SHARE).log() for x in (label.mean((2, 3)), label.amax((2, 3)))]
+        return torch.cat([*means, *highest, *labels], dim=1)
 
 
 class JointHead(nn.Module):
