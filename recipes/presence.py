@@ -1,4 +1,4 @@
-"""Fits which names a whole picture shows (docs/paper-notes.md, note 29) behind a finished network.
+"""Fits which names a whole picture shows (docs/paper-notes.md, note 28) behind a finished network.
 
     python recipes/presence.py recipes/mini-taught.toml MODEL --out OUT
 

@@ -228,25 +228,6 @@ def test_image_nets_that_run_once_cannot_be_trained(path: Path) -> None:
     assert read_recipe(path, ["training.tower_rate=0.1", "data.views={}"]).data is not None
 
 
-@pytest.mark.parametrize(
-    ("override", "message", "remedy"),
-    [
-        ("data.paste=0.3", r"data\.paste is 0\.3, but whole pictures", "data.views={}"),
-        (
-            "training.likely_names=2",
-            r"training\.likely_names is 2, but nothing says which",
-            "training.correlation_weight=0.5",
-        ),
-    ],
-)
-def test_a_setting_that_leans_on_another_needs_it(
-    path: Path, override: str, message: str, remedy: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read_recipe(path, [override])
-    assert read_recipe(path, [override, remedy]).data is not None
-
-
 def test_sam_embeddings_need_an_alignment(path: Path) -> None:
     with pytest.raises(ConfigError, match="sam_embeddings is given without start_from"):
         read_recipe(path, ["parts.sam_embeddings=f"])

@@ -12,7 +12,7 @@ from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError
 from escnet.training.config import ViewsSection
-from escnet.training.examples import Example, ExampleSource, Views, with_likely_names
+from escnet.training.examples import Example, ExampleSource, Views
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
 
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
@@ -175,47 +175,6 @@ def test_views_show_parts_whose_targets_lie_on_them(data_folder: Path) -> None:
         red = example.image[0]
         assert red[is_sky].mean() < 0.1
         assert not example.is_mirrored
-
-
-def test_the_likeliest_names_take_the_place_of_random_ones_but_never_of_shown_ones(
-    data_folder: Path,
-) -> None:
-    item = FolderDataset.read(data_folder).items[0]
-    target = torch.tensor([[4, 4], [NONE_OF_THEM, 0]])  # shows names 10 and 50
-    every = Example(
-        item=item, is_mirrored=False, names=np.array([10, 20, 30, 40, 50]), target=target
-    )
-    example = every.of_names(np.array([4, 0, 1, 2]))
-    likelihood = np.array([0.9, 0.1, 0.2, 0.8, 0.0])
-    assert with_likely_names(example, every, likelihood, 0).tolist() == [4, 0, 1, 2]
-    assert with_likely_names(example, every, likelihood, 1).tolist() == [4, 0, 3, 1]
-    assert with_likely_names(example, every, likelihood, 2).tolist() == [4, 0, 3, 2]
-    assert with_likely_names(example, every, likelihood, 9).tolist() == [4, 0, 3, 2]
-    only_one = every.of_names(np.array([4]))  # as where a picture shows more than there is room for
-    assert with_likely_names(only_one, every, likelihood, 2).tolist() == [4]
-
-
-def test_pasted_things_come_from_the_same_source_and_their_labels_lie_on_them(
-    data_folder: Path,
-) -> None:
-    settings = ViewsSection(whole=1.0, colour=0.0)
-    views = Views(settings=settings, side=48)
-    dataset = FolderDataset.read(data_folder)
-
-    def seen(paste: float) -> list[Example]:
-        source = ExampleSource(dataset, side=48, source_weights={}, views=views, paste=paste)
-        return [source.draw(np.random.default_rng(seed), None) for seed in range(40)]
-
-    num_changed = 0
-    for plain, pasted in zip(seen(0.0), seen(1.0), strict=True):
-        assert pasted.item == plain.item
-        assert pasted.names.tolist() == plain.names.tolist()
-        assert pasted.image is not None
-        num_changed += not torch.equal(pasted.target, plain.target)
-        # The fixture paints the sky, label 0, with 0 of red, and nothing else.
-        is_sky = pasted.target == pasted.names.tolist().index(SKY)
-        assert pasted.image[0][is_sky].mean() < 0.1
-    assert num_changed > 5
 
 
 def test_rare_names_are_drawn_more_often(data_folder: Path) -> None:

@@ -31,7 +31,6 @@ _SHOWN_SETTINGS = (
     "prompts",
     "sam",
     "hidden_dim",
-    "fine_correlation",
     "presence",
     "share_prior",
 )

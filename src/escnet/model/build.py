@@ -8,7 +8,6 @@ from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.decoder import Decoder
 from escnet.model.esc_block import EscBlock
-from escnet.model.fine_embedding import FineEmbedding
 from escnet.model.fusion import Fusion
 from escnet.model.mask_head import MaskHead
 from escnet.model.presence import Presence
@@ -122,15 +121,6 @@ def build_decoder(config: EscNetConfig, skip_channels: tuple[int, int]) -> Decod
         skip_dims=(config.skip_dims[0], config.skip_dims[1]),
         dims=(config.decoder_dims[0], config.decoder_dims[1]),
     )
-
-
-def build_fine_embedding(
-    config: EscNetConfig, skip_channels: tuple[int, int]
-) -> FineEmbedding | None:
-    """What the fine correlation is taken with, if the settings want one."""
-    if not config.fine_correlation:
-        return None
-    return FineEmbedding(joint_dim=config.joint_dim, skip_channels=skip_channels)
 
 
 def build_presence(config: EscNetConfig, vision: VisionTower) -> Presence | None:

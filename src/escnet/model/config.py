@@ -64,8 +64,6 @@ class EscNetConfig(PretrainedConfig):
             from one map for each block [12].
         correlation_residual: Whether the last block's map, which holds the correlation, is added
             to the logits [25].
-        fine_correlation: Whether the correlation in it is taken on the decoder's grid, with
-            embeddings that the tower's finer maps complete [28].
         hidden_dim: C [14].
         num_heads: Heads of both attentions of the fusion [14].
         window: Side of the vision attention's windows, in patches [14].
@@ -76,7 +74,7 @@ class EscNetConfig(PretrainedConfig):
         decoder_dims: Channels of the decoder's stages [17].
         upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
             grid twice as fine [26].
-        presence: Whether names that the whole picture does not seem to show lose logits [29].
+        presence: Whether names that the whole picture does not seem to show lose logits [28].
         share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
@@ -122,7 +120,6 @@ class EscNetConfig(PretrainedConfig):
         appearance: str = "chain",
         state: str = "hidden",
         correlation_residual: bool = False,
-        fine_correlation: bool = False,
         hidden_dim: int = 128,
         num_heads: int = 4,
         window: int = 12,
@@ -168,7 +165,6 @@ class EscNetConfig(PretrainedConfig):
         self.appearance = appearance
         self.state = state
         self.correlation_residual = correlation_residual
-        self.fine_correlation = fine_correlation
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
         self.window = window
@@ -218,10 +214,6 @@ class EscNetConfig(PretrainedConfig):
                 )
         if self.sam_masks and self.sam == "none":
             raise ConfigError("sam_masks is set, but sam 'none' leaves no block to read masks off")
-        if self.fine_correlation and not self.correlation_residual:
-            raise ConfigError(
-                "fine_correlation is set, but only correlation_residual uses it: set both"
-            )
         known = get_args(PromptKind)
         if not self.prompts or set(self.prompts) - set(known):
             raise ConfigError(

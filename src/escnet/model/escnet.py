@@ -17,7 +17,6 @@ from escnet.model.build import (
     build_blocks,
     build_decoder,
     build_embedding,
-    build_fine_embedding,
     build_presence,
     build_prompt_encoder,
     build_text,
@@ -27,7 +26,6 @@ from escnet.model.build import (
 from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
 from escnet.model.esc_block import EscBlock
-from escnet.model.fine_embedding import FineEmbedding
 from escnet.model.presence import presence_gain
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.model.resize import resized
@@ -74,7 +72,6 @@ class EscNet(PreTrainedModel):
         read_out = [nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)]
         self.read_out = nn.ModuleList(read_out)
         self.decoder = build_decoder(config, self.vision.skip_channels)
-        self.fine_embedding = build_fine_embedding(config, self.vision.skip_channels)
         self.upsampling = build_upsampling(config, self.vision)
         self.presence = build_presence(config, self.vision)
         for layer in read_out:
@@ -167,12 +164,7 @@ class EscNet(PreTrainedModel):
             evidence.append(correlation + read_out(state)[..., 0])
         logits = self.decoder(state, patches.skips, class_chunk)
         if self.config.correlation_residual:
-            size = (logits.shape[2], logits.shape[3])
-            if self.fine_embedding is None:
-                logits = logits + resized(evidence[-1], size)
-            else:
-                fine = self.correlate_finely(patches, text_embedding)
-                logits = logits + fine + resized(evidence[-1] - correlation, size)
+            logits = logits + resized(evidence[-1], (logits.shape[2], logits.shape[3]))
         if self.upsampling is not None:  # which no tower without edges is built with
             edges = cast("Tensor", patches.edges)
             logits = self.upsampling(logits, edges, patches.skips[1], class_chunk)
@@ -189,14 +181,6 @@ class EscNet(PreTrainedModel):
         The prompt generator does not see the difference, as it rescales every map.
         """
         return self.logit_scale * correlation_map(patches.joint, text_embedding) + self.logit_shift
-
-    def correlate_finely(
-        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
-    ) -> Float[Tensor, "B N H W"]:
-        """The correlation on the decoder's grid, where the network has it (`fine_correlation`)."""
-        embed = cast("FineEmbedding", self.fine_embedding)
-        fine = patches._replace(joint=embed(patches.joint, patches.skips))
-        return self.correlate(fine, text_embedding)
 
     def _embed(
         self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None

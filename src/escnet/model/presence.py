@@ -3,7 +3,7 @@
 A patch that could be a cup or a vase is a cup where the picture is one of a kitchen table. Here a
 summary of the whole picture is compared with the class names, in the joint space, so that names
 never trained have an answer, too; a name that is taken for absent loses logits everywhere. Not in
-the paper; see docs/paper-notes.md, note 29.
+the paper; see docs/paper-notes.md, note 28.
 
 Sizes: B pictures, N class names, D joint space, S channels of the summary.
 """

@@ -154,8 +154,6 @@ class DataSection(_Section):
             minus this, and a picture is drawn as often as its names count: 0 draws all alike.
         views: Show random parts of the pictures, for which the image nets run in every step;
             without it whole pictures are shown, for which they run once.
-        paste: How often a view gets one or two things of another picture of the same source; needs
-            `views`.
         synonyms: Other texts for a class name; every other time one of them stands for it.
         withheld: Class names that are never shown as labels; their pixels give no loss.
         captions: Pictures with texts, if there are any; they may speak of what is withheld.
@@ -166,7 +164,6 @@ class DataSection(_Section):
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     rarity: float = Field(default=0.0, ge=0, le=1)
     views: ViewsSection | None = None
-    paste: float = Field(default=0.0, ge=0, le=1)
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     captions: CaptionsSection | None = None
@@ -181,8 +178,6 @@ class TrainingSection(_Section):
         batch_size: Pictures for each step of the whole network.
         alignment_batch_size: Pictures for each alignment step.
         names_per_picture: Class names for each picture: those it shows, and others of its source.
-        likely_names: How many of the others are those that the correlation takes for the likeliest;
-            the rest are random. Needs `correlation_weight`.
         learning_rate: Peak rate of the blocks and the decoder, and of the alignment.
         head_rate: Factor of the rate for the map to the joint space, after the alignment.
         text_rate: Factor of the rate for the text tower's last map.
@@ -212,7 +207,6 @@ class TrainingSection(_Section):
     batch_size: int = Field(default=4, ge=1)
     alignment_batch_size: int = Field(default=12, ge=1)
     names_per_picture: int = Field(default=12, ge=2)
-    likely_names: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
     head_rate: float = Field(default=0.2, ge=0)
     text_rate: float = Field(default=0.1, ge=0)
@@ -283,15 +277,6 @@ class Recipe(_Section):
             raise ValueError(
                 f"training.tower_rate is {self.training.tower_rate}, but the image nets run once: "
                 "give data.views"
-            )
-        if self.data is not None and self.data.views is None and self.data.paste:
-            raise ValueError(
-                f"data.paste is {self.data.paste}, but whole pictures are shown: give data.views"
-            )
-        if self.training.likely_names and not self.training.correlation_weight:
-            raise ValueError(
-                f"training.likely_names is {self.training.likely_names}, but nothing says which "
-                "names are likely: give training.correlation_weight"
             )
         return self
 

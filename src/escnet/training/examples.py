@@ -18,8 +18,7 @@ from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError
 from escnet.training.config import ViewsSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
-from escnet.training.pasting import with_things_of
-from escnet.training.random_view import View, random_view
+from escnet.training.random_view import random_view
 
 _NUM_LABELS = 256  # of an 8-bit label map
 
@@ -98,7 +97,6 @@ class ExampleSource:
         withheld: Class names whose pixels give no loss and that are never negatives.
         rarity: How much more often pictures with rare names are drawn.
         views: What is seen of a picture; None for the whole.
-        paste: How often a view gets things of another one of its source; without `views` never.
 
     Raises:
         ConfigError: If a source or a withheld name is not in the dataset, or no picture is ever
@@ -115,7 +113,6 @@ class ExampleSource:
         withheld: tuple[str, ...] = (),
         rarity: float = 0.0,
         views: Views | None = None,
-        paste: float = 0.0,
     ) -> None:
         if unknown := sorted(set(source_weights) - set(dataset.sources)):
             raise ConfigError(
@@ -133,7 +130,7 @@ class ExampleSource:
         }
         self._dataset = dataset
         self._side = side
-        self._views, self._paste = views, paste
+        self._views = views
         self._labels = np.stack([_shrunk(item, side) for item in self.items])
         weight = np.array([source_weights.get(item.source, 1.0) for item in self.items])
         if not weight.any():
@@ -141,10 +138,6 @@ class ExampleSource:
         if rarity:
             weight = weight * self._rareness(rarity)
         self._probability = weight / weight.sum()
-        self._rows_of = {
-            name: np.flatnonzero([item.source == name for item in self.items])
-            for name in dataset.sources
-        }
 
     def draw(self, random: np.random.Generator, most_names: int | None) -> Example:
         """A random picture, mirrored every other time.
@@ -172,11 +165,14 @@ class ExampleSource:
                 labels = labels[:, ::-1]
         else:
             is_mirrored = False  # the view may be, and its labels then are as well
-            view = self._view(self._views, item, random)
-            if self._paste and random.random() < self._paste:
-                giver = self._view(self._views, self._another(item.source, random), random)
-                view = with_things_of(giver, view, names, random)
-            image, labels = view
+            image, labels = random_view(
+                read_image(item.image_path),
+                read_label_map(item.mask_path),
+                self._views.settings,
+                random,
+                image_side=self._views.side,
+                label_side=self._side,
+            )
         return Example(
             item=item,
             is_mirrored=is_mirrored,
@@ -184,22 +180,6 @@ class ExampleSource:
             target=torch.from_numpy(self._lookup(names)[labels].copy()),
             image=image,
         )
-
-    def _view(self, views: Views, item: FolderItem, random: np.random.Generator) -> View:
-        return random_view(
-            read_image(item.image_path),
-            read_label_map(item.mask_path),
-            views.settings,
-            random,
-            image_side=views.side,
-            label_side=self._side,
-        )
-
-    def _another(self, source: str, random: np.random.Generator) -> FolderItem:
-        """A picture of a source, drawn as often as the source's pictures are."""
-        rows = self._rows_of[source]
-        probability = self._probability[rows]
-        return self.items[int(random.choice(rows, p=probability / probability.sum()))]
 
     def _rareness(self, rarity: float) -> Float[np.ndarray, " P"]:
         """Of each picture, with a mean of 1 within each source."""
@@ -240,31 +220,6 @@ def some_names_of(example: Example, most_names: int, random: np.random.Generator
     return example.of_names(
         np.concatenate([shown, random.choice(others, num_others, replace=False)])
     )
-
-
-def with_likely_names(
-    example: Example, every: Example, likelihood: Float[np.ndarray, " N"], number: int
-) -> Int[np.ndarray, " n"]:
-    """An example's names, with the likeliest that it does not show before the others.
-
-    The names that a network mistakes for what is there teach it more than random ones.
-
-    Args:
-        example: With some names.
-        every: The same picture with all N of its source's.
-        likelihood: How likely each of them is taken to be there; any scale.
-        number: How many of the likeliest take the place of others.
-
-    Returns:
-        Positions in `every.names`, as many as the example has names: those shown come first.
-    """
-    place_of = {name: place for place, name in enumerate(every.names.tolist())}
-    had = np.array([place_of[name] for name in example.names.tolist()])
-    is_shown = np.isin(np.arange(len(likelihood)), every.target.unique().numpy())
-    order = np.argsort(-likelihood, kind="stable")
-    likely = order[~is_shown[order]][:number]
-    other = had[~is_shown[had] & ~np.isin(had, likely)]
-    return np.concatenate([had[is_shown[had]], likely, other])[: len(had)]
 
 
 def _rareness_of(shown: Sequence[Int[np.ndarray, " _"]], rarity: float) -> Float[np.ndarray, " P"]:

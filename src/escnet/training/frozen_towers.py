@@ -25,13 +25,7 @@ from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
-from escnet.training.examples import (
-    Example,
-    ExampleSource,
-    Views,
-    some_names_of,
-    with_likely_names,
-)
+from escnet.training.examples import Example, ExampleSource, Views, some_names_of
 from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
 from escnet.training.parameters import SAM_WEIGHT
@@ -145,7 +139,6 @@ class FrozenTowersTask:
                 withheld=data.section.withheld,
                 rarity=data.section.rarity,
                 views=views,
-                paste=data.section.paste,
             )
             for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
         )
@@ -339,9 +332,6 @@ class FrozenTowersLoss(nn.Module):
         _, text = paired_towers(self.network)
         embedding = text.to_joint(self.sentences[rows])
         patches = self._patches(content.seen)
-        if self._training.likely_names and content.all_names:
-            example, rows = self._with_likely_names(patches, content)
-            embedding = text.to_joint(self.sentences[rows])
         with _quick_attention(patches.joint.device):
             prediction = self.network.segment(patches, embedding)
         loss = self._loss(prediction.logits, example)
@@ -349,20 +339,7 @@ class FrozenTowersLoss(nn.Module):
             loss = loss + self._training.evidence_weight * self._loss(evidence, example)
         for one in self._correlation_losses(patches, content.all_names):
             loss = loss + self._training.correlation_weight * one
-        if self.network.fine_embedding is not None:
-            for example, own in content.all_names:
-                fine = self.network.correlate_finely(patches, text.to_joint(self.sentences[own]))
-                loss = loss + self._training.correlation_weight * self._loss(fine, example)
         return loss
-
-    @torch.no_grad()
-    def _with_likely_names(self, patches: Patches, content: Content) -> Shown:
-        """The picture's names, some that it does not show replaced by the likeliest of them."""
-        ((every, all_rows),), ((example, _),) = content.all_names, content.pictures
-        (logits,) = self._correlations(patches, [all_rows])
-        highest = logits[0].amax(dim=(1, 2)).cpu().numpy()
-        chosen = with_likely_names(example, every, highest, self._training.likely_names)
-        return Shown(every.of_names(chosen), [all_rows[place] for place in chosen])
 
     def _loss(self, logits: Float[Tensor, "1 n _ _"], example: Example) -> Tensor:
         height, width = example.target.shape

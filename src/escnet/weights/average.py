@@ -18,8 +18,8 @@ _OF_ALL = ("origins", "trained_on")
 # What changes no tensor that two checkpoints share, or is only used at inference.
 _MAY_DIFFER = {
     *_OF_ALL,
-    "fine_correlation",
     "max_classes",
+    "presence",
     "sam_masks",
     "share_prior",
     "upsampling",
