@@ -1,3 +1,4 @@
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.training.presence import Shown, fit_presence, shown_names, summaries
+from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from tests.model.test_presence import PAIRED
 from tests.training.conftest import BERT
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 P, D, N = 400, 16, 6
 SENTENCE = {"text": "sentence", "text_config": BERT}
@@ -57,6 +61,36 @@ def test_summaries_are_those_of_whole_pictures_in_their_order(
     assert not torch.allclose(found[0], found[1], atol=1e-3)
     only = FolderDataset.read(data_folder)
     torch.testing.assert_close(summaries(network, only), found)
+
+
+def test_the_recipes_script_gives_a_checkpoint_its_presence(
+    data_folder: Path, parts_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    before = EscNet(EscNetConfig(**{**PAIRED, **SENTENCE}))
+    write_checkpoint(tmp_path / "model", before, tokenizer_from=parts_folder / "sentence")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[model]\npreset = "mini"\n[parts]\nstart_from = "x"\nstart_with = "everything"\n'
+        f'[data]\ntrain = "{data_folder}"\n'
+    )
+    spec = spec_from_file_location("presence", RECIPES / "presence.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    out = tmp_path / "out"
+    arguments = [str(recipe), str(tmp_path / "model"), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["presence.py", *arguments])
+    script.main()
+    after = load_checkpoint(out)
+    assert after.config.presence
+    assert after.presence is not None
+    assert after.presence.norm.running_var.min() < 0.9  # no longer as it began
+    tensors = after.state_dict()
+    for name, value in before.state_dict().items():
+        assert torch.equal(tensors[name], value), name
+    assert (out / "tokenizer.json").exists()
 
 
 def made_up(texts: Tensor) -> tuple[Tensor, np.ndarray]:

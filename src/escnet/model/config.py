@@ -74,7 +74,8 @@ class EscNetConfig(PretrainedConfig):
         decoder_dims: Channels of the decoder's stages [17].
         upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
             grid twice as fine [26].
-        presence: Whether names that the whole picture does not seem to show lose logits [28].
+        presence: Whether names that the whole picture does not seem to show lose logits [28]; it is
+            fitted behind a finished network (`training/presence.py`).
         share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
