@@ -38,7 +38,12 @@ def main() -> None:
     tokens = tokenize([network.config.template.format(text) for text in texts])
     with torch.inference_mode():
         embedding = network.encode_text(tokens.token, tokens.is_token)
-    summary = summaries(network, dataset, lambda done: print(f"{done} of {len(dataset)}"))
+
+    def tell(done: int) -> None:
+        print(f"\r{done} of {len(dataset)} pictures", end="", flush=True)
+
+    summary = summaries(network, dataset, tell)
+    print()
     loss = fit_presence(
         network, summary, shown_names(dataset, len(classes)), embedding.clone(), wordings
     )

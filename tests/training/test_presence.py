@@ -10,7 +10,7 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
-from escnet.training.presence import Shown, fit_presence, shown_names, summaries
+from escnet.training.presence import PresentNames, fit_presence, shown_names, summaries
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from tests.model.test_presence import PAIRED
 from tests.training.conftest import BERT
@@ -116,7 +116,7 @@ def separation(network: EscNet, summary: Tensor, texts: Tensor, present: np.ndar
 
 def test_it_learns_which_names_pictures_show(network: EscNet, texts: Tensor) -> None:
     summary, present = made_up(texts)
-    shown = Shown(present=present[:300], is_known=np.ones((300, N), bool))
+    shown = PresentNames(present=present[:300], is_known=np.ones((300, N), bool))
     before = {n: v.clone() for n, v in network.state_dict().items() if "presence" not in n}
     wordings = [[n] for n in range(N)]
     loss = fit_presence(network, summary[:300], shown, texts, wordings, passes=40)
@@ -139,7 +139,7 @@ def test_what_nobody_looked_for_counts_neither_way(
     is_known[:, CAT] = is_looked_for
     fitted = []
     for kept in (present, present & (np.arange(N) != CAT)):
-        shown = Shown(present=kept, is_known=is_known)
+        shown = PresentNames(present=kept, is_known=is_known)
         fit_presence(network, summary, shown, texts, [[n] for n in range(N)], passes=2)
         fitted.append(network.presence.to_joint.weight.detach().clone())
     assert torch.equal(*fitted) == (not is_looked_for)
@@ -147,6 +147,6 @@ def test_what_nobody_looked_for_counts_neither_way(
 
 def test_a_network_without_presence_is_refused(texts: Tensor) -> None:
     plain = EscNet(EscNetConfig(**PAIRED))
-    shown = Shown(present=np.ones((2, N), bool), is_known=np.ones((2, N), bool))
+    shown = PresentNames(present=np.ones((2, N), bool), is_known=np.ones((2, N), bool))
     with pytest.raises(ConfigError, match="no presence: set model"):
         fit_presence(plain, torch.zeros(2, 4608), shown, texts, [[n] for n in range(N)])

@@ -30,7 +30,7 @@ _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class PresentNames:
     """What the pictures are known to show.
 
     Attributes:
@@ -42,7 +42,7 @@ class Shown:
     is_known: Bool[np.ndarray, "P N"]
 
 
-def shown_names(dataset: FolderDataset, num_names: int) -> Shown:
+def shown_names(dataset: FolderDataset, num_names: int) -> PresentNames:
     """What the label maps of a folder say of whole pictures.
 
     Args:
@@ -56,7 +56,7 @@ def shown_names(dataset: FolderDataset, num_names: int) -> Shown:
         unused = (dataset.ignore_index, dataset.background_index)
         present[row, labels[~np.isin(labels, unused)]] = True
         is_known[row, dataset.source(item.source).annotated] = True
-    return Shown(present=present, is_known=is_known | present)
+    return PresentNames(present=present, is_known=is_known | present)
 
 
 @torch.inference_mode()
@@ -90,7 +90,7 @@ def summaries(
 def fit_presence(
     network: EscNet,
     summary: Float[Tensor, "P S"],
-    shown: Shown,
+    shown: PresentNames,
     texts: Float[Tensor, "M D"],
     wordings: Sequence[Sequence[int]],
     *,
