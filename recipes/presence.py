@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from escnet.data.folder import FolderDataset
-from escnet.training.assembly import build_network, wordings_of
+from escnet.training.assembly import build_network, sentence_vectors, wordings_of
 from escnet.training.config import read_recipe
 from escnet.training.examples import shared_classes
 from escnet.training.presence import fit_presence, shown_names, summaries
+from escnet.weights.assemble import paired_towers
 from escnet.weights.checkpoint import write_checkpoint
 
 
@@ -33,20 +34,17 @@ def main() -> None:
     dataset = FolderDataset.read(recipe.data.train)
     network, tokenize = build_network(recipe, dataset)
     network.eval()
-    classes = shared_classes(dataset)
-    wordings, texts = wordings_of(classes, recipe.data.synonyms)
-    tokens = tokenize([network.config.template.format(text) for text in texts])
-    with torch.inference_mode():
-        embedding = network.encode_text(tokens.token, tokens.is_token)
+    wordings, texts = wordings_of(shared_classes(dataset), recipe.data.synonyms)
+    _, tongue = paired_towers(network)
+    with torch.no_grad():
+        embedding = tongue.to_joint(sentence_vectors(network, tokenize, texts))
 
     def tell(done: int) -> None:
         print(f"\r{done} of {len(dataset)} pictures", end="", flush=True)
 
     summary = summaries(network, dataset, tell)
     print()
-    loss = fit_presence(
-        network, summary, shown_names(dataset, len(classes)), embedding.clone(), wordings
-    )
+    loss = fit_presence(network, summary, shown_names(dataset), embedding, wordings)
     write_checkpoint(arguments.out, network, tokenizer_from=arguments.model)
     print(f"{arguments.out}: presence fitted, loss {loss:.3f}")
 

@@ -1,7 +1,7 @@
 """The labels that teachers make for the built-in model's training (recipes/taught_labels.py)."""
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,18 +13,12 @@ from PIL import Image
 from escnet.data.folder import FolderDataset
 from escnet.training.tagged import TaggedPictures
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 NONE, UNKNOWN = 254, 255
 
 
 @pytest.fixture(scope="module")
-def taught() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("taught_labels", RECIPES / "taught_labels.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def taught(recipe_script: Callable[[str], ModuleType]) -> ModuleType:
+    return recipe_script("taught_labels")
 
 
 def test_a_said_name_is_taken_where_it_wins_or_is_likeliest_and_no_other_name_is(

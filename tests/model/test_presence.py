@@ -10,16 +10,9 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.model.presence import Presence, presence_gain
 from escnet.weights.checkpoint import load_checkpoint
+from tests.model.conftest import PAIRED
 
 N, D, S = 3, 16, 10
-PAIRED = preset("tiny").to_dict() | {
-    "vision": "paired",
-    "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                      "image_size": 28, "patch_size": 14},
-    "vision_options": {"layers": [1, 2], "head_dim": 8},
-    "image_size": 64,
-    "patch_size": 16,
-}  # fmt: skip
 
 
 @pytest.fixture

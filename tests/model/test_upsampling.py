@@ -10,6 +10,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.model.upsampling import GuidedUpsampling
 from escnet.weights.checkpoint import load_checkpoint
+from tests.model.conftest import PAIRED
 
 B, N, H, W = 2, 3, 5, 4
 FINE, COARSE = 6, 7
@@ -124,16 +125,7 @@ def test_it_learns_an_edge_that_the_coarse_grid_cannot_hold(guided: GuidedUpsamp
 @torch.no_grad()
 def test_a_loaded_network_enlarges_as_the_saved_one_did(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    settings = preset("tiny").to_dict() | {
-        "vision": "paired",
-        "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                          "image_size": 28, "patch_size": 14},
-        "vision_options": {"layers": [1, 2], "head_dim": 8},
-        "image_size": 64,
-        "patch_size": 16,
-        "upsampling": "guided",
-    }  # fmt: skip
-    network = EscNet(EscNetConfig(**settings)).eval()
+    network = EscNet(EscNetConfig(**{**PAIRED, "upsampling": "guided"})).eval()
     network.save_pretrained(tmp_path)
     image, text = torch.rand(1, 3, 64, 64), torch.randn(N, 16)
     expected = network(image, text)

@@ -1,5 +1,6 @@
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,10 +13,8 @@ from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.training.presence import PresentNames, fit_presence, shown_names, summaries
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
-from tests.model.test_presence import PAIRED
+from tests.model.conftest import PAIRED
 from tests.training.conftest import BERT
-
-RECIPES = Path(__file__).parents[2] / "recipes"
 
 P, D, N = 400, 16, 6
 SENTENCE = {"text": "sentence", "text_config": BERT}
@@ -37,7 +36,7 @@ def test_names_in_a_label_map_are_present_and_others_of_its_source_absent(
     data_folder: Path,
 ) -> None:
     dataset = FolderDataset.read(data_folder)
-    shown = shown_names(dataset, N)
+    shown = shown_names(dataset)
     for row, item in enumerate(dataset):
         present = set(np.flatnonzero(shown.present[row]).tolist())
         known = set(np.flatnonzero(shown.is_known[row]).tolist())
@@ -64,7 +63,11 @@ def test_summaries_are_those_of_whole_pictures_in_their_order(
 
 
 def test_the_recipes_script_gives_a_checkpoint_its_presence(
-    data_folder: Path, parts_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_folder: Path,
+    parts_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe_script: Callable[[str], ModuleType],
 ) -> None:
     torch.manual_seed(0)
     before = EscNet(EscNetConfig(**{**PAIRED, **SENTENCE}))
@@ -74,15 +77,10 @@ def test_the_recipes_script_gives_a_checkpoint_its_presence(
         '[model]\npreset = "mini"\n[parts]\nstart_from = "x"\nstart_with = "everything"\n'
         f'[data]\ntrain = "{data_folder}"\n'
     )
-    spec = spec_from_file_location("presence", RECIPES / "presence.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = module_from_spec(spec)
-    spec.loader.exec_module(script)
     out = tmp_path / "out"
     arguments = [str(recipe), str(tmp_path / "model"), "--out", str(out)]
     monkeypatch.setattr("sys.argv", ["presence.py", *arguments])
-    script.main()
+    recipe_script("presence").main()
     after = load_checkpoint(out)
     assert after.config.presence
     assert after.presence is not None

@@ -10,7 +10,7 @@ Sizes: B pictures.
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -157,13 +157,9 @@ def _compute_view(
     vision: PairedVision, items: Sequence[FolderItem], folder: Path, view: str, image_size: int
 ) -> None:
     files: dict[str, np.memmap] = {}
-    for start in range(0, len(items), _BATCH):
-        batch = items[start : start + _BATCH]
-        image = torch.stack([whole_view(item.image_path, image_size) for item in batch])
-        if view == "mirrored":
-            image = image.flip(3)
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = vision.read(image.contiguous(memory_format=torch.channels_last))
+    start = 0
+    for maps in whole_views_read(vision, items, image_size, mirrored=view == "mirrored"):
+        number = len(maps.vit)
         for name, tensor in maps._asdict().items():
             if name not in files:
                 files[name] = np.lib.format.open_memmap(
@@ -172,7 +168,32 @@ def _compute_view(
                     dtype=np.float16,
                     shape=(len(items), *tensor.shape[1:]),
                 )
-            files[name][start : start + len(batch)] = tensor.float().numpy()
+            files[name][start : start + number] = tensor.float().numpy()
+        start += number
+
+
+def whole_views_read(
+    vision: PairedVision, items: Sequence[FolderItem], image_size: int, *, mirrored: bool = False
+) -> Iterator[PairedMaps]:
+    """What the nets see in whole pictures, some pictures at a time, in bfloat16.
+
+    Args:
+        vision: The tower whose nets are read.
+        items: The pictures, in whose order the maps come.
+        image_size: Side of the square that a picture is resized to, in pixels.
+        mirrored: Show the mirror images instead.
+
+    Raises:
+        ImageError: If a picture cannot be read.
+    """
+    for start in range(0, len(items), _BATCH):
+        batch = items[start : start + _BATCH]
+        image = torch.stack([whole_view(item.image_path, image_size) for item in batch])
+        if mirrored:
+            image = image.flip(3)
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = vision.read(image.contiguous(memory_format=torch.channels_last))
+        yield maps
 
 
 def whole_view(path: Path, side: int) -> Float[Tensor, "3 side side"]:

@@ -21,11 +21,11 @@ from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError
 from escnet.model.escnet import EscNet
 from escnet.model.presence import Presence
-from escnet.training.features import whole_view
+from escnet.training.examples import shared_classes
+from escnet.training.features import whole_views_read
 from escnet.training.frozen_towers import worded
 from escnet.weights.assemble import paired_towers
 
-_BATCH = 8
 _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
 
 
@@ -42,14 +42,13 @@ class PresentNames:
     is_known: Bool[np.ndarray, "P N"]
 
 
-def shown_names(dataset: FolderDataset, num_names: int) -> PresentNames:
+def shown_names(dataset: FolderDataset) -> PresentNames:
     """What the label maps of a folder say of whole pictures.
 
-    Args:
-        dataset: Its sources share their N class names.
-        num_names: N.
+    Raises:
+        DatasetError: If its sources do not share their N class names.
     """
-    present = np.zeros((len(dataset), num_names), bool)
+    present = np.zeros((len(dataset), len(shared_classes(dataset))), bool)
     is_known = np.zeros_like(present)
     for row, item in enumerate(dataset):
         labels = np.unique(read_label_map(item.mask_path)).astype(np.int64)
@@ -74,16 +73,12 @@ def summaries(
         ImageError: If a picture cannot be read.
     """
     vision, _ = paired_towers(network)
-    items, parts = list(dataset), []
-    for start in range(0, len(items), _BATCH):
-        views = [
-            whole_view(item.image_path, network.config.image_size)
-            for item in items[start : start + _BATCH]
-        ]
-        image = torch.stack(views).contiguous(memory_format=torch.channels_last)
+    done, parts = 0, []
+    for maps in whole_views_read(vision, list(dataset), network.config.image_size):
         with torch.autocast("cpu", torch.bfloat16):
-            parts.append(cast("Tensor", vision(image).summary).float())
-        tell(start + len(views))
+            parts.append(cast("Tensor", vision.project(maps).summary).float())
+        done += len(parts[-1])
+        tell(done)
     return torch.cat(parts).clone()
 
 
