@@ -20,9 +20,15 @@ def texts() -> Tensor:
     return torch.randn(N, D, generator=torch.Generator().manual_seed(1))
 
 
-@torch.no_grad()
-def test_by_hand(texts: Tensor) -> None:
+@pytest.fixture
+def presence() -> Presence:
     presence = Presence(summary_dim=S, joint_dim=D).eval()
+    presence.begin_fit()
+    return presence
+
+
+@torch.no_grad()
+def test_by_hand(presence: Presence, texts: Tensor) -> None:
     presence.norm.running_mean.fill_(2.0)
     presence.norm.running_var.fill_(9.0)
     summary = torch.randn(2, S)
@@ -36,11 +42,18 @@ def test_by_hand(texts: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_a_name_has_the_same_presence_whatever_stands_beside_it(texts: Tensor) -> None:
-    presence = Presence(summary_dim=S, joint_dim=D).eval()
+def test_a_name_has_the_same_presence_whatever_stands_beside_it(
+    presence: Presence, texts: Tensor
+) -> None:
     summary = torch.randn(2, S)
     alone = presence(summary, texts[1:2])
     torch.testing.assert_close(alone, presence(summary, texts)[:, 1:2])
+
+
+@torch.no_grad()
+def test_until_it_is_fitted_every_name_is_present(texts: Tensor) -> None:
+    unfitted = Presence(summary_dim=S, joint_dim=D).eval()
+    assert presence_gain(unfitted(torch.randn(2, S), texts)).abs().max() < 1e-4
 
 
 def test_a_name_surely_there_loses_nothing_and_none_is_ruled_out() -> None:
@@ -52,6 +65,7 @@ def test_a_name_surely_there_loses_nothing_and_none_is_ruled_out() -> None:
 def test_the_network_takes_it_off_every_place_of_a_name(texts: Tensor) -> None:
     torch.manual_seed(0)
     network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    network.presence.begin_fit()
     plain = EscNet(EscNetConfig(**PAIRED)).eval()
     shared = {n: v for n, v in network.state_dict().items() if not n.startswith("presence.")}
     plain.load_state_dict(shared)
@@ -89,6 +103,7 @@ def test_a_summary_is_of_the_whole_picture() -> None:
 def test_a_loaded_network_knows_what_the_saved_one_did(tmp_path: Path, texts: Tensor) -> None:
     torch.manual_seed(0)
     network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    network.presence.begin_fit()
     network.presence.norm.running_mean.normal_()
     network.save_pretrained(tmp_path)
     image = torch.rand(1, 3, 64, 64)

@@ -13,12 +13,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_FIRST_SCALE, _FIRST_SHIFT = 8.0, -4.0  # most names are absent from a picture
+_FIRST_SCALE = 8.0
+_SURELY_PRESENT, _MOSTLY_ABSENT = 12.0, -4.0  # shifts, before any look at pictures
 _LARGEST_LOSS = 8.0  # of logits, so that no name is ruled out by the summary alone
 
 
 class Presence(nn.Module):
     """A logit for each class name and picture.
+
+    Until it is fitted, every name is taken for present, so that it changes nothing.
 
     Args:
         summary_dim: S.
@@ -31,7 +34,15 @@ class Presence(nn.Module):
         self.to_joint = nn.Linear(summary_dim, joint_dim)
         self.shift = nn.Linear(joint_dim, 1)
         self.scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
-        nn.init.constant_(self.shift.bias, _FIRST_SHIFT)
+        for parameter in (*self.to_joint.parameters(), self.shift.weight):
+            nn.init.zeros_(parameter)
+        nn.init.constant_(self.shift.bias, _SURELY_PRESENT)
+
+    def begin_fit(self) -> None:
+        """Random weights, from which a fit can start; most names are absent from most pictures."""
+        self.to_joint.reset_parameters()
+        self.shift.reset_parameters()
+        nn.init.constant_(self.shift.bias, _MOSTLY_ABSENT)
 
     def forward(
         self, summary: Float[Tensor, "B S"], text_embedding: Float[Tensor, "N D"]

@@ -120,6 +120,7 @@ def fit_presence(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = Presence(summary_dim=summary.shape[1], joint_dim=texts.shape[1])
+        fresh.begin_fit()
         fresh.norm.running_mean = mean
         fresh.norm.running_var = summary.var(dim=0, correction=0)
         fresh.eval()  # its norm keeps the statistics of all pictures
