@@ -2,22 +2,35 @@
 
     python recipes/presence.py recipes/mini-taught.toml MODEL --out OUT
 
-The recipe says which pictures (`data.train`, a folder dataset) and which other words stand for a
-class name. MODEL is a checkpoint of the built-in model's kind; OUT is the same with its presence.
+The recipe says which pictures (`data.train`, a folder dataset), which pictures with captions
+(`data.captions`), and which other words stand for a class name. Captions are searched for the names
+of the benchmarks' lists as well. MODEL is a checkpoint of the built-in model's kind; OUT is the
+same with its presence.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import torch
 
 from escnet.data.folder import FolderDataset
+from escnet.data.layout import class_names
 from escnet.training.assembly import build_network, sentence_vectors, wordings_of
+from escnet.training.captions import CaptionedPictures
 from escnet.training.config import read_recipe
 from escnet.training.examples import shared_classes
-from escnet.training.presence import fit_presence, shown_names, summaries
+from escnet.training.presence import (
+    fit_presence,
+    said_names,
+    said_words,
+    shown_names,
+    summaries,
+)
 from escnet.weights.assemble import paired_towers
 from escnet.weights.checkpoint import write_checkpoint
+
+_LISTS = ("ade847", "pc459", "coco171")
 
 
 def main() -> None:
@@ -36,17 +49,34 @@ def main() -> None:
     network.eval()
     wordings, texts = wordings_of(shared_classes(dataset), recipe.data.synonyms)
     _, tongue = paired_towers(network)
-    with torch.no_grad():
-        embedding = tongue.to_joint(sentence_vectors(network, tokenize, texts))
+
+    @torch.no_grad()
+    def embedded(texts: list[str]) -> torch.Tensor:
+        return tongue.to_joint(sentence_vectors(network, tokenize, texts))
+
+    shown, items, said = shown_names(dataset), list(dataset), None
+    if recipe.data.captions is not None:
+        captioned = CaptionedPictures.of(dataset, recipe.data.captions, wordings, texts)
+        words = listed_words()
+        said = said_words(captioned, words, embedded(words), first_row=len(items))
+        shown = shown.and_then(said_names(captioned, len(wordings)))
+        items += captioned.items
 
     def tell(done: int) -> None:
-        print(f"\r{done} of {len(dataset)} pictures", end="", flush=True)
+        print(f"\r{done} of {len(items)} pictures", end="", flush=True)
 
-    summary = summaries(network, dataset, tell)
+    summary = summaries(network, items, tell)
     print()
-    loss = fit_presence(network, summary, shown_names(dataset), embedding, wordings)
+    loss = fit_presence(network, summary, shown, embedded(texts), wordings, said=said)
     write_checkpoint(arguments.out, network, tokenizer_from=arguments.model)
     print(f"{arguments.out}: presence fitted, loss {loss:.3f}")
+
+
+def listed_words() -> list[str]:
+    """The names of the benchmarks' lists, each in one wording."""
+    names = (name for listed in _LISTS for name in class_names(listed))
+    parts = (re.sub("-other$", "", part) for name in names for part in re.split("[,;/]", name))
+    return sorted({part.replace("-", " ").strip().lower() for part in parts} - {""})
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -5,19 +6,31 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
-from escnet.training.presence import PresentNames, fit_presence, shown_names, summaries
+from escnet.training.captions import CaptionedPictures
+from escnet.training.presence import (
+    PresentNames,
+    SaidWords,
+    fit_presence,
+    said_names,
+    said_words,
+    shown_names,
+    summaries,
+)
+from escnet.training.tagged import TaggedPictures
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from tests.model.conftest import PAIRED
 from tests.training.conftest import BERT
 
 P, D, N = 400, 16, 6
 SENTENCE = {"text": "sentence", "text_config": BERT}
+WORDS = ["lamp", "lamp", "sofa", "sofa"]
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
 
 
@@ -49,17 +62,54 @@ def test_names_in_a_label_map_are_present_and_others_of_its_source_absent(
         assert SKY in present
 
 
+def captioned(*texts: list[str]) -> CaptionedPictures:
+    """Pictures with captions, searched for cats (or kittens) and chairs."""
+    different = sorted({text for own in texts for text in own})
+    pictures = TaggedPictures(
+        paths=tuple(Path(f"{number}.jpg") for number in range(len(texts))),
+        texts=tuple(different),
+        rows=tuple(frozenset(different.index(text) for text in own) for own in texts),
+    )
+    wordings = [["sky"], ["cat", "kitten"], ["dog"], ["table"], ["tram"], ["chair"]]
+    return CaptionedPictures(pictures, wordings, [CAT, CHAIR])
+
+
+def test_names_that_captions_do_not_say_are_absent_if_anybody_looked_for_them() -> None:
+    shown = said_names(captioned(["a kitten", "a dog"], ["a tram"], ["a chair, a cat"]), N)
+    assert [np.flatnonzero(row).tolist() for row in shown.present] == [[CAT], [CAT, CHAIR]]
+    assert [np.flatnonzero(row).tolist() for row in shown.is_known] == [[CAT, CHAIR]] * 2
+    both = shown.and_then(said_names(captioned(["a chair"]), N))
+    assert both.present[:, CHAIR].tolist() == [False, True, True]
+    assert both.is_known.shape == (3, N)
+
+
+def test_words_near_those_that_a_caption_says_are_not_known() -> None:
+    pictures = captioned(["a cat on a sofa"], ["a cat", "a lamp"], ["a chair, a sofa and a lamp"])
+    words = ["sofa", "lamp", "armchair", "moon"]
+    sofa, lamp = torch.eye(2)
+    texts = torch.stack([3 * sofa, lamp, sofa + 0.5 * lamp, lamp])
+    with_all = captioned(*pictures.texts, ["a cat, an armchair"], ["a cat and two armchairs"])
+    said = said_words(pictures, words, texts, first_row=7)
+    assert said.rows.tolist() == [7, 8, 9]
+    torch.testing.assert_close(said.texts, texts[:2])  # one picture does not make a word
+    assert said.shown.present.tolist() == [[True, False], [False, True], [True, True]]
+    assert said.shown.is_known.all()
+    said = said_words(with_all, words, texts, first_row=0)
+    assert said.shown.present[:, 2].tolist() == [False, False, False, True, True]
+    # An armchair is near a sofa and not near a lamp.
+    assert said.shown.is_known[:, 2].tolist() == [False, True, False, True, True]
+
+
 def test_summaries_are_those_of_whole_pictures_in_their_order(
     network: EscNet, data_folder: Path
 ) -> None:
     dataset = FolderDataset.read(data_folder)
     told: list[int] = []
-    found = summaries(network, dataset, told.append)
+    found = summaries(network, list(dataset), told.append)
     assert found.shape == (6, network.vision.summary_channels)
     assert told == [6]
     assert not torch.allclose(found[0], found[1], atol=1e-3)
-    only = FolderDataset.read(data_folder)
-    torch.testing.assert_close(summaries(network, only), found)
+    torch.testing.assert_close(summaries(network, list(dataset)[::-1]), found.flip(0))
 
 
 def test_the_recipes_script_gives_a_checkpoint_its_presence(
@@ -68,19 +118,28 @@ def test_the_recipes_script_gives_a_checkpoint_its_presence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     recipe_script: Callable[[str], ModuleType],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     torch.manual_seed(0)
     before = EscNet(EscNetConfig(**{**PAIRED, **SENTENCE}))
     write_checkpoint(tmp_path / "model", before, tokenizer_from=parts_folder / "sentence")
+    captions = tmp_path / "captions"
+    (captions / "images").mkdir(parents=True)
+    texts = {f"p{index}": [f"a cat beside a {word}"] for index, word in enumerate(WORDS)}
+    for index, stem in enumerate(texts):
+        Image.new("RGB", (20, 16), (50 * index, 0, 0)).save(captions / "images" / f"{stem}.png")
+    (captions / "texts.json").write_text(json.dumps(texts))
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         '[model]\npreset = "mini"\n[parts]\nstart_from = "x"\nstart_with = "everything"\n'
         f'[data]\ntrain = "{data_folder}"\n'
+        f'[data.captions]\nroot = "{captions}"\nnames_of = "voc"\n'
     )
     out = tmp_path / "out"
     arguments = [str(recipe), str(tmp_path / "model"), "--out", str(out)]
     monkeypatch.setattr("sys.argv", ["presence.py", *arguments])
     recipe_script("presence").main()
+    assert "10 of 10 pictures" in capsys.readouterr().out
     after = load_checkpoint(out)
     assert after.config.presence
     assert after.presence is not None
@@ -126,6 +185,27 @@ def test_it_learns_which_names_pictures_show(network: EscNet, texts: Tensor) -> 
     fit_presence(network, summary[:300], shown, texts, wordings, passes=40)
     for name, value in network.presence.state_dict().items():
         torch.testing.assert_close(value, again[name])
+
+
+def test_it_learns_words_that_only_captions_say(network: EscNet, texts: Tensor) -> None:
+    summary, present = made_up(texts)
+    names, words = slice(0, 3), slice(3, N)
+    shown = PresentNames(present=present[:300, names], is_known=np.ones((300, 3), bool))
+    said = SaidWords(
+        rows=np.arange(100, 300),
+        shown=PresentNames(present=present[100:300, words], is_known=np.ones((200, 3), bool)),
+        texts=texts[words],
+    )
+    found = []
+    for captions in (None, said):
+        wordings = [[n] for n in range(3)]
+        fit_presence(
+            network, summary[:300], shown, texts[names], wordings, said=captions, passes=40
+        )
+        apart = separation(network, summary[300:], texts, present[300:])
+        assert apart[names].min() > 0.8
+        found.append(apart[words].mean())
+    assert found[1] > max(0.8, found[0] + 0.1)
 
 
 @pytest.mark.parametrize("is_looked_for", [False, True])

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from escnet.data.folder import FolderItem
-from escnet.errors import DatasetError
+from escnet.data.folder import FolderDataset, FolderItem
+from escnet.errors import ConfigError, DatasetError
+from escnet.training.config import CaptionsSection
 from escnet.training.tagged import TaggedPictures
 
 _PLURAL = r"(?:e?s)?"
@@ -49,6 +50,12 @@ class CaptionedPictures:
         names: Indices of the class names that are looked for, and that count as absent from a
             picture whose texts do not say them.
 
+    Attributes:
+        items: The pictures of which some text says one of the names.
+        said: Of each the names that its texts say.
+        texts: Of each its texts.
+        names: Those that were looked for, in order.
+
     Raises:
         DatasetError: If no text says any of the names.
     """
@@ -58,9 +65,9 @@ class CaptionedPictures:
     ) -> None:
         said_in_text = names_said(pictures.texts, {index: wordings[index] for index in names})
         said = [sorted(set().union(*(said_in_text[row] for row in rows))) for rows in pictures.rows]
-        self._names = np.array(sorted(names), np.int64)
-        self._said = [found for found in said if found]
-        if not self._said:
+        self.names = np.array(sorted(names), np.int64)
+        self.said = [found for found in said if found]
+        if not self.said:
             raise DatasetError(
                 f"none of the {len(pictures.paths)} pictures with texts says one of the "
                 f"{len(names)} class names: leave data.captions out, or choose another "
@@ -71,7 +78,43 @@ class CaptionedPictures:
             for path, found in zip(pictures.paths, said, strict=True)
             if found
         ]
-        self._probability = _probability(self._said)
+        self.texts = [
+            [pictures.texts[row] for row in sorted(rows)]
+            for rows, found in zip(pictures.rows, said, strict=True)
+            if found
+        ]
+        self._probability = _probability(self.said)
+
+    @classmethod
+    def of(
+        cls,
+        dataset: FolderDataset,
+        section: CaptionsSection,
+        wordings: Sequence[Sequence[int]],
+        texts: Sequence[str],
+    ) -> "CaptionedPictures":
+        """Those that a recipe names.
+
+        Args:
+            dataset: The labelled pictures beside them.
+            section: Of the recipe.
+            wordings: For each of the dataset's class names its rows in `texts`.
+            texts: All texts that may stand for a class name.
+
+        Raises:
+            ConfigError: If the recipe names a source that the dataset does not have.
+            DatasetError: If there are no such pictures, or no text says any of the names.
+        """
+        if section.names_of not in dataset.sources:
+            raise ConfigError(
+                f"data.captions.names_of is {section.names_of!r}: choose from "
+                f"{', '.join(dataset.sources)}"
+            )
+        return cls(
+            TaggedPictures.read(section.root),
+            [[texts[row] for row in rows] for rows in wordings],
+            dataset.source(section.names_of).annotated,
+        )
 
     def draw(self, random: np.random.Generator, num_others: int) -> Captioned:
         """A random picture, those with rare names more often.
@@ -81,8 +124,8 @@ class CaptionedPictures:
             num_others: Names that its texts do not say.
         """
         row = int(random.choice(len(self.items), p=self._probability))
-        said = np.array(self._said[row], np.int64)
-        others = np.setdiff1d(self._names, said)
+        said = np.array(self.said[row], np.int64)
+        others = np.setdiff1d(self.names, said)
         drawn = random.choice(others, min(num_others, len(others)), replace=False)
         return Captioned(
             item=self.items[row], names=np.concatenate([said, drawn]), num_said=len(said)

@@ -1,9 +1,11 @@
-"""The presence of class names in a whole picture, fitted to label maps behind a finished network.
+"""The presence of class names in a whole picture, fitted behind a finished network.
 
-What a label map shows is present, what its source annotates and it does not show is absent. The
-rest of the network stays as it is, so every picture is summed up once.
+What a label map shows is present, what its source annotates and it does not show is absent; so it
+is with the class names that captions say, and with any other words that they say. The rest of the
+network stays as it is, so every picture is summed up once.
 
-Sizes: P pictures, S channels of a summary, M texts, D joint space, N class names.
+Sizes: P pictures, S channels of a summary, M texts, D joint space, N class names, Q pictures with
+captions, W words.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +15,25 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from escnet.data.folder import FolderDataset
+from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError
 from escnet.model.escnet import EscNet
 from escnet.model.presence import Presence
+from escnet.training.captions import CaptionedPictures, names_said
 from escnet.training.examples import shared_classes
 from escnet.training.features import whole_views_read
 from escnet.training.frozen_towers import worded
 from escnet.weights.assemble import paired_towers
 
 _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
+_NOISE = 1.0  # length of what blurs a text embedding of length 1, for words never met
+_WORDS_WEIGHT = 0.3  # of the loss of words beside that of class names
+_FEWEST_PICTURES = 2  # that say a word
+_NEAR = 0.5  # cosine from which two words may mean the same thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,28 @@ class PresentNames:
 
     present: Bool[np.ndarray, "P N"]
     is_known: Bool[np.ndarray, "P N"]
+
+    def and_then(self, others: "PresentNames") -> "PresentNames":
+        """The same of further pictures behind these."""
+        return PresentNames(
+            present=np.concatenate([self.present, others.present]),
+            is_known=np.concatenate([self.is_known, others.is_known]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidWords:
+    """What some of the pictures show in any words that their captions say.
+
+    Attributes:
+        rows: Of these Q pictures.
+        shown: Which of the W words they show.
+        texts: The words' text embeddings.
+    """
+
+    rows: Int[np.ndarray, " Q"]
+    shown: PresentNames
+    texts: Float[Tensor, "W D"]
 
 
 def shown_names(dataset: FolderDataset) -> PresentNames:
@@ -58,15 +87,60 @@ def shown_names(dataset: FolderDataset) -> PresentNames:
     return PresentNames(present=present, is_known=is_known | present)
 
 
+def said_names(captioned: CaptionedPictures, num_names: int) -> PresentNames:
+    """What captions say of whole pictures: a name that they do not say counts as absent.
+
+    Args:
+        captioned: The pictures.
+        num_names: N.
+    """
+    present = np.zeros((len(captioned.items), num_names), bool)
+    for row, said in enumerate(captioned.said):
+        present[row, said] = True
+    is_known = np.zeros_like(present)
+    is_known[:, captioned.names] = True
+    return PresentNames(present=present, is_known=is_known)
+
+
+def said_words(
+    captioned: CaptionedPictures,
+    words: Sequence[str],
+    texts: Float[Tensor, "_ D"],
+    *,
+    first_row: int,
+) -> SaidWords:
+    """Which of some words captions say; what is near a word that they say is not known.
+
+    Args:
+        captioned: The pictures.
+        words: Words to look for; of those only W are said often enough.
+        texts: Their text embeddings.
+        first_row: Of these pictures among all.
+    """
+    joined = [". ".join(own) for own in captioned.texts]
+    said = names_said(joined, {index: [word] for index, word in enumerate(words)})
+    present = np.zeros((len(joined), len(words)), bool)
+    for row, found in enumerate(said):
+        present[row, list(found)] = True
+    kept = present.sum(axis=0) >= _FEWEST_PICTURES
+    present, texts = present[:, kept], texts[torch.from_numpy(kept)]
+    unit = F.normalize(texts, dim=1)
+    is_near = (unit @ unit.T > _NEAR).numpy()
+    is_doubtful = present @ is_near  # (Q, W)
+    rows = first_row + np.arange(len(joined))
+    shown = PresentNames(present=present, is_known=present | ~is_doubtful)
+    return SaidWords(rows=rows, shown=shown, texts=texts)
+
+
 @torch.inference_mode()
 def summaries(
-    network: EscNet, dataset: FolderDataset, tell: Callable[[int], None] = lambda _: None
+    network: EscNet, items: Sequence[FolderItem], tell: Callable[[int], None] = lambda _: None
 ) -> Float[Tensor, "P S"]:
     """What the tower makes of every whole picture.
 
     Args:
         network: Of the built-in model's kind.
-        dataset: The pictures.
+        items: The pictures.
         tell: Called with the number of pictures that are done.
 
     Raises:
@@ -74,7 +148,7 @@ def summaries(
     """
     vision, _ = paired_towers(network)
     done, parts = 0, []
-    for maps in whole_views_read(vision, list(dataset), network.config.image_size):
+    for maps in whole_views_read(vision, items, network.config.image_size):
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(cast("Tensor", vision.project(maps).summary).float())
         done += len(parts[-1])
@@ -89,6 +163,7 @@ def fit_presence(
     texts: Float[Tensor, "M D"],
     wordings: Sequence[Sequence[int]],
     *,
+    said: SaidWords | None = None,
     passes: int = 12,
     batch_size: int = 64,
     seed: int = 0,
@@ -101,6 +176,7 @@ def fit_presence(
         shown: What the pictures are known to show.
         texts: Text embeddings of all texts that may stand for a name.
         wordings: For each of the N class names its rows in `texts`, its own first.
+        said: What captions say of some of the pictures, if there are any.
         passes: Over the pictures.
         batch_size: Pictures for each step.
         seed: Of everything that is random.
@@ -115,8 +191,6 @@ def fit_presence(
         raise ConfigError("the network has no presence: set model.settings.presence")
     random = np.random.default_rng(seed)
     mean = summary.mean(dim=0)
-    present = torch.from_numpy(shown.present).float()
-    is_known = torch.from_numpy(shown.is_known).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = Presence(summary_dim=summary.shape[1], joint_dim=texts.shape[1])
@@ -124,7 +198,6 @@ def fit_presence(
         fresh.norm.running_mean = mean
         fresh.norm.running_var = summary.var(dim=0, correction=0)
         fresh.eval()  # its norm keeps the statistics of all pictures
-        dropout = nn.Dropout(_DROPOUT)
         num_steps = max(2, passes * len(summary) // batch_size)
         optimiser = torch.optim.AdamW(fresh.parameters(), weight_decay=_WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=num_steps)
@@ -132,18 +205,48 @@ def fit_presence(
         for _ in range(num_steps):
             rows = random.integers(len(summary), size=batch_size)
             words = worded(np.arange(len(wordings)), wordings, random)
-            seen = mean + dropout(summary[rows] - mean)  # what is left out counts as its mean
-            loss = F.binary_cross_entropy_with_logits(
-                fresh(seen, texts[words]),
-                present[rows],
-                weight=is_known[rows],
-                reduction="sum",
-            )
-            loss = loss / batch_size
+            loss = _loss(fresh, summary[rows], mean, texts[words], shown, rows)
+            losses.append(loss.item())
+            if said is not None:
+                own = random.integers(len(said.rows), size=batch_size)
+                seen = summary[said.rows[own]]
+                loss = loss + _WORDS_WEIGHT * _loss(fresh, seen, mean, said.texts, said.shown, own)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-            losses.append(loss.item())
     network.presence.load_state_dict(fresh.state_dict())
     return float(np.mean(losses[-max(1, num_steps // 10) :]))
+
+
+def _loss(
+    presence: Presence,
+    summary: Float[Tensor, "B S"],
+    mean: Float[Tensor, " S"],
+    texts: Float[Tensor, "N D"],
+    shown: PresentNames,
+    rows: Int[np.ndarray, " B"],
+) -> Float[Tensor, ""]:
+    """Of some pictures: binary cross-entropy of the names that are known, summed over them.
+
+    Much of a summary is left out, which counts as its mean then, and the text embeddings are
+    blurred: words never met lie near those that were.
+
+    Args:
+        presence: What is fitted.
+        summary: Of the pictures.
+        mean: Over all pictures.
+        texts: Of the names.
+        shown: What is known.
+        rows: The pictures' rows in it.
+    """
+    seen = mean + F.dropout(summary - mean, _DROPOUT)
+    unit = F.normalize(texts, dim=1)
+    blurred = unit + _NOISE * torch.randn_like(unit) / unit.shape[1] ** 0.5
+    loss = F.binary_cross_entropy_with_logits(
+        presence(seen, blurred),
+        torch.from_numpy(shown.present[rows]).float(),
+        weight=torch.from_numpy(shown.is_known[rows]).float(),
+        reduction="sum",
+    )
+    return loss / len(rows)

@@ -35,7 +35,6 @@ from escnet.training.pictures_run import prepare_pictures
 from escnet.training.run_log import read_log
 from escnet.training.sam_width import fit_sam_width
 from escnet.training.states import SavedStates
-from escnet.training.tagged import TaggedPictures
 from escnet.training.task import Task
 from escnet.training.validation import (
     Validation,
@@ -216,16 +215,7 @@ def _captions(
     section = data.captions
     if section is None:
         return None
-    if section.names_of not in dataset.sources:
-        raise ConfigError(
-            f"data.captions.names_of is {section.names_of!r}: choose from "
-            f"{', '.join(dataset.sources)}"
-        )
-    pictures = CaptionedPictures(
-        TaggedPictures.read(section.root),
-        [[texts[row] for row in rows] for rows in wordings],
-        dataset.source(section.names_of).annotated,
-    )
+    pictures = CaptionedPictures.of(dataset, section, wordings, texts)
     store = None
     if data.views is None:
         store = compute_features(
