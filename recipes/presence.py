@@ -4,8 +4,8 @@
 
 The recipe says which pictures (`data.train`, a folder dataset), which pictures with captions
 (`data.captions`), and which other words stand for a class name. Captions are searched for the names
-of the benchmarks' lists as well. MODEL is a checkpoint of the built-in model's kind; OUT is the
-same with its presence.
+of the benchmarks' lists as well. MODEL is a checkpoint of the built-in model's kind, or its name;
+OUT is the same with its presence.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from escnet.training.presence import (
     summaries,
 )
 from escnet.weights.assemble import paired_towers
+from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import write_checkpoint
 
 _LISTS = ("ade847", "pc459", "coco171")
@@ -68,7 +69,7 @@ def main() -> None:
     summary = summaries(network, items, tell)
     print()
     loss = fit_presence(network, summary, shown, embedded(texts), wordings, said=said)
-    write_checkpoint(arguments.out, network, tokenizer_from=arguments.model)
+    write_checkpoint(arguments.out, network, tokenizer_from=require_local(arguments.model))
     print(f"{arguments.out}: presence fitted, loss {loss:.3f}")
 
 

@@ -30,7 +30,7 @@ from escnet.training.frozen_towers import worded
 from escnet.weights.assemble import paired_towers
 
 _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
-_NOISE = 1.0  # length of what blurs a text embedding of length 1, for words never met
+_NOISE = 0.5  # length of what blurs a text embedding of length 1, for words never met
 _WORDS_WEIGHT = 0.3  # of the loss of words beside that of class names
 _FEWEST_PICTURES = 2  # that say a word
 _NEAR = 0.5  # cosine from which two words may mean the same thing
