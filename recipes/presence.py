@@ -55,7 +55,7 @@ def main() -> None:
     def embedded(texts: list[str]) -> torch.Tensor:
         return tongue.to_joint(sentence_vectors(network, tokenize, texts))
 
-    shown, items, said = shown_names(dataset), list(dataset), None
+    shown, items, said = shown_names(dataset, recipe.data.withheld), list(dataset), None
     if recipe.data.captions is not None:
         captioned = CaptionedPictures.of(dataset, recipe.data.captions, wordings, texts)
         words = listed_words()

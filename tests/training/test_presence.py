@@ -62,6 +62,18 @@ def test_names_in_a_label_map_are_present_and_others_of_its_source_absent(
         assert SKY in present
 
 
+def test_of_withheld_names_label_maps_say_nothing(data_folder: Path) -> None:
+    dataset = FolderDataset.read(data_folder)
+    whole = shown_names(dataset)
+    part = shown_names(dataset, [dataset.source("voc").classes[CAT]])
+    assert whole.present[:, CAT].any()
+    assert not part.present[:, CAT].any()
+    assert not part.is_known[:, CAT].any()
+    kept = np.arange(N) != CAT
+    assert np.array_equal(part.present[:, kept], whole.present[:, kept])
+    assert np.array_equal(part.is_known[:, kept], whole.is_known[:, kept])
+
+
 def captioned(*texts: list[str]) -> CaptionedPictures:
     """Pictures with captions, searched for cats (or kittens) and chairs."""
     different = sorted({text for own in texts for text in own})

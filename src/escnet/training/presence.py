@@ -71,20 +71,26 @@ class SaidWords:
     texts: Float[Tensor, "W D"]
 
 
-def shown_names(dataset: FolderDataset) -> PresentNames:
+def shown_names(dataset: FolderDataset, withheld: Sequence[str] = ()) -> PresentNames:
     """What the label maps of a folder say of whole pictures.
+
+    Args:
+        dataset: The pictures.
+        withheld: Class names of which nothing is to be known.
 
     Raises:
         DatasetError: If its sources do not share their N class names.
     """
-    present = np.zeros((len(dataset), len(shared_classes(dataset))), bool)
+    classes = shared_classes(dataset)
+    present = np.zeros((len(dataset), len(classes)), bool)
     is_known = np.zeros_like(present)
     for row, item in enumerate(dataset):
         labels = np.unique(read_label_map(item.mask_path)).astype(np.int64)
         unused = (dataset.ignore_index, dataset.background_index)
         present[row, labels[~np.isin(labels, unused)]] = True
         is_known[row, dataset.source(item.source).annotated] = True
-    return PresentNames(present=present, is_known=is_known | present)
+    is_open = np.array([name not in withheld for name in classes])
+    return PresentNames(present=present & is_open, is_known=(is_known | present) & is_open)
 
 
 def said_names(captioned: CaptionedPictures, num_names: int) -> PresentNames:
