@@ -33,7 +33,8 @@ from escnet.evaluation.evaluate import Predict
 from escnet.evaluation.result import ModelUsed
 from escnet.evaluation.run import Evaluation
 from escnet.evaluation.target import EvalItem, EvalTarget, folder_targets
-from escnet.inference.load import LoadedMethod, load_method
+from escnet.inference.esc_method import EscMethod
+from escnet.inference.load import load_method
 from escnet.inference.method import Method
 from escnet.inference.process_memory import peak_memory
 from escnet.inference.proposals import MaskProposals
@@ -89,17 +90,13 @@ def _sam(arguments: argparse.Namespace, encoder: StoredEncoder) -> Sam:
 
 MakeSam = Callable[[], Sam]
 
-STRUCTURES: dict[str, Callable[[MakeSam], LoadedMethod]] = {
-    "esc-net": lambda _: load_method(MODEL, device="cpu"),
-    "correlation": lambda _: LoadedMethod(_base(), ""),
-    "correlation+sam": lambda sam: LoadedMethod(TrainingFreeSam(_base(), sam()), ""),
-    "correlation+sam, share 0.5": lambda sam: LoadedMethod(
-        TrainingFreeSam(_base(), sam(), share=0.5), ""
-    ),
-    "proposals": lambda sam: LoadedMethod(MaskProposals(_base(), sam()), ""),
-    "proposals, crops": lambda sam: LoadedMethod(
-        MaskProposals(_base(), sam(), classified_by="crop"), ""
-    ),
+STRUCTURES: dict[str, Callable[[MakeSam], Method]] = {
+    "esc-net": lambda _: load_method(MODEL, device="cpu").method,
+    "correlation": lambda _: _base(),
+    "correlation+sam": lambda sam: TrainingFreeSam(_base(), sam()),
+    "correlation+sam, share 0.5": lambda sam: TrainingFreeSam(_base(), sam(), share=0.5),
+    "proposals": lambda sam: MaskProposals(_base(), sam()),
+    "proposals, crops": lambda sam: MaskProposals(_base(), sam(), classified_by="crop"),
 }
 
 
@@ -124,12 +121,13 @@ def main() -> None:
     encoder = StoredEncoder(
         arguments.embeddings, arguments.encoder, is_stored=arguments.time is None
     )
-    loaded = STRUCTURES[arguments.structure](partial(_sam, arguments, encoder))
+    method = STRUCTURES[arguments.structure](partial(_sam, arguments, encoder))
+    share_prior = method.network.config.share_prior if isinstance(method, EscMethod) else 0.0
     segmenter = Segmenter(
-        loaded.method,
+        method,
         model=f"{arguments.structure} of {MODEL}",
         weights_hash="",
-        share_prior=loaded.share_prior,
+        share_prior=share_prior,
     )
     targets = [
         replace(target, items=target.items[:: arguments.every])

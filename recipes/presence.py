@@ -9,13 +9,12 @@ OUT is the same with its presence.
 """
 
 import argparse
-import re
 from pathlib import Path
 
 import torch
 
 from escnet.data.folder import FolderDataset
-from escnet.data.layout import class_names
+from escnet.data.layout import class_names, synonyms_in
 from escnet.training.assembly import build_network, sentence_vectors, wordings_of
 from escnet.training.captions import CaptionedPictures
 from escnet.training.config import read_recipe
@@ -76,8 +75,8 @@ def main() -> None:
 def listed_words() -> list[str]:
     """The names of the benchmarks' lists, each in one wording."""
     names = (name for listed in _LISTS for name in class_names(listed))
-    parts = (re.sub("-other$", "", part) for name in names for part in re.split("[,;/]", name))
-    return sorted({part.replace("-", " ").strip().lower() for part in parts} - {""})
+    parts = (part.removesuffix("-other") for name in names for part in synonyms_in(name))
+    return sorted({part.replace("-", " ").lower() for part in parts})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from escnet.data.image import read_image
 from escnet.data.label_map import read_label_map
 from escnet.inference.tokens import load_tokenizer
 from escnet.model.escnet import EscNet
-from escnet.training.captions import names_said
+from escnet.training.captions import names_said_of
 from escnet.training.config import read_recipe
 from escnet.training.examples import shared_classes
 from escnet.training.features import whole_view
@@ -102,12 +102,8 @@ def said_names(
 ) -> dict[str, frozenset[int]]:
     """For each picture the things that its texts say, in their own or in other words."""
     wordings = {index: [classes[index], *synonyms.get(classes[index], ())] for index in things}
-    of_text = names_said(tagged.texts, wordings)
-    return {
-        path.stem: frozenset().union(*(of_text[row] for row in rows))
-        for path, rows in zip(tagged.paths, tagged.rows, strict=True)
-        if path.stem.startswith("coco__")
-    }
+    found = zip(tagged.paths, names_said_of(tagged, wordings), strict=True)
+    return {path.stem: said for path, said in found if path.stem.startswith("coco__")}
 
 
 def with_stuff(labels: np.ndarray, stem: str, folder: Path, stuff: Mapping[int, int]) -> np.ndarray:

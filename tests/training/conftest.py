@@ -18,6 +18,7 @@ from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
 
 from escnet.model.efficientnet_lite import NUM_LABELS, EfficientNetLite
 from escnet.training.config import Recipe
+from escnet.training.tagged import TaggedPictures
 from escnet.weights.sam import sam_shapes
 
 MakeRecipe = Callable[..., Recipe]
@@ -69,6 +70,16 @@ PICTURES_TEXT = {
     "eos_token_id": 3,
 }
 RANDOM_SAM = {"sam": "random", "sam_dim": 32, "sam_mlp_dim": 32}
+
+
+def tagged_pictures(*texts: list[str]) -> TaggedPictures:
+    """A picture for each list of texts; there are no files."""
+    different = sorted({text for own in texts for text in own})
+    return TaggedPictures(
+        paths=tuple(Path(f"{number}.jpg") for number in range(len(texts))),
+        texts=tuple(different),
+        rows=tuple(frozenset(different.index(text) for text in own) for own in texts),
+    )
 
 
 @pytest.fixture(scope="session")

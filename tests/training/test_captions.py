@@ -1,24 +1,16 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from escnet.errors import DatasetError
 from escnet.training.captions import CaptionedPictures, caption_loss, names_said
-from escnet.training.tagged import TaggedPictures
+from tests.training.conftest import tagged_pictures
 
 WORDINGS = [["dog", "puppy"], ["hot dog"], ["bus", "omnibus"], ["tv"]]
 
 
 def captioned(*texts: list[str]) -> CaptionedPictures:
-    different = sorted({text for own in texts for text in own})
-    pictures = TaggedPictures(
-        paths=tuple(Path(f"{number}.jpg") for number in range(len(texts))),
-        texts=tuple(different),
-        rows=tuple(frozenset(different.index(text) for text in own) for own in texts),
-    )
-    return CaptionedPictures(pictures, WORDINGS, [0, 1, 2, 3])
+    return CaptionedPictures(tagged_pictures(*texts), WORDINGS, [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(

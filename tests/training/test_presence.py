@@ -23,10 +23,9 @@ from escnet.training.presence import (
     shown_names,
     summaries,
 )
-from escnet.training.tagged import TaggedPictures
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from tests.model.conftest import PAIRED
-from tests.training.conftest import BERT
+from tests.training.conftest import BERT, tagged_pictures
 
 P, D, N = 400, 16, 6
 SENTENCE = {"text": "sentence", "text_config": BERT}
@@ -76,14 +75,8 @@ def test_of_withheld_names_label_maps_say_nothing(data_folder: Path) -> None:
 
 def captioned(*texts: list[str]) -> CaptionedPictures:
     """Pictures with captions, searched for cats (or kittens) and chairs."""
-    different = sorted({text for own in texts for text in own})
-    pictures = TaggedPictures(
-        paths=tuple(Path(f"{number}.jpg") for number in range(len(texts))),
-        texts=tuple(different),
-        rows=tuple(frozenset(different.index(text) for text in own) for own in texts),
-    )
     wordings = [["sky"], ["cat", "kitten"], ["dog"], ["table"], ["tram"], ["chair"]]
-    return CaptionedPictures(pictures, wordings, [CAT, CHAIR])
+    return CaptionedPictures(tagged_pictures(*texts), wordings, [CAT, CHAIR])
 
 
 def test_names_that_captions_do_not_say_are_absent_if_anybody_looked_for_them() -> None:
@@ -96,12 +89,12 @@ def test_names_that_captions_do_not_say_are_absent_if_anybody_looked_for_them() 
 
 
 def test_words_near_those_that_a_caption_says_are_not_known() -> None:
-    pictures = captioned(["a cat on a sofa"], ["a cat", "a lamp"], ["a chair, a sofa and a lamp"])
+    three = [["a cat on a sofa"], ["a cat", "a lamp"], ["a chair, a sofa and a lamp"]]
     words = ["sofa", "lamp", "armchair", "moon"]
     sofa, lamp = torch.eye(2)
     texts = torch.stack([3 * sofa, lamp, sofa + 0.5 * lamp, lamp])
-    with_all = captioned(*pictures.texts, ["a cat, an armchair"], ["a cat and two armchairs"])
-    said = said_words(pictures, words, texts, first_row=7)
+    with_all = captioned(*three, ["a cat, an armchair"], ["a cat and two armchairs"])
+    said = said_words(captioned(*three), words, texts, first_row=7)
     assert said.rows.tolist() == [7, 8, 9]
     torch.testing.assert_close(said.texts, texts[:2])  # one picture does not make a word
     assert said.shown.present.tolist() == [[True, False], [False, True], [True, True]]

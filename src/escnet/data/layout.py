@@ -4,6 +4,7 @@ Sizes: H x W pixels.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -212,6 +213,11 @@ def read_tiff_labels(path: str | Path) -> UInt16[np.ndarray, "H W"]:
 
 
 @cache
+def synonyms_in(name: str) -> list[str]:
+    """The synonyms that a class name lists: "building, edifice" is two."""
+    return [part.strip() for part in re.split(r"[,;]", name) if part.strip()] or [name]
+
+
 def class_names(name: str) -> tuple[str, ...]:
     """A list of class names that comes with the program, in label order."""
     text = (files("escnet.data") / "classes" / f"{name}.json").read_text("utf-8")

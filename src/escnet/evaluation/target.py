@@ -5,7 +5,6 @@ A benchmark is one target; a folder in the project's own format has one for each
 Sizes: H x W pixels, M names asked, N classes scored.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from jaxtyping import Integer
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.image import shown_path
 from escnet.data.label_map import read_label_map
+from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.vocabulary import Vocabulary
@@ -140,10 +140,7 @@ def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
     """
     if handling == "whole":
         return [[name] for name in names]
-    parts = [
-        [part.strip() for part in re.split(r"[,;]", name) if part.strip()] or [name]
-        for name in names
-    ]
+    parts = [synonyms_in(name) for name in names]
     taken: set[str] = set()
 
     def is_free(text: str) -> bool:

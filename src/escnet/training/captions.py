@@ -8,8 +8,9 @@ Sizes: n class names of a picture, h x w patches.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import torch
@@ -51,9 +52,9 @@ class CaptionedPictures:
             picture whose texts do not say them.
 
     Attributes:
-        items: The pictures of which some text says one of the names.
+        pictures: Those of which some text says one of the names.
+        items: The same as items of a folder.
         said: Of each the names that its texts say.
-        texts: Of each its texts.
         names: Those that were looked for, in order.
 
     Raises:
@@ -63,25 +64,23 @@ class CaptionedPictures:
     def __init__(
         self, pictures: TaggedPictures, wordings: Sequence[Sequence[str]], names: Sequence[int]
     ) -> None:
-        said_in_text = names_said(pictures.texts, {index: wordings[index] for index in names})
-        said = [sorted(set().union(*(said_in_text[row] for row in rows))) for rows in pictures.rows]
+        said = names_said_of(pictures, {index: wordings[index] for index in names})
         self.names = np.array(sorted(names), np.int64)
-        self.said = [found for found in said if found]
+        self.said = [sorted(found) for found in said if found]
         if not self.said:
             raise DatasetError(
                 f"none of the {len(pictures.paths)} pictures with texts says one of the "
                 f"{len(names)} class names: leave data.captions out, or choose another "
                 "data.captions.names_of"
             )
+        self.pictures = replace(
+            pictures,
+            paths=tuple(compress(pictures.paths, said)),
+            rows=tuple(compress(pictures.rows, said)),
+        )
         self.items = [
             FolderItem(stem=path.stem, image_path=path, mask_path=path, source="captions")
-            for path, found in zip(pictures.paths, said, strict=True)
-            if found
-        ]
-        self.texts = [
-            [pictures.texts[row] for row in sorted(rows)]
-            for rows, found in zip(pictures.rows, said, strict=True)
-            if found
+            for path in self.pictures.paths
         ]
         self._probability = _probability(self.said)
 
@@ -132,7 +131,20 @@ class CaptionedPictures:
         )
 
 
-def names_said(texts: Sequence[str], wordings: dict[int, Sequence[str]]) -> list[frozenset[int]]:
+def names_said_of(
+    pictures: TaggedPictures, wordings: Mapping[int, Sequence[str]]
+) -> list[frozenset[int]]:
+    """For each picture the class names that its texts say.
+
+    Args:
+        pictures: With their texts.
+        wordings: For each class name the texts that may stand for it.
+    """
+    of_text = names_said(pictures.texts, wordings)
+    return [frozenset().union(*(of_text[row] for row in rows)) for rows in pictures.rows]
+
+
+def names_said(texts: Sequence[str], wordings: Mapping[int, Sequence[str]]) -> list[frozenset[int]]:
     """For each text the class names that it says, as whole words, in the plural as well.
 
     The longest name at a place is the one that is meant there: a "hot dog" is no dog.

@@ -8,7 +8,7 @@ Sizes: P pictures, S channels of a summary, M texts, D joint space, N class name
 captions, W words.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,7 +23,7 @@ from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError
 from escnet.model.escnet import EscNet
 from escnet.model.presence import Presence
-from escnet.training.captions import CaptionedPictures, names_said
+from escnet.training.captions import CaptionedPictures, names_said_of
 from escnet.training.examples import shared_classes
 from escnet.training.features import whole_views_read
 from escnet.training.frozen_towers import worded
@@ -41,8 +41,8 @@ class PresentNames:
     """What the pictures are known to show.
 
     Attributes:
-        present: Whether a picture's label map shows the class name.
-        is_known: Whether it does, or its source annotates the name.
+        present: Whether a picture shows the class name, by its label map or its captions.
+        is_known: Whether it does, or somebody looked for the name there.
     """
 
     present: Bool[np.ndarray, "P N"]
@@ -100,9 +100,7 @@ def said_names(captioned: CaptionedPictures, num_names: int) -> PresentNames:
         captioned: The pictures.
         num_names: N.
     """
-    present = np.zeros((len(captioned.items), num_names), bool)
-    for row, said in enumerate(captioned.said):
-        present[row, said] = True
+    present = _table_of(captioned.said, num_names)
     is_known = np.zeros_like(present)
     is_known[:, captioned.names] = True
     return PresentNames(present=present, is_known=is_known)
@@ -123,19 +121,24 @@ def said_words(
         texts: Their text embeddings.
         first_row: Of these pictures among all.
     """
-    joined = [". ".join(own) for own in captioned.texts]
-    said = names_said(joined, {index: [word] for index, word in enumerate(words)})
-    present = np.zeros((len(joined), len(words)), bool)
-    for row, found in enumerate(said):
-        present[row, list(found)] = True
+    said = names_said_of(captioned.pictures, {index: [word] for index, word in enumerate(words)})
+    present = _table_of(said, len(words))
     kept = present.sum(axis=0) >= _FEWEST_PICTURES
     present, texts = present[:, kept], texts[torch.from_numpy(kept)]
     unit = F.normalize(texts, dim=1)
     is_near = (unit @ unit.T > _NEAR).numpy()
     is_doubtful = present @ is_near  # (Q, W)
-    rows = first_row + np.arange(len(joined))
+    rows = first_row + np.arange(len(said))
     shown = PresentNames(present=present, is_known=present | ~is_doubtful)
     return SaidWords(rows=rows, shown=shown, texts=texts)
+
+
+def _table_of(said: Sequence[Collection[int]], num_names: int) -> Bool[np.ndarray, "Q _"]:
+    """Of each picture the names that its captions say, as a row."""
+    present = np.zeros((len(said), num_names), bool)
+    for row, found in enumerate(said):
+        present[row, list(found)] = True
+    return present
 
 
 @torch.inference_mode()
