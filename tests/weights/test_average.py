@@ -56,16 +56,24 @@ def test_what_only_the_first_has_is_its_own(tmp_path: Path) -> None:
 
 def test_origins_and_names_are_those_of_all_and_settings_the_firsts(tmp_path: Path) -> None:
     folders = [
-        written(tmp_path / str(n), n, trained_on=names, share_prior=prior, origins=(origin(part),))
-        for n, names, prior, part in (
-            (0, ("dog", "cat"), 0.5, "SAM"),
-            (1, ("cat", "cow"), 0.0, "ViT"),
+        written(
+            tmp_path / str(n),
+            n,
+            trained_on=names,
+            share_prior=prior,
+            image_size=size,
+            origins=(origin(part),),
+        )
+        for n, names, prior, size, part in (
+            (0, ("dog", "cat"), 0.5, 48, "SAM"),
+            (1, ("cat", "cow"), 0.0, 32, "ViT"),
         )
     ]
     config = average_checkpoints(folders).config
     assert config.trained_on == ("dog", "cat", "cow")
     assert [one["part"] for one in config.origins] == ["SAM", "ViT"]
     assert config.share_prior == 0.5
+    assert config.image_size == 48
 
 
 def origin(part: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ from escnet.training.parameters import SAM_WEIGHT
 from escnet.training.task import ParameterGroups, Portion, Share
 from escnet.weights.assemble import paired_towers
 
-_LABEL_SIDE = 192  # finer than the decoder's grid of 96, so that thin things keep their pixels
+_PIXELS_PER_LABEL = 2  # twice as fine as the decoder's grid, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
 _CAPTIONS = 1 << 20  # their place in a batch, behind every labelled picture's
 
@@ -140,7 +140,7 @@ class FrozenTowersTask:
                 rarity=data.section.rarity,
                 views=views,
             )
-            for side in (_LABEL_SIDE, _ALIGNMENT_SIDE)
+            for side in (network.config.image_size // _PIXELS_PER_LABEL, _ALIGNMENT_SIDE)
         )
 
     def identity(self) -> Mapping[str, Any]:
@@ -316,7 +316,8 @@ class FrozenTowersLoss(nn.Module):
     def _patches(self, seen: Seen) -> Patches:
         vision, _ = paired_towers(self.network)
         if isinstance(seen, Tensor):
-            seen = vision.read(seen.contiguous(memory_format=torch.channels_last))
+            image = seen.contiguous(memory_format=torch.channels_last)
+            seen = vision.read(image, net_is_exact=seen.device.type == "cpu")
         return vision.project(seen)
 
     def _correlations(self, patches: Patches, rows: Sequence[list[int]]) -> Iterator[Tensor]:
