@@ -212,12 +212,12 @@ def read_tiff_labels(path: str | Path) -> UInt16[np.ndarray, "H W"]:
     return labels.astype(np.uint16)
 
 
-@cache
 def synonyms_in(name: str) -> list[str]:
     """The synonyms that a class name lists: "building, edifice" is two."""
     return [part.strip() for part in re.split(r"[,;]", name) if part.strip()] or [name]
 
 
+@cache
 def class_names(name: str) -> tuple[str, ...]:
     """A list of class names that comes with the program, in label order."""
     text = (files("escnet.data") / "classes" / f"{name}.json").read_text("utf-8")

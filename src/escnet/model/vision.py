@@ -252,8 +252,7 @@ class PairedVision(nn.Module):
         own = self.vit.config.patch_size
         shrunk = resized(image, (h * own, w * own))
         vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
-        exactly = torch.autocast(image.device.type, enabled=False)
-        with exactly if net_is_exact else nullcontext():
+        with torch.autocast(image.device.type, enabled=False) if net_is_exact else nullcontext():
             maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
         return PairedMaps(
             vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter, maps.half
