@@ -83,6 +83,17 @@ def test_only_the_formats_asked_for_are_written(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["picture.json", "picture.labels.png"]
 
 
+def test_formats_may_come_one_by_one(tmp_path: Path) -> None:
+    paths = drawn_result().save(tmp_path, formats=(kind for kind in ["labels"]))
+    assert list(tmp_path.iterdir()) == list(paths.values()) == [tmp_path / "picture.labels.png"]
+
+
+def test_a_summary_tells_the_picture_s_file_if_there_is_one() -> None:
+    source = {"file": "beach.jpg", "bytes": 9, "sha256": "89ab"}
+    assert drawn_result(source=source).summary()["source"] == source
+    assert drawn_result().summary()["source"] is None
+
+
 def test_files_are_called_after_the_result_s_own_stem(tmp_path: Path) -> None:
     drawn_result(stem="dune").save(tmp_path, formats=["json"])
     assert [p.name for p in tmp_path.iterdir()] == ["dune.json"]

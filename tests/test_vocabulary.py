@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from escnet.errors import ConfigError, VocabularyError
-from escnet.vocabulary import MAX_FILE_BYTES, MAX_LABELS, Vocabulary, escaped
+from escnet.vocabulary import MAX_FILE_BYTES, MAX_LABELS, Vocabulary
 
 
 def test_a_line_of_labels_with_synonyms() -> None:
@@ -31,6 +31,33 @@ def test_names_are_trimmed_collapsed_and_composed() -> None:
     vocabulary = Vocabulary.parse("  traffic \t\u00a0 light , cafe\u0301=  cafe\u0301 \n")
     assert vocabulary.labels == ("traffic light", "caf\u00e9")
     assert vocabulary.queries == ("traffic light", "caf\u00e9")
+
+
+REMOVED = [*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))]
+REMOVED += ["\ufeff", "\u200b", "\u2060", "\u00ad", "\u200e", "\u200f"]
+
+
+@pytest.mark.parametrize("character", REMOVED)
+def test_characters_that_nobody_sees_are_taken_out(character: str) -> None:
+    name = f" {character} hot{character} {character}dog{character}"
+    assert Vocabulary.of([name]).labels == ("hot dog",)
+    assert Vocabulary.of({"sausage": [name]}).queries == ("hot dog",)
+    with pytest.raises(VocabularyError, match="class name 2, 'dog', repeats class name 1, 'dog'"):
+        Vocabulary.of(["dog", f"do{character}g"])
+    with pytest.raises(VocabularyError, match="class name 2 is empty"):
+        Vocabulary.of(["dog", character])
+
+
+def test_joiners_stay_in_names_that_need_them_and_make_no_second_name() -> None:
+    names = ("\u0646\u06cc\u0645\u200c\u0641\u0627\u0635\u0644\u0647", "\U0001f468\u200d\U0001f33e")
+    assert Vocabulary.of(names).queries == names
+    with pytest.raises(VocabularyError, match="repeats class name 1, 'dog'"):
+        Vocabulary.of(["dog", "dog\u200d"])
+
+
+def test_flags_that_differ_by_their_tags_are_two_names() -> None:
+    flags = ["".join(chr(0xE0000 + ord(letter)) for letter in end) for end in ("gbeng", "gbsct")]
+    assert len(Vocabulary.of([f"\U0001f3f4{tags}\U000e007f" for tags in flags])) == 2
 
 
 def test_names_that_differ_by_an_accent_are_two_names() -> None:
@@ -139,16 +166,18 @@ def test_a_template_without_exactly_one_place_is_refused(template: str) -> None:
         Vocabulary.of("sky").templated(template)
 
 
-def test_an_escaped_name_is_read_back_as_it_was() -> None:
-    assert Vocabulary.parse(escaped(r"#a, b\=c|d")).queries == (r"#a, b\=c|d",)
-
-
 def test_a_text_file_has_one_entry_a_line(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_bytes("\ufeff# streets\r\nroad, wet\r\n\r\n  # cars\ncar=car|van\r\\#1".encode())
     vocabulary = Vocabulary.read(path)
     assert vocabulary.labels == ("road, wet", "car", "#1")
     assert vocabulary.owner == (0, 1, 1, 2)
+
+
+def test_a_byte_order_mark_within_a_text_file_is_no_part_of_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("road\n\ufeff# animals\n\ufeffdog\n \ufeff\n\ufeff\ufeffcat\n", "utf-8")
+    assert Vocabulary.read(path).labels == ("road", "dog", "cat")
 
 
 def test_an_error_in_a_text_file_names_the_line(tmp_path: Path) -> None:
@@ -170,6 +199,41 @@ def test_json_holds_literal_names_or_queries_by_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "table",
+    [
+        *({key: ["cat", "night sky"]} for key in ("classes", "names", "labels", "categories")),
+        {"name": "mine", "num_classes": 2, "classes": ["cat", "night sky"], "palette": [[0, 0, 0]]},
+        {"classes": ["cat", "night sky"], "sources": {"a": {"annotated": [0]}}},
+        {
+            "note": "one",
+            "datasets": {"a": {"has_background": True, "classes": ["cat", "night sky"]}},
+        },
+        {"1": "night sky", "0": "cat"},
+    ],
+)
+def test_the_list_of_names_in_json_of_another_use_is_read(
+    table: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(table))
+    vocabulary = Vocabulary.read(path)
+    assert (vocabulary.labels, vocabulary.queries) == (("cat", "night sky"), ("cat", "night sky"))
+
+
+def test_a_map_of_index_to_name_is_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "id2label.json"
+    numbers = sorted(map(str, range(12)))  # "10" stands before "2"
+    path.write_text(json.dumps({number: f"thing {number}" for number in numbers}))
+    assert Vocabulary.read(path).labels == tuple(f"thing {i}" for i in range(12))
+
+
+def test_a_label_may_be_a_number_if_its_queries_are_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "digits.json"
+    path.write_text('{"3": ["digit three"], "7": "digit seven"}')
+    assert Vocabulary.read(path).labels == ("3", "7")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is not JSON .*at line 1"),
@@ -187,6 +251,23 @@ def test_json_holds_literal_names_or_queries_by_label(tmp_path: Path) -> None:
         ('{"car": []}', "'car', has no query"),
         ('{"car": ["van", 3]}', "'car', query 2 is of type int"),
         ('{"car": "a", "car": "b"}', "has label 'car' twice"),
+        ('{"classes": []}', "holds no class names"),
+        ('{"classes": [{"id": 1}]}', "class name 1 of .*names.json is of type dict"),
+        (
+            '{"labels": ["label", "tag"], "car": ["car", "van"]}',
+            "has a list under 'labels' and one under 'car': keep .* label=query.query into a .txt",
+        ),
+        (
+            '{"datasets": {"a": {"classes": ["cat"]}, "b": {"classes": ["dog"]}}}',
+            "class names of 2 datasets .the first is 'a'.: copy the list 'classes' of one of them",
+        ),
+        ('{"datasets": {}}', "'datasets', has queries of type dict"),
+        ('{"datasets": {"a": 3}}', "'datasets', has queries of type dict"),
+        (
+            '{"1": "road", "2": "sky"}',
+            "has numbers as labels, but not those from 0 to 1: number its names from 0, or",
+        ),
+        ('{"00": "road"}', "has numbers as labels, but not those from 0 to 0"),
         ('["\\ud800"]', r"U\+D800"),
     ],
 )

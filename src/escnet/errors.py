@@ -31,3 +31,9 @@ class DatasetError(EscnetError):
 
 class OutputError(EscnetError):
     """A result cannot be written: no such folder, no right, no space."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first sentence of a library's error, shortened to be quoted in one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].partition(". ")[0][:120].rstrip(" .:") if lines else type(error).__name__

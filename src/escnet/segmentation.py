@@ -4,7 +4,7 @@ Sizes: H x W are the picture's own, in the orientation in which it is displayed.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +39,7 @@ class Segmentation:
         weights_hash: Digest of the model's weights.
         settings: Everything else that moves a pixel.
         stem: What files of this result are called, such as the picture's file name without suffix.
+        source: Name, bytes and SHA-256 of the picture's file; None if it did not come from one.
     """
 
     label_map: UInt[np.ndarray, "H W"]
@@ -49,6 +50,7 @@ class Segmentation:
     weights_hash: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
     stem: str = "picture"
+    source: Mapping[str, object] | None = None
 
     @property
     def void_label(self) -> int:
@@ -82,8 +84,8 @@ class Segmentation:
         return self.label_map == self._index(name)
 
     def summary(self) -> dict[str, Any]:
-        """Size, shares, mean confidences, and what made them, as plain values for JSON."""
-        return summarise(
+        """Size, shares, mean confidences, and what they are of and by, as plain values for JSON."""
+        summary = summarise(
             self.label_map,
             self.confidence,
             self.names,
@@ -92,6 +94,7 @@ class Segmentation:
             weights_hash=self.weights_hash,
             settings=self.settings,
         )
+        return summary | {"source": None if self.source is None else dict(self.source)}
 
     def overlay(
         self, *, opacity: float = 0.55, legend: bool = True
@@ -121,12 +124,12 @@ class Segmentation:
         self,
         folder: str | Path,
         stem: str | None = None,
-        formats: Sequence[str] = tuple(FORMATS),
+        formats: Iterable[str] = tuple(FORMATS),
     ) -> dict[str, Path]:
         """Write the result's files, each atomically: STEM.labels.png, STEM.overlay.jpg, STEM.json.
 
         STEM.json is written last and holds the others' sizes and SHA-256 digests, so that it tells
-        whether the files beside it are its own.
+        whether the files beside it are its own, and those of the picture's file, if there is one.
 
         Args:
             folder: Where to; created if it does not exist.
@@ -172,13 +175,14 @@ class Segmentation:
         return self.names.index(name)
 
 
-def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
     """The formats, each once, in the order in which they are written.
 
     Raises:
         ConfigError: If there is none, or one is unknown.
     """
     known = ", ".join(FORMATS)
+    formats = tuple(formats)
     for kind in formats:
         if kind not in FORMATS:
             raise ConfigError(f"no format {kind!r}: choose from {known}")

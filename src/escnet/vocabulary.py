@@ -28,6 +28,13 @@ BACKGROUND = "background"
 _SPECIAL = ",=|#\\"
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control, lone surrogate, line and paragraph separator
 _INVISIBLE = {"Cf", "Zs"}  # joiners belong to many scripts, but a name needs something besides
+# Byte order marks, spaces without width, soft hyphens, and directions of writing: they come along
+# when text is copied, and would make a second class that looks like the first.
+_REMOVED = dict.fromkeys(
+    [0xFEFF, 0x200B, 0x2060, 0xAD, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
+_TAGS = range(0xE0020, 0xE0080)  # all that tells the flags of England and Scotland apart
+_LIST_KEYS = ("classes", "names", "labels", "categories")  # where .json files have their list
 _SHOWN_CHARACTERS = 40
 
 
@@ -106,6 +113,9 @@ class Vocabulary:
             path: A .txt file in UTF-8, one `label` or `label=query|query` a line, where blank
                 lines and lines that begin with # are skipped and commas are ordinary; or a
                 .json file with a list of literal names, or an object of label to query or queries.
+                Of an object with a list under "classes", "names", "labels" or "categories", as
+                classes.json of a dataset has it, that list is read; of one with the labels "0",
+                "1", ... and one string each, the strings are the names.
             has_background: Add the background class.
 
         Raises:
@@ -159,11 +169,6 @@ class Vocabulary:
         return tuple(f"{before}{query}{after}" for query in self.queries)
 
 
-def escaped(name: str) -> str:
-    """The name with a backslash before each character that the grammar would read as its own."""
-    return "".join(f"\\{character}" if character in _SPECIAL else character for character in name)
-
-
 def _checked(entries: Iterable[_Entry], has_background: bool) -> Vocabulary:
     """The vocabulary of these entries, or the first fault among them."""
     labels: list[str] = []
@@ -203,9 +208,10 @@ def _checked(entries: Iterable[_Entry], has_background: bool) -> Vocabulary:
 
 
 def _clean(name: object, where: str) -> str:
-    """The name stripped, with single spaces, in NFC; or an error that says where it stands."""
+    """The name as it looks, with single spaces, in NFC; or an error that says where it stands."""
     if not isinstance(name, str):
         raise VocabularyError(f"{where} is of type {type(name).__name__}: class names are strings")
+    name = name.translate(_REMOVED)
     # Only blanks collapse: a line break inside a name is more likely a lost separator.
     name = re.sub(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+", " ", name).strip()
     if len(name) > MAX_NAME_CHARACTERS:  # before NFC, whose time can grow with the square
@@ -238,6 +244,8 @@ def _refuse_invisible(name: str, where: str) -> None:
 
 def _key(name: str) -> str:
     """The form in which two names that look alike are equal."""
+    if not name.isprintable():  # it holds joiners, which are seen only in what they join
+        name = "".join(c for c in name if unicodedata.category(c) != "Cf" or ord(c) in _TAGS)
     return unicodedata.normalize("NFC", name.casefold())
 
 
@@ -336,7 +344,7 @@ def _text_of(path: Path, shown: str) -> str:
 
 
 def _line_entries(text: str, shown: str) -> Iterator[_Entry]:
-    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
+    lines = [line.translate(_REMOVED).strip() for line in re.split(r"\r\n|\r|\n", text)]
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line and not line.startswith("#")]
     if not numbered:
         raise VocabularyError(f"{shown} holds no class names: write one a line")
@@ -368,6 +376,51 @@ def _json_entries(text: str, shown: str) -> Iterator[_Entry]:
             f"{shown} holds a JSON {type(names).__name__}, "
             "but class names are a list of strings, or an object of label to queries"
         )
+    if isinstance(names, dict):
+        names = _names_of(names, shown)
     if not names:
         raise VocabularyError(f"{shown} holds no class names: add some")
     return _literal_entries(names, f" of {shown}")
+
+
+def _names_of(table: dict[str, object], shown: str) -> dict[str, object] | list[object]:
+    """The list of names in an object of another use; else the object, labels with their queries."""
+    if isinstance(datasets := table.get("datasets"), dict):
+        if len(datasets) > 1:
+            raise VocabularyError(
+                f"{shown} has the class names of {len(datasets)} datasets "
+                f"(the first is {_shown(next(iter(datasets)))}): "
+                "copy the list 'classes' of one of them into a file of its own"
+            )
+        table = next((one for one in datasets.values() if isinstance(one, dict)), table)
+    for key in _LIST_KEYS:
+        if isinstance(names := table.get(key), list):
+            # a label may be called like that, and have its synonyms in the list
+            if (other := _other_list(table, key)) is not None:
+                raise VocabularyError(
+                    f"{shown} has a list under {_shown(key)} and one under {_shown(other)}: keep "
+                    "the one with the class names, or write label=query|query into a .txt file"
+                )
+            return names
+    if all(label.isdecimal() and isinstance(query, str) for label, query in table.items()):
+        return _names_by_index(table, shown)
+    return table
+
+
+def _other_list(table: dict[str, object], key: str) -> str | None:
+    """The first other label with a list of strings, which could be names or queries."""
+    for label, value in table.items():
+        if label != key and isinstance(value, list) and any(isinstance(v, str) for v in value):
+            return label
+    return None
+
+
+def _names_by_index(table: dict[str, object], shown: str) -> list[object]:
+    """The names of a map from index to name, as models come with."""
+    names = [table.get(str(index)) for index in range(len(table))]
+    if None in names:
+        raise VocabularyError(
+            f"{shown} has numbers as labels, but not those from 0 to {len(table) - 1}: number its "
+            "names from 0, or put the query of a label that is a number into a list"
+        )
+    return names

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from escnet.annotations.files import make_folder, remove_leftovers, write_file
+from escnet.annotations.files import is_of_one_name, make_folder, remove_leftovers, write_file
 from escnet.errors import OutputError
 
 
@@ -52,6 +52,16 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
+def test_a_full_disk_is_of_no_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OutputError) as caught:
+        write_file(tmp_path / "a.json", b"new")
+    assert not is_of_one_name(caught.value)
+
+
 def test_an_interruption_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +86,7 @@ def test_an_impossible_name_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError) as caught:
         write_file(tmp_path / name, b"x")
     assert "\n" not in str(caught.value)
+    assert is_of_one_name(caught.value) == (name != "no/such/folder")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 

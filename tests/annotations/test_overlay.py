@@ -7,6 +7,7 @@ from PIL import Image
 from escnet.annotations import overlay
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.palette import class_colours
+from escnet.vocabulary import MAX_LABELS
 
 
 def grey(height: int, width: int) -> np.ndarray:
@@ -53,6 +54,16 @@ def test_void_shows_the_picture_in_grey(kind: type[np.unsignedinteger]) -> None:
         drawn = draw_overlay(picture, np.full((8, 8), void, dtype=kind), ["a"], legend=False)
         assert (drawn == drawn[..., :1]).all()
         assert 0 < drawn[0, 0, 0] < 255
+
+
+def test_the_background_behind_all_names_that_there_can_be_is_drawn_beside_void() -> None:
+    names = [*(f"n{i}" for i in range(MAX_LABELS)), "background"]
+    labels = halves(20, 40).astype(np.uint16) + MAX_LABELS  # the last index, and void
+    drawn = draw_overlay(grey(20, 40), labels, names, opacity=1.0, legend=False)
+    np.testing.assert_array_equal(drawn[10, 5], class_colours(len(names))[-1])
+    np.testing.assert_array_equal(drawn[10, 35], [100, 100, 100])
+    entries = overlay._entries(labels, names, class_colours(len(names)))
+    assert [entry.text for entry in entries] == ["background", "unlabelled"]
 
 
 @pytest.mark.parametrize(("height", "width"), [(90, 160), (160, 90), (100, 100), (1, 1), (3, 900)])

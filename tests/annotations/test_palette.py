@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from escnet.annotations.palette import MAX_NAMES, VOID_COLOUR, class_colours
+from escnet.vocabulary import MAX_LABELS
 
 # what is left of linear RGB without red, without green cones (Machado et al. 2009, full severity)
 COLOUR_VISIONS = {
@@ -56,7 +57,7 @@ def test_the_first_24_colours_differ_to_every_eye(vision: str, least: float) -> 
 
 def test_all_colours_are_different_and_none_is_that_of_void() -> None:
     colours = class_colours(MAX_NAMES)
-    assert colours.shape == (MAX_NAMES, 3)
+    assert colours.shape == (MAX_NAMES, 3) == (MAX_LABELS + 1, 3)  # the background has one, too
     with_void = np.concatenate([colours, np.array([VOID_COLOUR], dtype=np.uint8)])
     assert len(np.unique(with_void, axis=0)) == MAX_NAMES + 1
 

@@ -36,6 +36,11 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
     options = ["--models", " tiny,", "--classes", "sky, $road$", "--device", "cpu", "--json"]
+    (tmp_path / "out").mkdir()
+    earlier = ("escnet-2.comparison.png", "escnet-3.comparison.png", "escnet-10.comparison.png")
+    others = ("escnet-03.comparison.png", "escnet-3.comparison.json", "my-escnet-3.comparison.png")
+    for name in (*earlier, *others):
+        (tmp_path / "out" / name).write_bytes(b"of an earlier, longer run, or someone else's")
     done = subprocess.run(
         [sys.executable, "-c", code, "compare", pictures, "--out", tmp_path / "out", *options],
         capture_output=True,
@@ -49,6 +54,10 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
         "escnet.comparison.png",
         "escnet-2.comparison.png",
     ]
+    sheets = [Path(sheet).name for sheet in found["sheets"]]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        [*sheets, "escnet.comparison.json", *others]
+    )
     sizes = []
     for sheet in found["sheets"]:
         with Image.open(sheet) as image:

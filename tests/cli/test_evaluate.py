@@ -101,6 +101,35 @@ def test_flags_change_the_protocol_and_are_told_as_deviations(folder: Path, tmp_
     assert result.model.settings["template"] == "this is a {}"
 
 
+def test_the_windows_of_a_folder_are_told_as_deviations(folder: Path, tmp_path: Path) -> None:
+    options = ["--view", "windows", "--size", "64", "--window", "48", "--no-global-view"]
+    assert run(command(folder, tmp_path, "--limit", "1", *options)) == 0
+    assert EvalResult.read(tmp_path / "pets.json").deviations == [
+        "view: whole -> windows",
+        "size: own -> 64",
+        "window: 384 -> 48",
+        "global_view: True -> False",
+        "pictures: 3 -> 1",
+    ]
+
+
+def test_a_picture_whose_name_is_not_utf_8_is_scored_compared_and_reported(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("images", "masks"):
+        name = os.fsdecode(b"street__\xff.png")
+        (folder / part / "street__1.png").rename(folder / part / name)
+    assert run(command(folder, tmp_path / "1")) == 0
+    options = ["--pictures", "2", "--against", str(tmp_path / "1" / "street.json")]
+    assert run(command(folder, tmp_path / "2", *options, "--template", "zebra {} zebra")) == 0
+    stems = [picture.stem for picture in EvalResult.read(tmp_path / "2" / "street.json").pictures]
+    assert "street__\udcff" in stems
+    table = json.loads((tmp_path / "2" / "street.against.json").read_text())
+    assert "street__\udcff" in [picture["stem"] for picture in table["pictures"]]
+    assert "street__" in (tmp_path / "2" / "street.against.md").read_text(encoding="utf-8")
+    assert not capsys.readouterr().err.count("Error")
+
+
 def test_another_template_gives_another_matrix(folder: Path, tmp_path: Path) -> None:
     assert run(command(folder, tmp_path / "1")) == 0
     assert run(command(folder, tmp_path / "2", "--template", "zebra {} zebra")) == 0
@@ -128,6 +157,12 @@ def test_a_share_prior_counts_for_whole_pictures_and_is_told(folder: Path, tmp_p
         (["--names", "some"], "names is 'some'"),
         (["--background", "others"], "no other names"),
         (["--limit", "0"], "--limit"),
+        (["--size", "640"], "--size 640 needs windows, but pets is seen as a whole"),
+        (["--window", "384", "--view", "whole"], "--window 384 needs windows"),
+        (["--overlap", "0"], "--overlap 0.0 needs windows"),
+        (["--seams", "smooth"], "--seams smooth needs windows"),
+        (["--global-view"], "--global-view needs windows"),
+        (["--no-global-view"], "--no-global-view needs windows, but pets is seen as a whole: add"),
     ],
 )
 def test_a_wrong_flag_is_told_in_one_line(

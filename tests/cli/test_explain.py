@@ -59,6 +59,9 @@ def test_json_is_one_document_and_the_same_as_the_file(
     [
         (["--class", "b", "--classes", "a, b=c, d"], ["a", "b", "d"], "c"),
         (["--class", "b=c", "--classes", "a"], ["b", "a"], "c"),
+        (["--class", "b=c", "--classes", "a, b"], ["a", "b"], "c"),
+        (["--class", "b=c", "--classes", "a, b=c"], ["a", "b"], "c"),
+        (["--class", "b\\", "--classes", "a"], ["b\\", "a"], "b\\"),
         (
             ["--class", "x\\, y", "--classes", "a", "--background"],
             ["x, y", "a", "background"],
@@ -85,6 +88,11 @@ def test_the_class_stands_among_the_others_once(
         (["--class", "cup, spoon"], "holds 2 class names"),
         (["--class", " "], "no class names given"),
         (["--class", "a", "--classes", "A, b"], "repeats"),
+        (
+            ["--class", "cup=cup|mug", "--classes", "cup=cup|cat, table"],
+            "--class and --classes give 'cup' different synonyms, 'cup|mug' and 'cup|cat': write",
+        ),
+        (["--class", "a=a|b", "--classes", "a, b"], "repeats the query 'b'"),
         (["--class", "background"], "what the rest class is called"),
         (["--class", "a", "--max-pixels", "100"], "above the limit"),
         (["--class", "a", "--out", "/dev/null/out"], "cannot be written"),

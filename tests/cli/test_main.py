@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import escnet
+from escnet.cli import main
 from escnet.cli.main import run
 
 
@@ -19,6 +21,18 @@ def best_time_of(command: list[str], *, repeats: int = 5) -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(times)
+
+
+def in_shell(
+    command: str, folder: Path, *, unbuffered: str = ""
+) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m escnet {command}', sys.executable],
+        capture_output=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},  # "": output is held back
+    )
 
 
 def test_help_is_instant() -> None:
@@ -102,6 +116,47 @@ def test_a_reader_that_stops_early_causes_no_traceback() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+@pytest.mark.parametrize("verb", ["--version", "weights list", "weights list --json", "segment"])
+def test_a_closed_output_is_nowhere_to_print_to(tmp_path: Path, verb: str, closed: str) -> None:
+    if verb == "segment":
+        Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+        verb = "segment a.png --classes a --model tiny --json"
+    done = in_shell(f"{verb} {closed}", tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a.json").exists() == verb.startswith("segment")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("verb", "unbuffered"),
+    [
+        ("--version", ""),
+        ("--version", "1"),  # fails at once, as what is too long to be held back does
+        ("segment a.png --classes a --model tiny --json", ""),
+    ],
+)
+def test_a_full_output_is_told_in_one_line(tmp_path: Path, verb: str, unbuffered: str) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    done = in_shell(f"{verb} >/dev/full", tmp_path, unbuffered=unbuffered)
+    assert done.stderr == (
+        b"escnet: standard output cannot be written (no space left on device): send it elsewhere\n"
+    )
+    assert done.returncode == 2
+    assert (tmp_path / "a.json").exists() == verb.startswith("segment")
+
+
+def test_another_error_of_the_system_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(main, "_code_of", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        run(["--version"])
 
 
 def test_a_name_that_the_terminal_cannot_show_causes_no_traceback(tmp_path: Path) -> None:

@@ -11,6 +11,11 @@ from PIL import Image
 
 from escnet.annotations.label_png import read_label_png
 from escnet.cli.main import run
+from escnet.errors import ConfigError
+from escnet.inference.batch import segment_files
+from escnet.inference.segmenter import Segmenter
+from escnet.inference.windows import NATIVE, Windows
+from escnet.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from corpus import Expected
@@ -167,6 +172,92 @@ def test_resuming_makes_nothing_twice(
     assert "3 of 3 pictures segmented; results in" in capsys.readouterr().out
     assert run(command) == 0
     assert "0 of 3 pictures segmented, 3 already finished" in capsys.readouterr().out
+
+
+def test_resuming_does_not_take_an_older_picture_for_the_one_it_replaced(
+    pictures: Path, tmp_path: Path
+) -> None:
+    command = ["segment", str(pictures), *TINY, "--out", str(tmp_path / "out"), "--resume"]
+    assert run(command) == 0
+    with Image.open(pictures / "2.png") as image:
+        image.resize((70, 50)).save(pictures / "2.png")
+    os.utime(pictures / "2.png", (1, 1))  # as mv, cp -p, rsync and unzip leave it
+    assert run(command) == 0
+    assert read_label_png(tmp_path / "out" / "2.labels.png")[0].shape == (50, 70)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("1.json", '{"shapes": []}', ["--classes", "a"], "1.json is no result of escnet"),
+        ("1.labels.png", "PNG", ["--classes", "a"], "1.labels.png is no result of escnet"),
+        ("1.json", '["a"]', ["--classes-file", "1.json"], "1.json holds the class names"),
+    ],
+)
+def test_what_is_no_result_is_not_replaced(
+    pictures: Path,
+    name: str,
+    content: str,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(pictures)
+    Path(name).write_text(content)
+    before = files_below(pictures)
+    # a model that does not exist would be the error if it were loaded first
+    found = error_of(["1.jpg", *options, "--model", "/no/such/model"], capsys)
+    assert message in found
+    assert "choose another folder with --out" in found
+    assert files_below(pictures) == before
+
+
+@pytest.mark.parametrize("formats", ["labels", "overlay", "json", "labels,overlay,json"])
+def test_results_are_replaced_by_those_of_the_same_picture(
+    pictures: Path, formats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)
+    for asked in (formats, formats, "labels,overlay,json"):
+        assert run(["segment", ".", *TINY, "--format", asked]) == 0
+
+
+def test_a_name_too_long_for_results_is_one_failure_of_many(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "2.png").rename(pictures / ("n" * 250 + ".png"))
+    out = tmp_path / "out"
+    assert run(["segment", str(pictures), *TINY, "--out", str(out)]) == 1
+    assert "2 of 3 pictures segmented, 1 failed" in capsys.readouterr().out
+    (failure,) = json.loads((out / "failures.json").read_text())["failures"]
+    assert "shorten the name of the picture" in failure["error"]
+
+
+def test_a_prior_that_is_asked_for_and_windows_are_refused_in_python_too(
+    pictures: Path, tmp_path: Path
+) -> None:
+    segmenter = Segmenter.load("tiny", share_prior=0.3)
+    with pytest.raises(ConfigError, match=r"share_prior 0\.3 needs pictures seen as a whole"):
+        segment_files(
+            segmenter, [pictures / "1.jpg"], Vocabulary.of("a"), out=tmp_path, windows=NATIVE
+        )
+    assert not (tmp_path / "1.json").exists()
+
+
+@pytest.mark.parametrize("windows", [None, NATIVE])
+def test_a_file_says_the_settings_that_the_result_says(
+    pictures: Path, tmp_path: Path, windows: Windows | None
+) -> None:
+    method = Segmenter.load("tiny").method
+    segmenter = Segmenter(method, model="tiny", weights_hash="", share_prior=0.5)
+    names = Vocabulary.of("car=car|truck, sky", has_background=True)
+    options: dict[str, Any] = {"void_below": 0.1, "windows": windows}
+    segment_files(segmenter, [pictures / "1.jpg"], names, out=tmp_path, **options)
+    written = json.loads((tmp_path / "1.json").read_text())
+    expected = segmenter.segment(pictures / "1.jpg", names, **options).summary()
+    assert written["settings"] == json.loads(json.dumps(expected["settings"]))
+    assert written["settings"]["share_prior"] == (0.5 if windows is None else 0.0)
+    assert written["source"] == expected["source"]
 
 
 def test_windows_reach_the_result(pictures: Path, tmp_path: Path) -> None:

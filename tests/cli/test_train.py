@@ -32,14 +32,23 @@ def test_a_run_tells_how_far_it_is_and_where_the_checkpoint_lies(
     assert f"checkpoint: {tmp_path / 'run' / 'model'}" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, 0),
+        (signal.SIGTERM, 0),
+        # Ctrl-C, systemd and Slurm signal all processes, those that read pictures among them.
+        (signal.SIGTERM, 1),
+    ],
+)
 def test_a_signal_saves_the_state_and_says_how_to_go_on(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:
     command = [sys.executable, "-m", "escnet", "train", RECIPE, "--out", str(tmp_path / "run")]
     child = subprocess.Popen(
-        [*command, *ENDLESS],
+        [*command, *ENDLESS, "--set", f"pictures.workers={workers}"],
         cwd=ROOT,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -50,7 +59,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(
         deadline = time.monotonic() + 60
         while not list(states.glob("step-*.pt")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        child.send_signal(number)
+        os.killpg(child.pid, number)
         _, complaint = child.communicate(timeout=30)
     finally:
         child.kill()
@@ -61,3 +70,5 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(
     assert found, line
     assert "Traceback" not in complaint
     assert (states / f"step-{int(found[1]):08}.pt").is_file()
+    with pytest.raises(ProcessLookupError):  # none of them is left
+        os.killpg(child.pid, 0)

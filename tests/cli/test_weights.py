@@ -9,7 +9,7 @@ from transformers import CLIPConfig, CLIPModel
 from typer.testing import CliRunner, Result
 
 from escnet.cli.weights import app
-from escnet.errors import WeightsError
+from escnet.errors import ConfigError, WeightsError
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
@@ -19,6 +19,7 @@ from escnet.weights.catseg import catseg_shapes
 from escnet.weights.checkpoint import load_checkpoint, weights_hash, write_checkpoint
 from escnet.weights.origin import Origin, file_sha256
 from escnet.weights.sam import sam_shapes
+from escnet.weights.tensor_file import read_tensors
 
 ORIGIN = Origin(
     part="SAM", name="sam.pth", sha256="a1" * 32, licence="Apache-2.0", description="SAM ViT-B"
@@ -173,6 +174,46 @@ def test_convert_catseg_writes_a_checkpoint_of_ours(tmp_path: Path) -> None:
     assert (out / "tokenizer.json").read_text() == "{}"
     assert "checkpoint, complete" in escnet_weights("check", out).stdout
     assert "CAT-Seg: model_final.pth (unknown)" in escnet_weights("show", out).stdout
+
+
+def storage_of(folder: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(folder / "model_int8.safetensors")
+
+
+def test_packing_in_the_storage_it_has_changes_no_tensor(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_checkpoint(source, EscNet(preset("tiny")), storage="int8", halve=["text.*"])
+    assert escnet_weights("pack", source, out).exit_code == 0
+    before, after = storage_of(source), storage_of(out)
+    assert {tensor.dtype for tensor in before.values()} >= {torch.int8, torch.float16}
+    assert after.keys() == before.keys()
+    for name, tensor in before.items():
+        assert after[name].dtype == tensor.dtype
+        assert torch.equal(after[name], tensor)
+
+
+def test_packing_halves_what_is_asked_for_and_nothing_else(tmp_path: Path) -> None:
+    source, half, out = tmp_path / "source", tmp_path / "half", tmp_path / "out"
+    write_checkpoint(source, EscNet(preset("tiny")), storage="int8", halve=["text.*"])
+    assert escnet_weights("pack", source, out, "--halve", "vision.*").exit_code == 0
+    packed = storage_of(out)
+    kinds = {name: tensor.dtype for name, tensor in packed.items() if f"{name}.scale" in packed}
+    assert any(name.startswith("text.") for name in kinds)
+    assert not any(name.startswith("vision.") for name in kinds)
+    assert escnet_weights("pack", source, half, "--storage", "float16").exit_code == 0
+    assert escnet_weights("pack", half, out).exit_code == 0  # half precision is no wish of its own
+    assert torch.int8 in {tensor.dtype for tensor in storage_of(out).values()}
+
+
+def test_a_pattern_to_halve_that_has_no_effect_is_an_error(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = escnet_weights("pack", folder, out, "--halve", "text.*", "--halve", "txt.*")
+    assert isinstance(result.exception, ConfigError)
+    assert "halve 'txt.*' matches none of" in str(result.exception)
+    result = escnet_weights("pack", folder, out, "--halve", "text.*", "--storage", "float16")
+    assert isinstance(result.exception, ConfigError)
+    assert "halve 'text.*' is for int8 storage" in str(result.exception)
+    assert list(out.iterdir()) == []
 
 
 def test_average_writes_the_mean_with_the_first_ones_tokenizer(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from escnet.errors import VocabularyError
-from escnet.vocabulary import Vocabulary, escaped
+from escnet.vocabulary import Vocabulary
 
 repeatable = settings(
     derandomize=True,
@@ -23,6 +23,11 @@ NAMES = st.lists(
     max_size=6,
     unique_by=lambda name: unicodedata.normalize("NFC", name.casefold()),
 )
+
+
+def escaped(name: str) -> str:
+    """The name with a backslash before each character that the grammar would read as its own."""
+    return "".join(f"\\{character}" if character in ",=|#\\" else character for character in name)
 
 
 @repeatable

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ def scored(name: str, folder: Path, answers: Answers, **settings: Any) -> EvalRe
 @pytest.mark.parametrize(
     ("name", "num_classes", "num_asked", "ignore_label"),
     [
-        ("a-847", 847, 847, 65_535),
         ("pc-459", 459, 459, 459),
         ("a-150", 150, 150, 255),
         ("pc-59", 59, 59, 255),
@@ -71,6 +71,17 @@ def test_each_benchmark_scores_its_classes_and_asks_its_names(
     assert sorted(set(asked[1].tolist())) == list(range(num_classes))
 
 
+def test_a_847_scores_its_classes_and_asks_their_first_names_once_each(tmp_path: Path) -> None:
+    benchmark = BENCHMARKS["a-847"]
+    assert (len(benchmark.classes), benchmark.ignore_label) == (847, 65_535)
+    target = benchmark.read(prepared("a-847", tmp_path))
+    asked = Question(target, target.paper).about([0])
+    assert asked is not None
+    firsts = [name.split(", ")[0] for name in benchmark.classes]
+    assert asked[0].queries == tuple(dict.fromkeys(firsts))
+    assert len(asked[1]) == 837
+
+
 def test_the_eight_benchmarks_are_seen_as_in_the_paper() -> None:
     assert list(BENCHMARKS) == list(PUBLISHED)
     for name, benchmark in BENCHMARKS.items():
@@ -80,7 +91,8 @@ def test_the_eight_benchmarks_are_seen_as_in_the_paper() -> None:
         assert protocol.global_view
         assert protocol.headline == "miou_in_truth"
         assert protocol.background == ("others" if name == "pas-20b" else "none")
-        assert protocol.deviations(PAPER) == (
+        assert protocol.names == "first"
+        assert protocol.deviations(PAPER, benchmark.classes) == (
             ["background: none -> others"] if name == "pas-20b" else []
         )
 
@@ -164,3 +176,26 @@ def test_a_bad_label_map_ends_the_run_or_is_counted_and_left_out(
     assert [skipped.stem for skipped in result.skipped] == ["0001TP_008550"]
     assert result.data.num_pictures == 1
     assert result.scores["miou_in_truth"] == 1.0
+
+
+def test_only_the_names_of_a_847_list_synonyms() -> None:
+    lists = {name for name, benchmark in BENCHMARKS.items() if "," in "".join(benchmark.classes)}
+    assert lists == {"a-847"}
+    assert not any("," in name or ";" in name for name in BACKGROUND_NAMES)
+
+
+def test_a_file_name_that_is_not_utf_8_is_in_the_checksums(tmp_path: Path) -> None:
+    folder = prepared("camvid", tmp_path)
+    stem = os.fsdecode(b"Seq05VD_\xff")
+    for part in ("test", "testannot"):
+        (folder / "CamVid" / part / "Seq05VD_f00000.png").rename(
+            folder / "CamVid" / part / f"{stem}.png"
+        )
+    truth = PUBLISHED["camvid"]()[1]
+    truth[stem] = truth.pop("Seq05VD_f00000")
+    names = BENCHMARKS["camvid"].classes
+    answers = {stem: [names[min(label, 10)] for label in labels] for stem, labels in truth.items()}
+    result = scored("camvid", folder, answers)
+    assert EvalResult.read(folder / "out" / "camvid.json") == result
+    assert stem in [picture.stem for picture in result.pictures]
+    assert result.data.checksum == check_split(BENCHMARKS["camvid"].split, folder).checksum

@@ -222,3 +222,26 @@ def test_records_of_more_pictures_than_the_result_are_no_matter(
 def test_a_comparison_survives_its_file(pair: tuple[EvalResult, Path, EvalResult, Path]) -> None:
     found = compare(*pair)
     assert Comparison.model_validate_json(found.model_dump_json()) == found
+
+
+def test_names_that_both_models_have_seen_are_compared_apart(
+    target: EvalTarget, tmp_path: Path
+) -> None:
+    def trained_on(name: str, names: list[str] | None, seed: int) -> tuple[EvalResult, Path]:
+        model = ModelUsed(name=name, method="none", weights_hash="", settings={}, trained_on=names)
+        return run(target, tmp_path / name, mistaken(0.1 * seed, seed), model=model)
+
+    ours = trained_on("ours", ["Dog", "horse"], 1)
+    same = trained_on("same", ["dog"], 2)
+    found = {part.name: part for part in compare(*ours, *same).scores}
+    for name, classes in (("miou_seen", [1]), ("miou_unseen", [0, 2])):
+        mean = [
+            np.mean([side.per_class[i].iou or 0 for i in classes]) for side in (ours[0], same[0])
+        ]
+        assert (found[name].ours, found[name].theirs) == pytest.approx(mean)
+        assert found[name].difference == pytest.approx(mean[0] - mean[1])
+        assert found[name].interval is not None
+    for name, names in (("more", ["dog", "cat"]), ("unknown", None)):
+        found = {part.name: part for part in compare(*ours, *trained_on(name, names, 3)).scores}
+        assert "miou_in_truth" in found
+        assert found.keys().isdisjoint({"miou_seen", "miou_unseen"})

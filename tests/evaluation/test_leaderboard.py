@@ -119,3 +119,11 @@ def test_a_benchmark_without_published_scores_is_refused() -> None:
         standings("camvid")
     with pytest.raises(ConfigError, match="is of a-150, not pc-59"):
         standings("pc-59", [result_of("a-150", 0.3)])
+
+
+def test_only_where_names_list_synonyms_it_matters_which_are_asked() -> None:
+    for benchmark, expected in (("a-847", ("names: first -> whole",)), ("a-150", ())):
+        protocol = BENCHMARKS[benchmark].protocol
+        assert not caveats(result_of(benchmark, 0.1))
+        whole = result_of(benchmark, 0.1, protocol=protocol.with_changes(names="whole"))
+        assert caveats(whole) == expected

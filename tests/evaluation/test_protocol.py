@@ -3,23 +3,40 @@ import pytest
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
 
+CLASSES = ["cat", "door, double door"]
+
 
 def test_the_papers_protocol_leaves_itself_nowhere() -> None:
-    assert PAPER.deviations(PAPER) == []
+    assert PAPER.deviations(PAPER, CLASSES) == []
 
 
 def test_a_deviation_says_both_values() -> None:
     changed = PAPER.with_changes(size=800, overlap=0.5, names="synonyms")
-    assert changed.deviations(PAPER) == [
+    assert changed.deviations(PAPER, CLASSES) == [
         "size: 640 -> 800",
         "overlap: 0.3333 -> 0.5",
-        "names: whole -> synonyms",
+        "names: first -> synonyms",
     ]
 
 
 def test_without_windows_their_settings_are_no_deviation() -> None:
     changed = PAPER.with_changes(view="whole", size=800)
-    assert changed.deviations(PAPER) == ["view: windows -> whole"]
+    assert changed.deviations(PAPER, CLASSES) == ["view: windows -> whole"]
+
+
+def test_the_windows_of_what_is_otherwise_seen_as_a_whole_are_told() -> None:
+    changed = WHOLE_VIEW.with_changes(view="windows", size=640, global_view=False)
+    assert changed.deviations(WHOLE_VIEW, CLASSES) == [
+        "view: whole -> windows",
+        "size: own -> 640",
+        "global_view: True -> False",
+    ]
+
+
+def test_how_synonyms_are_asked_is_no_deviation_where_no_name_lists_any() -> None:
+    changed = PAPER.with_changes(names="whole")
+    assert changed.deviations(PAPER, ["cat", "traffic light"]) == []
+    assert changed.deviations(PAPER, ["cat", "light; lamp"]) == ["names: first -> whole"]
 
 
 def test_what_is_not_set_stays() -> None:

@@ -46,7 +46,13 @@ def test_a_result_survives_its_file(num_classes: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{}", "benchmark: Field required"), ("nonsense", "Invalid JSON"), (None, "No such file")],
+    [
+        ("{}", "benchmark: Field required"),
+        ("[]", "valid dictionary"),
+        ("nonsense", "Invalid JSON"),
+        ("[" * 100_000, "Invalid JSON"),
+        (None, "No such file"),
+    ],
 )
 def test_a_file_that_is_no_result_is_named(
     content: str | None, message: str, tmp_path: Path
@@ -61,3 +67,10 @@ def test_a_file_that_is_no_result_is_named(
 def test_a_result_of_a_later_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
         result_of(np.zeros((1, 1), np.int64), format=2)
+
+
+def test_a_picture_whose_name_is_not_utf_8_survives_the_file(tmp_path: Path) -> None:
+    picture = {"stem": "a\udcff", "miou": 0.5, "pixel_accuracy": None, "seconds": 1.0}
+    result = result_of(np.zeros((1, 1), np.int64), pictures=[picture])
+    result.write(tmp_path / "b.json")
+    assert EvalResult.read(tmp_path / "b.json").pictures == result.pictures

@@ -138,6 +138,72 @@ def test_records_of_other_settings_are_refused(folder: Path, tmp_path: Path) -> 
         run(folder, tmp_path, resume=True, model=model)
 
 
+def relabel(path: Path) -> None:
+    """Exchange cats and dogs in a label map."""
+    labels = np.asarray(Image.open(path))
+    Image.fromarray(np.where(labels < 2, 1 - labels, labels)).save(path)
+
+
+@pytest.mark.parametrize("changed", ["masks", "images"])
+def test_a_picture_that_has_changed_is_counted_again(
+    changed: str, folder: Path, tmp_path: Path
+) -> None:
+    out, asked = tmp_path / "out", []
+    run(folder, out)
+    path = folder / changed / "pets__2.png"
+    if changed == "masks":
+        relabel(path)
+    else:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+    def remember(item: EvalItem, names: Vocabulary) -> np.ndarray:
+        asked.append(item.stem)
+        return guess(item, names)
+
+    plain = run(folder, tmp_path / "plain")
+    assert lasting(run(folder, out, resume=True, predict=remember)) == lasting(plain)
+    assert asked == ["pets__2"]
+    assert lasting(run(folder, out, resume=True, predict=killed_at(2))) == lasting(plain)
+
+
+def test_a_label_map_that_was_spoilt_after_it_was_counted_is_no_longer_counted(
+    folder: Path, tmp_path: Path
+) -> None:
+    run(folder, tmp_path)
+    path = folder / "masks" / "pets__2.png"
+    good = path.read_bytes()
+    path.write_bytes(good[:60])
+    with pytest.raises(DatasetError, match=r"pets__2\.png"):
+        run(folder, tmp_path, resume=True)
+    result = run(folder, tmp_path, resume=True, skip_bad=True)
+    assert [skipped.stem for skipped in result.skipped] == ["pets__2"]
+    path.write_bytes(good)
+    assert run(folder, tmp_path, resume=True).data.num_pictures == NUM_PICTURES
+
+
+def test_another_background_index_is_counted_again_and_another_ignore_index_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = folder / "masks" / "pets__0.png"
+    labels = np.array(Image.open(path))
+    labels[0], labels[1] = 254, 3
+    Image.fromarray(labels).save(path)
+    table = json.loads((folder / "classes.json").read_text())
+    table["datasets"]["pets"]["has_background"] = True
+
+    def with_indices(**indices: int) -> None:
+        (folder / "classes.json").write_text(json.dumps({**table, **indices}))
+
+    with_indices()
+    run(folder, tmp_path)
+    with_indices(background_index=253)
+    with pytest.raises(DatasetError, match=r"pets__0\.png holds label 254"):
+        run(folder, tmp_path, resume=True)
+    with_indices(ignore_index=250)
+    with pytest.raises(ConfigError, match="ignore_label is 255, not 250"):
+        run(folder, tmp_path, resume=True)
+
+
 def test_a_run_killed_before_its_first_line_was_whole_starts_anew(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +266,21 @@ def test_processes_share_the_pictures_and_their_matrix_is_that_of_one(
     assert [path.name for path in out.iterdir() if "pictures" in path.name] == [
         "pets.pictures.jsonl"
     ]
+
+
+def test_what_a_later_run_has_counted_stands_above_the_records_of_killed_processes(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    out = tmp_path / "out"
+    run(folder, tmp_path / "old")
+    out.mkdir()
+    old = (tmp_path / "old" / "pets.pictures.jsonl").read_bytes()
+    (out / "pets.pictures.1.jsonl").write_bytes(old)  # of a run that was killed
+    relabel(folder / "masks" / "pets__2.png")
+    plain = run(folder, tmp_path / "plain")
+    assert lasting(run(folder, out, resume=True)) == lasting(plain)
+    assert [path.name for path in out.glob("*.jsonl")] == ["pets.pictures.jsonl"]
 
 
 def test_more_pictures_can_be_added_to_a_limited_run(folder: Path, tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from escnet.errors import ConfigError
+from escnet.data.folder import FolderDataset
+from escnet.data.layout import class_names
+from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.protocol import WHOLE_VIEW
-from escnet.evaluation.target import EvalTarget, Question
+from escnet.evaluation.target import EvalTarget, Question, folder_targets
 
 
 def asked(
@@ -51,9 +57,48 @@ def test_synonyms_are_asked_one_by_one_each_for_one_class() -> None:
     }
 
 
-def test_the_first_name_is_asked_unless_another_class_has_it() -> None:
-    queries, _ = asked(["bar, pub", "bar, rod"], [0], names="first")
-    assert queries == {"bar, pub": ["bar"], "bar, rod": ["bar, rod"]}
+def test_a_synonym_belongs_to_the_class_that_has_nothing_else() -> None:
+    names = ["pot, flowerpot", "grill; grille", "pot", "bar, pub", "pub; bar", "Pub, bar, rod"]
+    queries, class_of = asked(names, [0], names="synonyms")
+    assert queries == {
+        "pot, flowerpot": ["flowerpot"],
+        "grill; grille": ["grill", "grille"],
+        "pot": ["pot"],
+        "bar, pub": ["bar"],
+        "pub; bar": ["pub"],
+        "Pub, bar, rod": ["rod"],
+    }
+    assert class_of == [0, 1, 2, 3, 4, 5]
+    left_with_nothing = asked(["bar", "pub", "bar, pub"], [0], names="synonyms")[0]["bar, pub"]
+    assert left_with_nothing == ["bar, pub"]
+
+
+def test_the_first_of_the_classes_that_share_a_first_name_has_it() -> None:
+    names = ["sky", "pot, flowerpot", "door", "Pot", "pot, kettle"]
+    queries, class_of = asked(names, [0], names="first")
+    assert queries == {"sky": ["sky"], "pot, flowerpot": ["pot"], "door": ["door"]}
+    assert class_of == [0, 1, 2]
+    queries, class_of = asked(names, [2, 3], names="first", vocabulary="present")
+    assert queries == {"door": ["door"], "Pot": ["Pot"]}
+    assert class_of == [2, 3]
+
+
+def test_the_847_names_of_ade20k_can_be_asked_in_every_way() -> None:
+    names = class_names("ade847")
+    queries, class_of = asked(list(names), [0], names="first")
+    # as CAT-Seg reads the list: what comes before the first ", "
+    firsts = [name.split(", ")[0] for name in names]
+    assert [query for (query,) in queries.values()] == list(dict.fromkeys(firsts))
+    assert class_of == [firsts.index(first) for first in dict.fromkeys(firsts)]
+    assert len(firsts) - len(class_of) == 10
+    assert firsts[130] == firsts[188] == "pot"
+    assert 188 not in class_of
+    queries, class_of = asked(list(names), [0], names="synonyms")
+    assert class_of == list(range(847))
+    assert queries["pot"] == ["pot"]
+    assert queries["pot, flowerpot"] == ["flowerpot"]
+    words = {part for name in names for part in name.split(", ")}
+    assert sum(len(found) for found in queries.values()) == len(words)
 
 
 def test_other_names_count_as_background_the_last_class() -> None:
@@ -88,3 +133,31 @@ def test_class_indices_can_be_looked_up_by_label_maps() -> None:
     assert about is not None
     found = about[1][np.zeros((2, 2), np.uint8)]
     assert found.tolist() == [[2, 2], [2, 2]]
+
+
+def truth_of(labels: list[int], folder: Path, **source: object) -> list[int]:
+    """The truth of a picture of one row, in a folder whose source says this of its labels."""
+    table = {"classes": ["cat", "dog", "sofa"], "sources": {"pets": source}}
+    (folder / "classes.json").write_text(json.dumps(table))
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+        Image.fromarray(np.array([labels], np.uint8)).save(folder / name / "pets__1.png")
+    (target,) = folder_targets(FolderDataset.read(folder))
+    return target.items[0].read_truth()[0].tolist()
+
+
+def test_declared_labels_are_classes_and_background_counts_nowhere(tmp_path: Path) -> None:
+    found = truth_of([0, 2, 254, 255], tmp_path, annotated=[2, 0], has_background=True)
+    assert found == [0, 2, 255, 255]
+
+
+def test_a_class_that_its_source_does_not_annotate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"pets__1\.png holds label 1, 'dog', which source 'pets'"
+    ):
+        truth_of([0, 1, 2], tmp_path, annotated=[0, 2], has_background=False)
+
+
+def test_background_that_its_source_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"pets__1\.png holds label 254, the background"):
+        truth_of([0, 254], tmp_path, annotated=[0, 1, 2], has_background=False)

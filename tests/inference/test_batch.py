@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,18 @@ class ColourSegmenter:
     def __init__(self, *, model: str = "colours", weights_hash: str = "0123") -> None:
         self.model = model
         self.weights_hash = weights_hash
-        self.settings: Mapping[str, object] = {"distance": "city block", "levels": (1, 2)}
         self.batch_sizes: list[int] = []
+
+    def result_settings(
+        self, vocabulary: Vocabulary, *, void_below: float, windows: Windows | None
+    ) -> Mapping[str, object]:
+        return {
+            "distance": "city block",
+            "levels": (1, 2),
+            "void_below": void_below,
+            "queries": vocabulary.queries,
+            "is_cut": windows is not None,
+        }
 
     def segment_batch(
         self,
@@ -41,14 +52,21 @@ class ColourSegmenter:
         *,
         void_below: float,
         background: bool,  # noqa: ARG002 -- the names carry it too
-        windows: Windows | None,  # noqa: ARG002 -- moves no pixel here
+        windows: Windows | None,
     ) -> list[Segmentation]:
         self.batch_sizes.append(len(pictures))
         if any(picture.shape[:2] == (7, 7) for picture in pictures):
             raise ImageError("picture of 7 x 7 pixels brings bad luck: choose another")
-        return [self._one(picture, names, void_below) for picture in pictures]
+        settings = self.result_settings(names, void_below=void_below, windows=windows)
+        return [self._one(picture, names, void_below, settings) for picture in pictures]
 
-    def _one(self, picture: np.ndarray, names: Vocabulary, void_below: float) -> Segmentation:
+    def _one(
+        self,
+        picture: np.ndarray,
+        names: Vocabulary,
+        void_below: float,
+        settings: Mapping[str, object],
+    ) -> Segmentation:
         colours = np.array([COLOURS[name] for name in names.labels])
         distance = np.abs(picture[:, :, None].astype(int) - colours).sum(axis=-1)  # (H, W, N)
         labels = distance.argmin(axis=-1).astype(np.uint8)  # (H, W)
@@ -56,7 +74,7 @@ class ColourSegmenter:
         labels[confidence < void_below] = 255
         return Segmentation(
             label_map=labels, confidence=confidence, names=names.result_names, model=self.model,
-            weights_hash=self.weights_hash,
+            weights_hash=self.weights_hash, settings=settings,
         )  # fmt: skip
 
 
@@ -66,7 +84,7 @@ def picture(path: Path, colour: str = "red", size_wh: tuple[int, int] = (12, 8))
     return path
 
 
-def job(paths: Sequence[Path], out: Path, **changes: Any) -> JobReport:
+def job(paths: Iterable[Path], out: Path, **changes: Any) -> JobReport:
     segmenter = changes.pop("segmenter", None) or ColourSegmenter()
     names = changes.pop("names", NAMES)
     return segment_files(segmenter, paths, names, out=out, **changes)
@@ -96,18 +114,33 @@ def test_each_picture_gets_the_result_of_its_own_pixels(tmp_path: Path) -> None:
     assert len(files_below(tmp_path / "out")) == 3 * len(colours)
 
 
-def test_the_summary_holds_every_setting_of_the_job(tmp_path: Path) -> None:
+def test_the_summary_holds_the_settings_that_the_result_came_with(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    names = Vocabulary.parse("red, green=green, blue")
-    job([path], tmp_path, names=names, void_below=0.5, formats=["json"])
+    job([path], tmp_path, void_below=0.5, windows=Windows(), formats=["json"])
     summary = json.loads((tmp_path / "a.json").read_text())
     assert summary["settings"] == {
         "distance": "city block",
         "levels": [1, 2],
         "void_below": 0.5,
-        "background": False,
-        "synonyms": {},
+        "queries": ["red", "green", "blue"],
+        "is_cut": True,
     }
+
+
+def test_the_summary_tells_which_file_it_is_of(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path, formats=["json"])
+    assert json.loads((tmp_path / "a.json").read_text())["source"] == {
+        "file": "a.png",
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path.read_bytes()).hexdigest(),
+    }
+
+
+def test_pictures_and_formats_may_come_one_by_one(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    job((path for path in paths), tmp_path / "out", formats=(kind for kind in ["json"]))
+    assert list(files_below(tmp_path / "out")) == ["0.json", "1.json", "2.json"]
 
 
 def test_pictures_go_through_the_network_in_batches(tmp_path: Path) -> None:
@@ -158,8 +191,22 @@ def test_the_list_of_failures_goes_when_there_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["[1, 2]", "[" * 100_000, '{"failures": 3}', "no json", ""])
 def test_a_foreign_failures_json_stays(tmp_path: Path, content: str) -> None:
     (tmp_path / "failures.json").write_text(content)
-    job([picture(tmp_path / "in" / f"{i}.png") for i in range(2)], tmp_path)
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(2)]
+    with pytest.raises(OutputError, match=r"failures\.json is no result of escnet"):
+        job(paths, tmp_path)
+    assert statuses(job(paths[:1], tmp_path)) == ["written"]  # which has no list
     assert (tmp_path / "failures.json").read_text() == content
+
+
+def test_nothing_is_computed_where_a_foreign_file_would_be_replaced(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.json").write_text('{"shapes": []}')
+    segmenter = ColourSegmenter()
+    with pytest.raises(OutputError, match=r"1\.json is no result of escnet"):
+        job(paths, tmp_path / "out", segmenter=segmenter)
+    assert files_below(tmp_path / "out") == {"1.json": b'{"shapes": []}'}
+    assert segmenter.batch_sizes == []
 
 
 def test_equal_stems_in_different_folders_are_mirrored(tmp_path: Path) -> None:
@@ -206,7 +253,7 @@ def test_resuming_makes_again_what_another_job_made(
 
 
 @pytest.mark.parametrize("name", ["a.labels.png", "a.overlay.jpg", "a.json"])
-@pytest.mark.parametrize("damage", ["gone", "cut", "replaced"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "zeros"])
 def test_resuming_makes_again_what_is_not_whole(tmp_path: Path, name: str, damage: str) -> None:
     path = picture(tmp_path / "a.png")
     job([path], tmp_path / "out")
@@ -216,17 +263,47 @@ def test_resuming_makes_again_what_is_not_whole(tmp_path: Path, name: str, damag
         damaged.unlink()
     else:
         content = damaged.read_bytes()
-        damaged.write_bytes(content[:-9] if damage == "cut" else b"[]".ljust(len(content)))
+        start = content[:20]  # by which it is still known as a result
+        damaged.write_bytes(content[:-9] if damage == "cut" else start.ljust(len(content), b"\0"))
     assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
     assert files_below(tmp_path / "out") == whole
 
 
-def test_resuming_makes_again_what_is_older_than_its_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [-1_000_000, 1_000_000])
+@pytest.mark.parametrize("size_wh", [(12, 8), (30, 20)])
+def test_resuming_makes_again_what_is_of_another_picture_of_any_age(
+    tmp_path: Path, seconds: int, size_wh: tuple[int, int]
+) -> None:
     path = picture(tmp_path / "a.png")
     job([path], tmp_path / "out")
-    picture(path, "blue")
+    picture(path, "blue", size_wh)
+    at = path.stat().st_mtime + seconds  # an old one comes with mv, cp -p, rsync or unzip
+    os.utime(path, (at, at))
+    report = job([path], tmp_path / "out", resume=True)
+    assert statuses(report) == ["written"]
+    assert report.pictures[0].summary["width"] == size_wh[0]
+    assert report.pictures[0].summary["names"][0]["name"] == "blue"
+
+
+def test_resuming_goes_by_the_picture_s_content_and_not_by_its_date(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
     later = (tmp_path / "out" / "a.json").stat().st_mtime_ns + 1
     os.utime(path, ns=(later, later))
+    assert statuses(job([path], tmp_path / "out", resume=True)) == ["skipped"]
+
+
+@pytest.mark.parametrize("source", [None, "absent"])
+def test_resuming_makes_again_what_does_not_tell_its_picture(
+    tmp_path: Path, source: str | None
+) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "a.json").read_text())
+    del summary["source"]  # as by earlier versions
+    if source is None:  # as by `Segmentation.save` of an array
+        summary["source"] = None
+    (tmp_path / "out" / "a.json").write_text(json.dumps(summary, indent=2))
     assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
 
 
@@ -276,6 +353,39 @@ def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
     monkeypatch.undo()
     job(paths, tmp_path / "whole")
     assert written.items() <= files_below(tmp_path / "whole").items()
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".png", "b.png", "deep/b.png"])
+def test_a_name_that_cannot_be_written_is_its_picture_s_failure(tmp_path: Path, name: str) -> None:
+    paths = [picture(tmp_path / "in" / n) for n in ("a.png", name, "c.png")]
+    out = tmp_path / "out"
+    (out / "b.overlay.jpg").mkdir(parents=True)
+    (out / "deep").touch()
+    for resume, status in ((False, "written"), (True, "skipped")):
+        report = job(paths, out, resume=resume)
+        assert statuses(report) == [status, "failed", status]
+        (failure,) = json.loads((out / "failures.json").read_text())["failures"]
+        assert failure == {"picture": str(paths[1]), "error": report.failures[0].error}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_what_stops_a_job_leaves_the_list_of_what_failed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(4)]
+    paths[0].write_bytes(b"")
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.name == "2.json":
+            raise OSError(code, os.strerror(code))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OutputError, match=r"2\.json cannot be written"):
+        job(paths, tmp_path / "out", batch_size=1)
+    (failure,) = json.loads((tmp_path / "out" / "failures.json").read_text())["failures"]
+    assert failure["picture"] == str(paths[0])
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file(tmp_path: Path) -> None:

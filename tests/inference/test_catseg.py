@@ -145,3 +145,9 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, tiny())
     with pytest.raises(WeightsError, match=r"no tokenizer\.json in"):
         load_catseg_method(tmp_path, device="cpu", dtype="float32")
+
+
+def test_weights_of_several_templates_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, tiny(num_templates=2), tokenizer_from=folder)
+    with pytest.raises(WeightsError, match="correlates 2 templates of each class name, and only"):
+        load_catseg_method(tmp_path, device="cpu", dtype="float32")

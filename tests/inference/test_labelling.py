@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -49,12 +51,23 @@ def test_the_labels_are_those_of_the_enlarged_logits() -> None:
 
 
 @pytest.mark.parametrize("most_values", [1, 4 * 29, 4 * 29 * 5])
-def test_bands_of_any_height_give_what_one_piece_gives(
-    monkeypatch: pytest.MonkeyPatch, most_values: int
+@pytest.mark.parametrize("fewest_rows", [1, 2, 16])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"void_below": 0.6, "background": True, "share_prior": 2.0},
+        {"background": True, "share_prior": 0.5},
+        {"share_prior": 2.0},
+        {"background": True},
+        {},
+    ],
+)
+def test_bands_of_any_height_and_labels_by_turns_give_what_one_piece_gives(
+    monkeypatch: pytest.MonkeyPatch, most_values: int, fewest_rows: int, options: dict[str, Any]
 ) -> None:
-    options = {"void_below": 0.6, "background": True, "share_prior": 2.0}
     whole = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
     monkeypatch.setattr(labelling, "_MOST_VALUES", most_values)
+    monkeypatch.setattr(labelling, "_FEWEST_ROWS", fewest_rows)
     banded = label_pixels(noise(4), [0, 1, 1, 2], 3, SIZE_HW, **options)
     assert (banded[0] == whole[0]).all()
     assert (banded[1] == whole[1]).all()
@@ -197,3 +210,12 @@ def test_what_is_void_or_the_rest_does_not_depend_on_the_prior(options: dict[str
     assert ((plain == left_out) == (prior == left_out)).all()
     assert (plain == left_out).any()
     assert (plain != prior).any() or options == {"void_below": 1.0}
+
+
+def test_many_labels_of_a_wide_picture_are_worked_off_in_turns() -> None:
+    for num_labels, width in [(1, 100), (20, 640), (20_000, 8_000), (65_534, 30_000)]:
+        rows, at_once = labelling.band_of(num_labels, width)
+        assert rows >= 1
+        assert 1 <= at_once <= num_labels
+        assert rows * at_once * width <= 16_000_000
+    assert labelling.band_of(20, 640) == (1250, 20)

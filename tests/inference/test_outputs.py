@@ -1,8 +1,13 @@
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from escnet.inference.outputs import finished_summary, plan_outputs
+from escnet.errors import OutputError
+from escnet.inference.outputs import check_outputs, finished_summary, plan_outputs, source_of
+from escnet.segmentation import FORMATS, Segmentation
 
 
 def test_pictures_of_one_folder_land_in_the_output_folder_itself(tmp_path: Path) -> None:
@@ -43,4 +48,88 @@ def test_relative_and_absolute_paths_share_a_folder(
 
 
 def test_what_does_not_exist_is_not_finished(tmp_path: Path) -> None:
-    assert finished_summary(tmp_path / "a.jpg", {"json": tmp_path / "a.json"}) is None
+    assert source_of(tmp_path / "a.jpg") is None
+    assert finished_summary({}, {"json": tmp_path / "a.json"}) is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "n" * 300, "null\0"])
+def test_what_is_no_file_is_no_source(tmp_path: Path, name: str) -> None:
+    assert source_of(tmp_path / name) is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert source_of(tmp_path / "a.jpg") is None
+
+
+def check(out: Path, *names: str, formats: Sequence[str] = tuple(FORMATS)) -> None:
+    check_outputs(plan_outputs(names or ["a.jpg"], out), out, formats)
+
+
+@pytest.mark.parametrize("formats", [[kind] for kind in FORMATS] + [list(FORMATS)])
+@pytest.mark.parametrize("num_names", [3, 254, 300])
+def test_results_may_be_replaced(tmp_path: Path, formats: list[str], num_names: int) -> None:
+    result = Segmentation(
+        label_map=np.zeros((2, 3), np.uint8 if num_names <= 254 else np.uint16),
+        confidence=np.ones((2, 3), np.float32),
+        names=tuple(f"name {index}" for index in range(num_names)),
+        picture=np.zeros((2, 3, 3), np.uint8),
+    )
+    result.save(tmp_path, "a", formats)
+    check(tmp_path)
+    check(tmp_path, formats=formats)
+
+
+@pytest.mark.parametrize("content", ['{"version": "5.5.0", "shapes": []}', "[]", "", '{"escnet'])
+def test_another_program_s_json_is_not_replaced(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(OutputError, match=r"a\.json is no result of escnet .* another .*--out"):
+        check(tmp_path)
+    check(tmp_path, formats=["labels", "overlay"])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture"])
+def test_another_program_s_label_map_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.labels.png").write_bytes(content)
+    with pytest.raises(OutputError, match=r"a\.labels\.png is no result of escnet"):
+        check(tmp_path, formats=["labels"])
+    (tmp_path / "a.json").write_text('{\n  "escnet": "0.1.0"\n}')  # it was a result, and is damaged
+    check(tmp_path, formats=["labels"])
+
+
+def test_an_unreadable_file_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.json").write_text('{\n  "escnet": "0.1.0"\n}')
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OutputError, match=r"a\.json is no result"):
+        check(tmp_path)
+
+
+def test_of_many_foreign_files_the_first_is_named(tmp_path: Path) -> None:
+    for name in ("b.json", "c.json", "c.labels.png"):
+        (tmp_path / name).write_text("[]")
+    with pytest.raises(OutputError, match=r"3 files are no results .*\(first: .*b\.json\)"):
+        check(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+
+
+def test_folders_and_impossible_names_are_no_foreign_files(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    check(tmp_path, "a.jpg", "n" * 254)
+
+
+def test_the_class_names_are_not_replaced(tmp_path: Path) -> None:
+    plan = plan_outputs(["a.jpg", "classes.jpg"], tmp_path)
+    (tmp_path / "classes.json").write_text('{\n  "escnet": "logo"\n}')  # looks like a result
+    (tmp_path / "link.json").symlink_to("classes.json")
+    for classes_file in (tmp_path / "classes.json", tmp_path / "link.json"):
+        with pytest.raises(
+            OutputError, match=r"classes\.json holds the class names .*classes\.jpg: choose another"
+        ):
+            check_outputs(plan, tmp_path, ["json"], classes_file=classes_file)
+        check_outputs(plan, tmp_path, ["labels"], classes_file=classes_file)
+        check_outputs(plan[:1], tmp_path, ["json"], classes_file=classes_file)

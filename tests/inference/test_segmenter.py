@@ -1,4 +1,9 @@
+import copy
+import sys
+from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.errors import ConfigError, EscnetError, ImageError, VocabularyError, WeightsError
+from escnet.inference import segmenter as segmenters
 from escnet.inference.esc_method import EscMethod
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.tokens import Tokenize, Tokens, byte_tokenizer
@@ -75,6 +81,17 @@ def test_a_result_is_called_like_its_file(tiny: Segmenter, pixels: Pixels, tmp_p
     assert tiny.segment(pixels, NAMES).stem == "picture"
 
 
+def test_a_result_tells_the_file_that_it_is_of(
+    tiny: Segmenter, pixels: Pixels, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    expected = {"file": "a.png", "bytes": len(content), "sha256": sha256(content).hexdigest()}
+    assert tiny.segment(path, NAMES).source == tiny.segment(str(path), NAMES).source == expected
+    assert tiny.segment(pixels, NAMES).source is None
+
+
 def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
     result = tiny.segment(pixels, NAMES, void_below=0.1, background=True)
     assert result.names == (*NAMES, "background")
@@ -88,6 +105,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
         "dtype": "float32",
         "void_below": 0.1,
         "background": True,
+        "synonyms": {},
     }
     assert result.picture is not None
     assert (result.picture == pixels).all()
@@ -124,6 +142,13 @@ def test_a_batch_is_the_same_as_one_by_one(tiny: Segmenter, pixels: Pixels) -> N
             batched.confidence.astype(float), alone.confidence.astype(float), atol=1e-3
         )
         assert (batched.label_map == alone.label_map).mean() > 0.99
+
+
+def test_pictures_and_names_may_come_one_by_one(tiny: Segmenter, pixels: Pixels) -> None:
+    pictures = [pixels, pixels[:20]]
+    found = tiny.segment_batch((p for p in pictures), (name for name in NAMES))
+    assert [result.label_map.shape for result in found] == [(40, 60), (20, 60)]
+    assert found[0].names == tuple(NAMES)
 
 
 def test_a_batch_of_no_picture_is_empty(tiny: Segmenter) -> None:
@@ -273,6 +298,38 @@ def test_the_cache_forgets_the_list_that_was_not_used_for_longest() -> None:
     assert counting.asked == [("A photo of a name 1 in the scene",)]
 
 
+class SlowToLook(OrderedDict[tuple[str, ...], torch.Tensor]):
+    """Gives other threads time between the look and what is done after it."""
+
+    def __contains__(self, key: object) -> bool:
+        is_there = super().__contains__(key)
+        return is_there and all(step >= 0 for step in range(300))
+
+
+def test_threads_may_share_a_segmenter_and_its_copies_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = copy.deepcopy(variant())
+    monkeypatch.setattr(
+        segmenter.method, "encode_text", lambda texts: torch.full((1, 16), float(texts[0][-14]))
+    )
+    segmenter._text_cache = SlowToLook()
+    monkeypatch.setattr(segmenters, "_CACHED_VOCABULARIES", 1)  # each list pushes out the other
+    lists = [Vocabulary.of([f"name {index}"]) for index in range(2)]
+
+    def ask(seed: int) -> bool:
+        asked = np.random.default_rng(seed).integers(0, len(lists), 4_000)
+        return all(segmenter.text_embedding(lists[index])[0, 0] == index for index in asked)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(ask, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_many_names_are_encoded_in_parts_to_the_same_embeddings() -> None:
     segmenter = variant()
     names = [f"n{index:03d}" for index in range(300)]
@@ -377,6 +434,20 @@ def test_windows_know_no_share(tiny: Segmenter, pixels: Pixels) -> None:
     found, plain = (s.segment(pixels, NAMES, windows=windows) for s in (with_prior, tiny))
     assert (found.label_map == plain.label_map).all()
     assert found.settings["share_prior"] == 0.0
+
+
+def test_a_prior_that_is_asked_for_is_refused_beside_windows(
+    pixels: Pixels, checkpoint: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path, network_of(variant(share_prior=0.7)), tokenizer_from=checkpoint)
+    asked = Segmenter.load(tmp_path, share_prior=0.3)
+    message = r"share_prior 0\.3 needs pictures seen as a whole: leave out the windows"
+    with pytest.raises(ConfigError, match=message):
+        asked.segment(pixels, ["cat"], windows=Windows(window=16))
+    assert asked.segment(pixels, ["cat"]).settings["share_prior"] == 0.3
+    for segmenter in (Segmenter.load(tmp_path), Segmenter.load(tmp_path, share_prior=0.0)):
+        result = segmenter.segment(pixels, ["cat"], windows=Windows(window=16))
+        assert result.settings["share_prior"] == 0.0
 
 
 def test_a_prior_that_is_no_exponent_is_refused_before_weights_are_read() -> None:

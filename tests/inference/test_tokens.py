@@ -12,6 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from escnet.errors import VocabularyError, WeightsError
 from escnet.inference.tokens import (
     TOKENIZER_FILE,
+    TOKENIZER_SETTINGS_FILE,
     WORDS_FILE,
     byte_tokenizer,
     load_tokenizer,
@@ -118,6 +119,27 @@ def test_the_padding_that_the_file_names_is_used(folder: Path) -> None:
     assert load_tokenizer(folder, 77)(["cat", "a cat"]).token[0].tolist() == [2, 7, 3, 1]
 
 
+@pytest.mark.parametrize("named", ['"[UNK]"', '{"content": "[UNK]", "lstrip": false}'])
+def test_the_padding_of_transformers_settings_comes_first(folder: Path, named: str) -> None:
+    (folder / TOKENIZER_SETTINGS_FILE).write_text(f'{{"pad_token": {named}}}')
+    assert load_tokenizer(folder, 77)(["cat", "a cat"]).token[0].tolist() == [2, 7, 3, 1]
+
+
+@pytest.mark.parametrize("settings", ["[]", "{}", '{"pad_token": null}', '{"pad_token": "gone"}'])
+def test_settings_that_name_no_padding_leave_the_usual(folder: Path, settings: str) -> None:
+    (folder / TOKENIZER_SETTINGS_FILE).write_text(settings)
+    assert load_tokenizer(folder, 77)(["cat", "a cat"]).token[0].tolist() == [2, 7, 3, 0]
+
+
+@pytest.mark.parametrize("settings", ["{", "[" * 100_000])
+def test_damaged_settings_of_a_tokenizer_are_named(folder: Path, settings: str) -> None:
+    (folder / TOKENIZER_SETTINGS_FILE).write_text(settings)
+    with pytest.raises(
+        WeightsError, match=r"tokenizer_config\.json cannot be read .*copy it again"
+    ):
+        load_tokenizer(folder, 77)
+
+
 def test_glued_words_are_split_only_where_a_list_of_words_lies_beside(folder: Path) -> None:
     assert load_tokenizer(folder, 77)(["diningtable"]).token.tolist() == [[2, 1, 3]]
     (folder / WORDS_FILE).write_text("dining\ntable\n", "utf-8")
@@ -132,8 +154,9 @@ def test_a_name_of_too_many_tokens_says_so_and_one_that_just_fits_is_read(folder
 
 
 def test_a_long_name_is_shown_shortened(folder: Path) -> None:
-    with pytest.raises(VocabularyError) as error:
-        load_tokenizer(folder, 5)(["cat " * 300])
+    message = r"^text 'a photo of a cat .*…' has \d+ tokens, .*: shorten the class name in it$"
+    with pytest.raises(VocabularyError, match=message) as error:
+        load_tokenizer(folder, 5)(["a photo of a " + "cat " * 300])
     assert len(str(error.value)) < 150
 
 
@@ -167,7 +190,10 @@ def test_bytes_become_tokens_between_the_two_ends() -> None:
     assert tokens.is_token.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]
 
 
-def test_bytes_beyond_what_the_tower_reads_are_left_out() -> None:
-    tokens = byte_tokenizer(298, 299, 6)(["abcdefgh"])
+def test_bytes_beyond_what_the_tower_reads_are_refused() -> None:
+    tokens = byte_tokenizer(298, 299, 6)(["abcd"])
     assert tokens.token.tolist() == [[298, 97, 98, 99, 100, 299]]
     assert tokens.is_token.dtype == torch.int64
+    message = "text 'abcé' has 7 tokens, but the text tower reads 6: shorten the class name in it"
+    with pytest.raises(VocabularyError, match=message):
+        byte_tokenizer(298, 299, 6)(["ab", "abcé"])

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.inference import windowed_scores
+from escnet.inference import labelling
 from escnet.inference.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windowed_scores import WindowedScores, label_windows
@@ -167,22 +167,28 @@ def test_repeated_content_has_no_seam_larger_than_the_models_own_variation(perio
         Windows(short_side=11, window=8),
     ],
 )
+@pytest.mark.parametrize("fewest_rows", [1, 16])  # with 16 there is room for one label at a time
 def test_bands_give_the_map_of_the_whole(
-    picture: np.ndarray, windows: Windows, monkeypatch: pytest.MonkeyPatch
+    picture: np.ndarray, windows: Windows, fewest_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def labels() -> tuple[np.ndarray, np.ndarray]:
         scores = WindowedScores(Colours(), picture, torch.eye(3), [0, 1, 2], windows)
         return label_windows(scores, 3, (21, 30), background=True)
 
     expected = labels()
-    monkeypatch.setattr(windowed_scores, "_MOST_VALUES", 500)
+    monkeypatch.setattr(labelling, "_MOST_VALUES", 500)
+    monkeypatch.setattr(labelling, "_FEWEST_ROWS", fewest_rows)
     found = labels()
     assert (expected[0] == found[0]).all()
     np.testing.assert_allclose(expected[1], found[1], atol=2e-3)
 
 
-def test_each_window_is_seen_once(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windowed_scores, "_MOST_VALUES", 200)
+@pytest.mark.parametrize("fewest_rows", [1, 8])
+def test_each_window_is_seen_once(
+    picture: np.ndarray, fewest_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "_MOST_VALUES", 200)
+    monkeypatch.setattr(labelling, "_FEWEST_ROWS", fewest_rows)
     method = Colours()
     windows = Windows(window=8, overlap=0.5)
     scores = WindowedScores(method, picture, torch.eye(3), [0, 1, 2], windows)
@@ -227,3 +233,55 @@ def test_the_result_says_how_it_was_cut(picture: np.ndarray) -> None:
     result = Segmenter.load("tiny").segment(picture, ["a", "b"], windows=NATIVE)
     assert result.label_map.shape == (21, 30)
     assert result.settings["windows"] == NATIVE.as_settings()
+
+
+def test_seams_that_are_unknown_are_refused() -> None:
+    windows = Windows()
+    object.__setattr__(windows, "seams", "Equal")  # past the type check that tests run under
+    with pytest.raises(ConfigError, match="seams 'Equal' is unknown: choose from equal, smooth"):
+        windows.__post_init__()
+
+
+class Choosy(Colours):
+    """Keeps only the best text of each view, as a network does that prunes names."""
+
+    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+        found = []
+        for view in super().logits(views, text_embedding):
+            best = int(view.logits.mean(dim=(1, 2)).argmax())
+            found.append(ViewLogits(view.logits[[best]], [view.kept[best]]))
+        return found
+
+
+def test_in_the_papers_protocol_each_view_chooses_its_own_names() -> None:
+    picture = np.zeros((12, 12, 3), np.uint8)
+    picture[:, :, 0] = 200  # red as a whole, but blue in one corner
+    picture[:6, :6] = (0, 0, 255)
+    windows = Windows(size=12, window=6, overlap=0.0, seams="equal")
+    scores = WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], windows)
+    assert scores.present == [0, 2]
+    red, blue = scores.band(0, 12)
+    assert (blue[:6, :6] > 0.4).all()  # of the window; the whole gives it nothing
+    assert (blue[6:] < 1e-6).all()
+    assert (red[6:, 6:] > 0.4).all()
+    native = Windows(window=6, overlap=0.0, seams="equal")
+    assert WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], native).present == [0]
+
+
+def test_texts_of_one_label_that_views_choose_apart_are_one_label() -> None:
+    picture = np.zeros((12, 12, 3), np.uint8)
+    picture[:, :, 0] = 200
+    picture[:6, :6] = (0, 0, 255)
+    windows = Windows(size=12, window=6, overlap=0.0, seams="equal")
+    scores = WindowedScores(Choosy(), picture, torch.eye(3), [4, 1, 4], windows)
+    assert scores.present == [4]
+    assert (scores.band(0, 12)[0, :6, :6] > 0.4).all()
+
+
+def test_a_window_larger_than_the_papers_canvas_is_the_canvas() -> None:
+    method = Colours()
+    WindowedScores(
+        method, np.zeros((9, 12, 3), np.uint8), torch.eye(3), [0, 1, 2],
+        Windows(size=12, window=100_000, seams="equal"),
+    )  # fmt: skip
+    assert set(method.views) == {(12, 12)}

@@ -111,3 +111,15 @@ def test_training_pools_as_its_own_setting_says(stir: Stir) -> None:
     module = classes(stir)
     assert not torch.allclose(told(module, state, text), pooled, atol=1e-4)
     torch.testing.assert_close(told(module.train(), state, text), pooled)
+
+
+def test_many_classes_with_large_keys_stay_within_float16(stir: Stir) -> None:
+    module = classes(stir)
+    with torch.no_grad():
+        for linear in (module.query, module.key):
+            linear.bias.add_(10.0)  # a sum over the classes would pass 65,504
+    state, text = draw(1, 300, 2, 2, C), draw(1, 300, A, seed=1)
+    expected = told(module, state, text)
+    with torch.autocast("cpu", torch.float16):
+        found = told(module, state.half(), text.half())
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.05)

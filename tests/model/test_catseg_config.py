@@ -23,6 +23,11 @@ def test_an_unknown_preset_is_refused() -> None:
         ({"window": 7}, "window 7 does not divide the grid of 24 patches"),
         ({"num_heads": 3}, "hidden_dim 128 is not a multiple of 3"),
         ({"decoder_dims": (64, 24)}, r"decoder_dims \[64, 24\] are not multiples of 16"),
+        ({"pooling": 0}, "pooling 0 is too small"),
+        ({"embed_kernel": 6}, "embed_kernel 6 is even"),
+        ({"skip_dims": (8, 8, 8)}, r"skip_dims \[8, 8, 8\] has 3 entries: give two"),
+        ({"max_classes": -1}, "max_classes -1 is too small"),
+        ({"hiden_dim": 3}, "no setting 'hiden_dim': is 'hidden_dim' meant"),
         ({"template": "a photo"}, "template 'a photo' has 0 places for the name"),
     ],
 )

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,11 +60,23 @@ def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
         ({"hidden_dim": 30}, "hidden_dim 30 is not a multiple of 4"),
         ({"sam": "none", "sam_masks": True}, "sam_masks is set, but sam 'none' leaves no block"),
         ({"sam_dim": 40}, "sam_dim 40 is not a multiple of 16"),
-        ({"num_blocks": 0}, "num_blocks 0 is not positive"),
-        ({"regions_per_class": -1}, "regions_per_class -1 is not positive"),
-        ({"kmeans_steps": 0}, "kmeans_steps 0 is not positive"),
-        ({"window": 0}, "window 0 is not positive"),
+        ({"num_blocks": 0}, "num_blocks 0 is too small: give 1 or more"),
+        ({"regions_per_class": -1}, "regions_per_class -1 is too small: give 1 or more"),
+        ({"kmeans_steps": 0}, "kmeans_steps 0 is too small: give 1 or more"),
+        ({"window": 0}, "window 0 is too small: give 1 or more"),
         ({"sharpness": 0.0}, "sharpness 0.0 is not positive"),
+        ({"sharpness": float("inf")}, "sharpness inf is not positive"),
+        ({"image_size": 0}, "image_size 0 is too small"),
+        ({"image_size": -32}, "image_size -32 is too small"),
+        ({"max_classes": -1}, "max_classes -1 is too small: give 0 or more"),
+        ({"num_blocks": True}, "num_blocks True is no whole number"),
+        ({"ffn_ratio": 0}, "ffn_ratio 0 is too small"),
+        ({"embed_kernel": 4}, "embed_kernel 4 is even: choose 5"),
+        ({"decoder_dims": (50, 8)}, "decoder_dims [50, 8]: 50 channels are not 3 equal groups"),
+        ({"decoder_dims": (64, 0)}, "decoder_dims[1] 0 is too small"),
+        ({"skip_dims": (4,)}, "skip_dims [4] has 1 entries: give two"),
+        ({"mask_scale": float("nan")}, "mask_scale nan is not finite"),
+        ({"regions_per_clas": 9}, "no setting 'regions_per_clas': is 'regions_per_class' meant?"),
         ({"share_prior": -0.5}, "share_prior -0.5 is not a number from 0 on"),
         ({"share_prior": float("nan")}, "share_prior nan is not a number"),
         ({"threshold": 0.0}, "threshold 0.0 is outside (0, 1]"),
@@ -83,3 +96,13 @@ def test_a_setting_that_cannot_be_is_refused_by_name(
 
 def test_the_largest_threshold_keeps_the_best_patch_alone() -> None:
     assert EscNetConfig(threshold=1.0).threshold == 1.0
+
+
+@pytest.mark.parametrize("dims", [(24, 8), (64, 32), (31, 16), (40, 1)])
+def test_widths_that_the_decoder_can_normalise_are_allowed(dims: tuple[int, int]) -> None:
+    assert EscNetConfig(decoder_dims=dims).decoder_dims == dims
+
+
+def test_settings_of_transformers_pass(tmp_path: Path) -> None:
+    EscNetConfig(return_dict=True, some_new_thing=1).save_pretrained(tmp_path)
+    assert EscNetConfig.from_pretrained(tmp_path).some_new_thing == 1

@@ -442,6 +442,28 @@ def test_a_saved_network_is_the_same_when_loaded(
     torch.testing.assert_close(again(image, text), network(image, text))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "settings",
+    [*TOWERS, {"sam_masks": True}, {"prompts": ("point", "box", "mask"), "text_token": True}],
+    ids=name_of,
+)
+def test_a_network_whose_weights_are_in_half_precision_stays_near_single(
+    tiny_network: MakeNetwork, tmp_path: Path, settings: dict[str, Any], dtype: torch.dtype
+) -> None:
+    network = tiny_network(**with_own_width(settings))
+    network.save_pretrained(tmp_path)
+    half = EscNet.from_pretrained(tmp_path, dtype=dtype).eval()
+    size = network.config.image_size
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(4))
+    text = torch.randn(3, network.config.joint_dim, generator=torch.Generator().manual_seed(5))
+    expected = network(image, text)
+    found = half(image.to(dtype), text.to(dtype))
+    largest = 0.2 if dtype is torch.bfloat16 else 0.05
+    assert (found.float() - expected).abs().max() < largest * expected.abs().max()
+
+
 class AfterTowers(torch.nn.Module):
     """The network from what its vision tower gave, as an exporter wants it: tensors alone."""
 

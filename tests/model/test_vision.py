@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model, SiglipVisionConfig, SiglipVisionModel
 
-from escnet.model.vision import Dinov2Vision, JointHead, PairedVision, SiglipVision
+from escnet.errors import ConfigError
+from escnet.model.vision import ClipVision, Dinov2Vision, JointHead, PairedVision, SiglipVision
 
 B, D, PATCH = 2, 6, 8
 TOWER: dict[str, Any] = {
@@ -187,3 +188,12 @@ def test_coarser_maps_are_brought_to_the_grid_of_the_vit(paired: PairedVision) -
     torch.testing.assert_close(
         paired.project(enlarged).joint, paired.project(maps).joint, atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("taps", [(0, 3), (-1, 0)])
+@pytest.mark.parametrize("tower", [ClipVision, SiglipVision])
+def test_taps_that_the_tower_does_not_have_are_refused(tower: Any, taps: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"are not two of a tower of 3 blocks: give two .* 0 to 2"
+    ):
+        tower(TOWER, taps=taps)

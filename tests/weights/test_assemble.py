@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from escnet.weights.assemble import (
     install_tower,
     paired_towers,
 )
+from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from escnet.weights.sam import read_sam_parts, sam_shapes
 
 SAM_SIZED = {"sam": "pretrained", "sam_dim": 256, "sam_mlp_dim": 2048}
@@ -65,6 +68,15 @@ def spoilt(folder: Path, target: Path, spoil: Callable[[dict[str, Tensor]], None
     return target
 
 
+def with_settings(folder: Path, target: Path, part: str, **settings: object) -> Path:
+    """A copy of a folder whose config.json says something else of a tower."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    config[part] |= settings
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
 def test_clips_towers_answer_as_they_did(clip_folder: Path) -> None:
     network = assemble_clip("small", clip=clip_folder, sam=None)
     theirs = CLIPModel.from_pretrained(clip_folder).eval()
@@ -78,6 +90,111 @@ def test_clips_towers_answer_as_they_did(clip_folder: Path) -> None:
     assert mine
     for name, value in mine.items():
         assert torch.equal(value, state[name]), name
+
+
+def test_a_preset_takes_over_the_activation_functions_of_a_clip(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = with_settings(clip_folder, tmp_path / "a", "text_config", hidden_act="gelu")
+    folder = with_settings(folder, tmp_path / "b", "vision_config", hidden_act="gelu_new")
+    write_checkpoint(tmp_path / "ours", assemble_clip("small", clip=folder, sam=None))
+    network = load_checkpoint(tmp_path / "ours")
+    assert network.config.text_config["hidden_act"] == "gelu"
+    assert network.config.vision_config["hidden_act"] == "gelu_new"
+    theirs = CLIPModel.from_pretrained(folder).eval()
+    token = torch.tensor([[298, 5, 6, 299]])
+    ones = torch.ones_like(token)
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs.get_text_features(input_ids=token, attention_mask=ones)
+        expected = getattr(expected, "pooler_output", expected)
+        torch.testing.assert_close(network.encode_text(token, ones), expected)
+        torch.testing.assert_close(
+            network.vision.tower.vision_model(image).pooler_output,
+            theirs.vision_model(image).pooler_output,
+        )
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "message"),
+    [
+        ("vision_config", {"num_attention_heads": 4}, "num_attention_heads 4 in its vision_config"),
+        ("text_config", {"num_attention_heads": 1}, "1 in its text_config, the network 2"),
+        ("vision_config", {"layer_norm_eps": 0.01}, "0.01 in its vision_config, the network 1e-05"),
+        ("text_config", {"layer_norm_eps": 1e-6}, "layer_norm_eps 1e-06 in its text_config"),
+        ("text_config", {"hidden_act": "new"}, "hidden_act 'new' in its text_config"),
+        ("text_config", {"hidden_size": "big"}, "does not describe a network"),
+    ],
+)
+def test_a_clip_of_other_settings_is_refused_though_its_tensors_fit(
+    clip_folder: Path, tmp_path: Path, part: str, settings: dict[str, object], message: str
+) -> None:
+    folder = with_settings(clip_folder, tmp_path / "clip", part, **settings)
+    with pytest.raises(WeightsError, match=rf"config\.json .*{message}") as error:
+        assemble_clip("small", clip=folder, sam=None)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_given_whole_name_the_activation_function_themselves(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = with_settings(clip_folder, tmp_path / "clip", "vision_config", hidden_act="gelu")
+    config = tiny()
+    with pytest.raises(
+        WeightsError, match=r"'gelu' in its vision_config, the network 'quick_gelu': give the CLIP"
+    ):
+        assemble_clip(config, clip=folder, sam=None)
+    assert "hidden_act" not in config.vision_config
+    config.vision_config["hidden_act"] = "gelu"
+    assert assemble_clip(config, clip=folder, sam=None).config.vision_config["hidden_act"] == "gelu"
+
+
+def test_a_folder_of_another_model_is_refused_as_a_clip(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    (folder / "config.json").write_text('{"model_type": "siglip"}')
+    with pytest.raises(WeightsError, match="of a model of type 'siglip': give a CLIP"):
+        assemble_clip("small", clip=folder, sam=None)
+
+
+@pytest.mark.parametrize("asked", ["pretrained", "random"])
+@pytest.mark.parametrize("is_given", [True, False])
+def test_the_settings_say_whether_sam_is_in_the_network(
+    clip_folder: Path, sam_file: Path, asked: str, is_given: bool
+) -> None:
+    config = tiny(**{**SAM_SIZED, "sam": asked})
+    network = assemble_clip(config, clip=clip_folder, sam=sam_file if is_given else None)
+    assert network.config.sam == ("pretrained" if is_given else "random")
+    assert config.sam == asked  # the caller's own
+    assert not config.origins
+
+
+def test_a_network_without_sam_blocks_stays_one(clip_folder: Path, sam_file: Path) -> None:
+    config = tiny(sam="none")
+    assert assemble_clip(config, clip=clip_folder, sam=None).config.sam == "none"
+    with pytest.raises(ConfigError, match="sam 'none' leaves no block to load SAM into"):
+        assemble_clip(config, clip=clip_folder, sam=sam_file)
+
+
+def test_the_built_in_models_kind_says_it_too(tmp_path: Path, sam_file: Path) -> None:
+    tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = tiny(
+        **SAM_SIZED,
+        vision="paired",
+        vision_config={**tower, "image_size": 28, "patch_size": 7},
+        vision_options={"layers": [1, 2], "head_dim": 8},
+        text="sentence",
+        text_config={**tower, "intermediate_size": 64, "vocab_size": 300},
+        patch_size=16,
+    )
+    vision, language = paired_towers(EscNet(config))
+    save_file(vision.vit.state_dict(), tmp_path / "vit")
+    torch.save(vision.net.state_dict(), tmp_path / "net")
+    language.tower.save_pretrained(tmp_path / "sentence")
+    parts = {"vit": tmp_path / "vit", "efficientnet": tmp_path / "net"}
+    for sam, said in ((sam_file, "pretrained"), (None, "random")):
+        network = assemble_paired(config, **parts, sentence=tmp_path / "sentence", sam=sam)
+        assert network.config.sam == said
+    assert config.sam == "pretrained"  # the caller's own
 
 
 def test_position_numbers_that_older_files_hold_are_no_strangers(
@@ -107,6 +224,10 @@ def add(tensors: dict[str, Tensor]) -> None:
     tensors["text_model.stranger"] = torch.ones(1)
 
 
+def break_value(tensors: dict[str, Tensor]) -> None:
+    tensors["text_projection.weight"][3, 2] = torch.inf
+
+
 def widen(tensors: dict[str, Tensor]) -> None:
     tensors["text_projection.weight"] = torch.ones(17, 32)
 
@@ -116,6 +237,7 @@ def widen(tensors: dict[str, Tensor]) -> None:
     [
         (drop, r"lacks 1 of \d+ tensors \(vision_model\.post_layernorm\.weight\)"),
         (add, r"holds 1 that do not belong \(text_model\.stranger\)"),
+        (break_value, r"infinite or no number in 1 of \d+ tensors \(text_projection\.weight\)"),
         (widen, r"1 of another shape \(text_projection\.weight is \[17, 32\], not \[16, 32\]\)"),
     ],
 )
@@ -217,6 +339,7 @@ def test_a_part_of_a_module_may_be_loaded_and_the_rest_stays() -> None:
         ({"bias": torch.ones(3)}, False, r"file lacks 1 of 2 tensors \(weight\)"),
         ({"bias": torch.ones(2)}, True, r"bias is \[2\], not \[3\]"),
         ({"bios": torch.ones(3)}, True, r"holds 1 that do not belong \(bios\)"),
+        ({"bias": torch.tensor([1, torch.nan, 1])}, True, r"no number in 1 of 1 tensors \(bias\)"),
     ],
 )
 def test_a_module_is_loaded_strictly(

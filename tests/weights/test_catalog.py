@@ -16,6 +16,7 @@ from escnet.weights import catalog
 from escnet.weights.catalog import (
     CATALOG,
     known_as,
+    model_type_in,
     origin_of,
     require_local,
     tensor_file_of,
@@ -168,6 +169,21 @@ def test_what_is_neither_a_path_nor_a_hub_identifier_says_what_would_be(
         return
     with pytest.raises(WeightsError, match=r"hub identifier"):
         require_local(name)
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/x", "a" * 5000, "b/" * 3000])
+def test_a_name_that_no_path_can_have_is_one_short_error(name: str) -> None:
+    with pytest.raises(WeightsError, match="no folder or file") as error:
+        require_local(name)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "[1]", '{"model_type": []}', "{"])
+def test_settings_that_cannot_be_read_tell_no_type(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert model_type_in(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    assert model_type_in(tmp_path) == "clip"
 
 
 def test_a_published_file_that_is_not_on_the_hub_says_so() -> None:

@@ -5,11 +5,13 @@ It shares no code with ours: no common guidance, no chunks, padding as real clas
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from escnet.errors import WeightsError
 from escnet.model.catseg import CatSeg
@@ -369,6 +371,18 @@ def without(name: str) -> Callable[[Tensors], Tensors]:
             r"lacks 1 of .* holds 1 that do not belong .* has 1 of another shape",
         ),
         (lambda _: {"weight": torch.ones(1)}, r"lacks \d+ of \d+ tensors"),
+        (
+            lambda t: {**t, f"{CLIP}visual.conv1.weight": torch.ones(64, 3, 2)},
+            "does not describe a network",
+        ),
+        (
+            lambda t: {**t, "upsample2.bias": torch.full((10,), torch.nan)},
+            r"infinite or no number in 1 of \d+ tensors \(decoder\.stages\.1\.grow_skip\.bias\)",
+        ),
+        (
+            lambda t: {**t, f"{CLIP}visual.class_embedding": torch.full((64,), torch.inf)},
+            r"infinite or no number in 1 of \d+ tensors \(vision_model.*class_embedding\)",
+        ),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_exactly_one_is_refused_in_one_error(
@@ -377,6 +391,23 @@ def test_a_file_that_is_not_exactly_one_is_refused_in_one_error(
     path = tmp_path / "model.pth"
     torch.save({"model": change(tensors)}, path)
     with pytest.raises(WeightsError, match=message):
+        read_catseg(path)
+
+
+class NoCasts(TorchFunctionMode):
+    """Within it nothing is converted to float32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not Tensor.float, "a tensor was converted"
+        return func(*args, **(kwargs or {}))
+
+
+def test_shapes_are_checked_before_anything_is_made_larger(
+    tmp_path: Path, tensors: Tensors
+) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"model": {**tensors, "logits": torch.ones(2, dtype=torch.uint8)}}, path)
+    with NoCasts(), pytest.raises(WeightsError, match="holds 1 that do not belong"):
         read_catseg(path)
 
 
@@ -393,6 +424,12 @@ def test_the_tokenizer_comes_from_the_folder_that_is_given(tmp_path: Path) -> No
         tokenizer_folder(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
     assert tokenizer_folder(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["no such folder/x", "a/" + "b" * 5000, "~no-such-user/x"])
+def test_a_folder_that_is_not_there_is_one_error(name: str) -> None:
+    with pytest.raises(WeightsError):
+        tokenizer_folder(name)
 
 
 def test_without_one_the_hubs_cache_is_searched(

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -266,11 +267,14 @@ def test_a_truncated_checkpoint_is_one_error(folder: Path, share: float) -> None
         ("", "no readable JSON"),
         ("{", "no readable JSON"),
         ("[" * 100_000, "no readable JSON"),
-        ("[]", "holds a model of type None, not 'escnet'"),
+        ("[" * 200_000, "no readable JSON"),
+        ("[]", "holds no settings but list"),
+        ("{}", "holds a model of type None, not 'escnet'"),
+        ('{"model_type": []}', r"has model_type \[\], no text"),
+        ('{"model_type": {}}', r"has model_type \{\}, no text"),
         ('{"model_type": "clip"}', "holds a model of type 'clip', not 'escnet'"),
         ('{"model_type": "escnet", "image_size": "big"}', "does not describe a network"),
         ('{"model_type": "escnet", "vision_config": 7}', "does not describe a network"),
-        ('{"model_type": "escnet", "num_heads": 0}', "does not describe a network"),
         (
             '{"model_type": "escnet", "vision_options": {"taps": [0, 1]}, '
             '"vision_config": {"hidden_size": "big"}}',
@@ -284,6 +288,34 @@ def test_a_config_that_is_none_of_ours_is_one_error(
     (folder / "config.json").write_text(content)
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(folder)
+
+
+def test_a_config_that_asks_for_a_library_that_is_not_here_is_one_error(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    asked = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (folder / "config.json").write_text(json.dumps({**config, **asked}))
+    with pytest.raises(WeightsError, match=r"does not describe a network .*GPTQ"):
+        load_checkpoint(folder)
+
+
+def test_origins_that_are_no_list_are_one_error(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "origins": 5}))
+    for read in (load_checkpoint, summarize_checkpoint):
+        with pytest.raises(WeightsError):
+            read(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -float("inf")])
+def test_values_that_are_no_numbers_are_one_error(
+    tmp_path: Path, tiny: EscNet, value: float
+) -> None:
+    spoilt = deepcopy(tiny)
+    with torch.no_grad():
+        spoilt.to_sam_width.bias[1] = value
+    write_checkpoint(tmp_path, spoilt)
+    with pytest.raises(WeightsError, match=r"infinite or no number in 1 of .*to_sam_width\.bias"):
+        load_checkpoint(tmp_path)
 
 
 def test_a_config_that_contradicts_itself_is_one_error(folder: Path) -> None:
@@ -327,5 +359,6 @@ def test_only_a_folder_of_ours_is_taken_for_one(folder: Path, tmp_path: Path) ->
     assert is_checkpoint(folder)
     assert not is_checkpoint(tmp_path)
     assert not is_checkpoint(folder / "config.json")
-    (tmp_path / "config.json").write_text('{"model_type": "sam"}')
-    assert not is_checkpoint(tmp_path)
+    for content in ('{"model_type": "sam"}', '{"model_type": []}'):
+        (tmp_path / "config.json").write_text(content)
+        assert not is_checkpoint(tmp_path)

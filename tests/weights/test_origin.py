@@ -35,6 +35,12 @@ def test_a_record_with_other_fields_names_the_right_ones(record: object) -> None
         origins_of([ORIGIN.to_dict(), record])
 
 
+@pytest.mark.parametrize("records", [5, "text", {"part": "SAM"}, None])
+def test_origins_that_are_no_list_say_so(records: object) -> None:
+    with pytest.raises(WeightsError, match="must be a list of records"):
+        origins_of(records)
+
+
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")

@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamVisionConfig
 
@@ -198,6 +200,23 @@ def test_another_family_is_named_with_what_to_give_instead(
         read_sam_parts(tmp_path / "x.pt")
 
 
+class NoCasts(TorchFunctionMode):
+    """Within it nothing is converted to float32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func not in {Tensor.float, Tensor.to}, "a tensor was converted"
+        return func(*args, **(kwargs or {}))
+
+
+def test_shapes_are_checked_before_anything_is_made_larger(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    strangers = {f"mask_decoder.{index}": torch.zeros(9, dtype=torch.uint8) for index in range(3)}
+    torch.save({**tensors, **strangers}, tmp_path / "x.pt")
+    with NoCasts(), pytest.raises(WeightsError, match="holds 3 that do not belong"):
+        read_sam_tensors(tmp_path / "x.pt")
+
+
 def test_the_folder_of_another_model_says_which_it_is(tmp_path: Path) -> None:
     config = Sam2Config()
     config.save_pretrained(tmp_path)
@@ -223,7 +242,10 @@ def test_tensors_that_are_none_of_sam_are_named(tmp_path: Path) -> None:
     ("config", "message"),
     [
         (None, r"has no model\.safetensors or pytorch_model\.bin"),
-        ("[1]", r"has no model\.safetensors"),
+        ("{}", r"has no model\.safetensors"),
+        ("[1]", "holds no settings but list"),
+        ("[" * 200_000, r"config\.json is no readable JSON"),
+        ('{"model_type": []}', r"has model_type \[\], no text"),
         ("{", r"config\.json is no readable JSON"),
         ('{"model_type": "clip"}', "holds a model of type 'clip'"),
     ],

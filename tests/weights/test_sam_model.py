@@ -1,10 +1,13 @@
 """SAM whole, from a folder and from the authors' names."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamVisionConfig
 
@@ -41,3 +44,53 @@ def test_the_decoder_alone_is_read_from_the_authors_names(
             torch.testing.assert_close(found[name], tensor)
     with pytest.raises(WeightsError, match="holds no image encoder of SAM"):
         load_sam_model(tmp_path / "decoder.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vision_config": "x"}, r"config\.json does not describe a network"),
+        ({"vision_config": {"hidden_size": "big"}}, r"config\.json does not describe a network"),
+        ({"model_type": {}}, r"config\.json has model_type \{\}, no text"),
+        (
+            {"mask_decoder_config": {"num_hidden_layers": 3}},
+            r"lacks \d+ of .*transformer\.layers\.2",
+        ),
+    ],
+)
+def test_a_folder_whose_settings_fit_no_sam_is_one_error(
+    saved: tuple[SamModel, Path], tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = shutil.copytree(saved[1], tmp_path / "sam")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(WeightsError, match=message) as error:
+        load_sam_model(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_whose_image_encoder_cannot_be_measured_is_one_error(
+    saved: tuple[SamModel, Path], tmp_path: Path
+) -> None:
+    patch = {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}
+    save_file({**read_sam_tensors(saved[1]), **patch}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=r"x\.safetensors does not describe a network"):
+        load_sam_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", ["vision_encoder.neck.conv1.weight", "mask_decoder.iou_token.weight"]
+)
+def test_values_that_are_no_numbers_are_named(
+    saved: tuple[SamModel, Path], tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(saved[1], tmp_path / "sam")
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name].view(-1)[1] = torch.nan
+    save_file(tensors, folder / "model.safetensors")
+    message = rf"infinite or no number in 1 of \d+ tensors \({name}\)"
+    with pytest.raises(WeightsError, match=message):
+        load_sam_model(folder)
+    if name.startswith("mask_decoder"):
+        with pytest.raises(WeightsError, match=message):
+            load_sam_decoder(folder)

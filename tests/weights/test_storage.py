@@ -1,9 +1,19 @@
+import re
+
 import pytest
 import torch
 from torch import Tensor
 
 from escnet.errors import ConfigError, WeightsError
-from escnet.weights.storage import STORAGES, Storage, pack, quantize_rows, unpack, unpacked_shapes
+from escnet.weights.storage import (
+    STORAGES,
+    Storage,
+    halved_names,
+    pack,
+    quantize_rows,
+    unpack,
+    unpacked_shapes,
+)
 
 
 @pytest.fixture
@@ -73,6 +83,34 @@ def test_named_layers_are_halved_on_request(tensors: dict[str, Tensor]) -> None:
     packed = pack(tensors, "int8", halve=["kern*.weight"])
     assert packed["kernel.weight"].dtype == torch.float16
     assert packed["linear.weight"].dtype == torch.int8
+
+
+def test_what_was_packed_is_packed_again_without_a_change(tensors: dict[str, Tensor]) -> None:
+    packed = pack(tensors, "int8", halve=["kern*.weight"])
+    assert halved_names(packed) == ["kernel.weight", "position"]
+    again = pack(unpack(packed), "int8", halve=halved_names(packed))
+    assert again.keys() == packed.keys()
+    for name, tensor in packed.items():
+        assert again[name].dtype == tensor.dtype
+        assert torch.equal(again[name], tensor)
+
+
+@pytest.mark.parametrize("pattern", ["kernels.*", "linear.bias", "small.*", "norm.*"])
+def test_a_pattern_that_halves_nothing_is_refused(tensors: dict[str, Tensor], pattern: str) -> None:
+    message = (
+        rf"halve '{re.escape(pattern)}' matches none of the 3 matrices .*such as linear\.weight"
+    )
+    with pytest.raises(ConfigError, match=message):
+        pack(tensors, "int8", halve=["kernel.*", pattern])
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_a_pattern_for_another_storage_is_refused(
+    tensors: dict[str, Tensor], storage: Storage
+) -> None:
+    message = rf"halve 'kernel\.\*' is for int8 storage, but the storage is {storage}: choose int8"
+    with pytest.raises(ConfigError, match=message):
+        pack(tensors, storage, halve=["kernel.*"])
 
 
 def test_what_half_precision_cannot_hold_stays_in_float32() -> None:

@@ -1,4 +1,7 @@
+import json
 import os
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from escnet.errors import WeightsError
-from escnet.weights.tensor_file import check_shapes, read_header, read_tensors
+from escnet.weights.tensor_file import check_finite, check_shapes, read_header, read_tensors
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
 
@@ -118,6 +121,59 @@ def test_the_header_tells_shapes_and_metadata(tmp_path: Path) -> None:
     metadata, shapes = read_header(tmp_path / "x")
     assert metadata == {"storage": "int8"}
     assert shapes == {"a.weight": (2, 3), "b": (2,)}
+
+
+@pytest.mark.filterwarnings("ignore")  # what these tensors are, torch no longer recommends
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.zeros(1).expand(10**13), r"with 4\d{13} bytes, of which 4 are stored"),
+        (lambda: torch.zeros(2, device="meta"), "on the device meta"),
+        (lambda: torch.eye(2).to_sparse(), r"in the layout torch\.sparse_coo"),
+        (lambda: torch.zeros(2, dtype=torch.complex64), r"as torch\.complex64"),
+        (lambda: torch.zeros(2, dtype=torch.uint64), r"as torch\.uint64"),
+        (lambda: torch.zeros(2).to(torch.float8_e4m3fn), r"as torch\.float8_e4m3fn"),
+        (lambda: torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8), "as torch.qint8"),
+        (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "as a nested"),
+    ],
+)
+def test_a_tensor_that_is_none_of_plain_numbers_is_refused_with_its_name(
+    tmp_path: Path, make: Callable[[], torch.Tensor], message: str
+) -> None:
+    torch.save({**TENSORS, "odd": make()}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=f"x.pth holds odd {message}.* convert it to float32"):
+        read_tensors(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("F4", [2, 4]), ("C64", [1]), ("F8_E4M3", [4])])
+def test_safetensors_of_other_numbers_are_refused(
+    tmp_path: Path, dtype: str, shape: list[int]
+) -> None:
+    num_bytes = 8 if dtype == "C64" else 4
+    header = json.dumps({"odd": {"dtype": dtype, "shape": shape, "data_offsets": [0, num_bytes]}})
+    content = struct.pack("<Q", len(header)) + header.encode() + bytes(num_bytes)
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"holds odd as torch\."):
+        read_tensors(tmp_path / "x.safetensors")
+
+
+def test_tensors_that_share_what_is_stored_of_them_are_plain(tmp_path: Path) -> None:
+    both = torch.arange(6.0).reshape(2, 3)
+    tensors = {"all": both, "again": both, "row": both[1], "turned": both.T, "none": both[:0]}
+    torch.save(tensors, tmp_path / "x.pth")
+    assert_same(read_tensors(tmp_path / "x.pth"), tensors)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_one_value_that_is_not_finite_is_named_with_its_tensor(
+    value: float, dtype: torch.dtype
+) -> None:
+    spoilt = torch.ones(3, 4, dtype=dtype)
+    spoilt[1, 2] = value
+    with pytest.raises(WeightsError, match=r"x\.pth has .* no number in 1 of 3 tensors \(spoilt\)"):
+        check_finite("x.pth", {**TENSORS, "spoilt": spoilt})
+    check_finite("x.pth", {**TENSORS, "empty": torch.ones(0), "true": torch.tensor([True])})
 
 
 def test_every_kind_of_problem_is_in_one_error() -> None:

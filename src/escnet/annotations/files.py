@@ -16,6 +16,14 @@ from escnet.errors import OutputError
 
 _LONGEST_STEM = 180  # bytes of the name kept in the temporary one; file systems allow 255 in all
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
+_OF_ONE_NAME = {  # too long, not allowed, or with something else in its way
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTDIR,
+}
 
 
 def write_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:
@@ -60,6 +68,12 @@ def make_folder(folder: str | Path) -> Path:
     except (OSError, ValueError) as error:
         raise OutputError(_cannot_write(folder, error)) from error
     return folder
+
+
+def is_of_one_name(error: OutputError) -> bool:
+    """Whether only this file cannot be written; on a full disk no other can be written either."""
+    cause = error.__cause__
+    return not isinstance(cause, OSError) or cause.errno in _OF_ONE_NAME
 
 
 def remove_leftovers(folder: str | Path, names: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float, UInt8
 
-MAX_NAMES = 65_534  # 65535 is void in a 16-bit label map
+MAX_NAMES = 65_535  # with the background; index 65535 is void in a 16-bit label map
 VOID_COLOUR = (0, 0, 0)
 
 _FIRST = (

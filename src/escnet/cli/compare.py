@@ -1,7 +1,9 @@
 """`escnet compare`: pictures, names and several models in, a sheet of all their answers out."""
 
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,6 +103,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     numbers = out / f"{STEM}{NUMBERS_SUFFIX}"
     document = to_json(_document(columns, paths, vocabulary.result_names, sheets))
     write_file(numbers, document)
+    _remove_further_sheets(out, len(sheets))
     if as_json:
         sys.stdout.write(document.decode("utf-8"))
     else:
@@ -128,6 +131,16 @@ def _write_sheets(
         sheets.append(out / f"{STEM}{number}{SHEET_SUFFIX}")
         write_file(sheets[-1], sheet)
     return sheets
+
+
+def _remove_further_sheets(out: Path, num_sheets: int) -> None:
+    """Delete what an earlier run of more pictures left, or it would pass for a part of this one."""
+    sheet = re.compile(rf"{STEM}-(?P<number>[1-9][0-9]*){re.escape(SHEET_SUFFIX)}")
+    for path in out.iterdir():
+        found = sheet.fullmatch(path.name)
+        if found is not None and int(found["number"]) > num_sheets:
+            with suppress(OSError):  # a folder, or another user's
+                path.unlink()
 
 
 def _document(

@@ -1,6 +1,6 @@
 """`escnet evaluate`: benchmarks or folders in, scores with everything that moves them out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,6 +107,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     found = [target for name in targets for target in _targets(name, data)]
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
+    _refuse_idle(plan, changes)
     if share_prior and any(protocol.view == "windows" for _, protocol in plan):
         raise ConfigError(
             f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
@@ -196,6 +197,27 @@ def _refuse_repeats(targets: "list[EvalTarget]") -> None:
 
 def _protocol(target: "EvalTarget", changes: dict[str, Any]) -> "EvalProtocol":
     return target.paper.with_changes(**changes)
+
+
+def _refuse_idle(
+    plan: "Sequence[tuple[EvalTarget, EvalProtocol]]", changes: dict[str, Any]
+) -> None:
+    """Refuse settings of windows where a target is seen as a whole: they would do nothing."""
+    from escnet.errors import ConfigError
+    from escnet.evaluation.protocol import OF_WINDOWS
+
+    for target, protocol in plan:
+        for name in OF_WINDOWS if protocol.view == "whole" else ():
+            if (value := changes[name]) is not None:
+                option = name.replace("_", "-")
+                if isinstance(value, bool):
+                    shown = f"--{option}" if value else f"--no-{option}"
+                else:
+                    shown = f"--{option} {value}"
+                raise ConfigError(
+                    f"{shown} needs windows, but {target.name} is seen as a whole: "
+                    "add --view windows, or leave it out"
+                )
 
 
 def _model_used(segmenter: "Segmenter", trained_on: list[str] | None) -> "ModelUsed":

@@ -90,13 +90,27 @@ def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, st
             f"--class {class_name!r} holds {len(followed)} class names: "
             "give one, and those it competes with as --classes"
         )
-    name = followed.labels[0]
+    name, queries = followed.labels[0], followed.queries
     if classes is None:
         return followed.with_background(), name
-    others = Vocabulary.parse(classes)
-    if name in others.labels:
-        return others, name
-    return Vocabulary.parse(f"{class_name}, {classes}"), name
+    by_label = _queries_by_label(Vocabulary.parse(classes))
+    if name not in by_label:
+        return Vocabulary.of({name: queries, **by_label}), name
+    if by_label[name] == (name,):
+        by_label[name] = queries
+    elif queries != (name,) and set(queries) != set(by_label[name]):
+        raise ConfigError(
+            f"--class and --classes give {name!r} different synonyms, {'|'.join(queries)!r} and "
+            f"{'|'.join(by_label[name])!r}: write them in one of the two"
+        )
+    return Vocabulary.of(by_label), name
+
+
+def _queries_by_label(vocabulary: "Vocabulary") -> dict[str, tuple[str, ...]]:
+    by_label: dict[str, tuple[str, ...]] = dict.fromkeys(vocabulary.labels, ())
+    for query, owner in zip(vocabulary.queries, vocabulary.owner, strict=True):
+        by_label[vocabulary.labels[owner]] += (query,)
+    return by_label
 
 
 def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path]) -> None:

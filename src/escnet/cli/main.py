@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -76,6 +76,9 @@ def _escnet(
 
 def main() -> None:
     """Run the command line on the process's arguments and exit."""
+    # closed by the caller they are None, and what is printed to None fails or goes to the other
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -92,8 +95,23 @@ def run(arguments: Sequence[str]) -> int:
         The exit code.
     """
     try:
-        code = app(list(arguments) or ["--help"], prog_name="escnet", standalone_mode=False)
+        code = _code_of(arguments)
         sys.stdout.flush()
+    except BrokenPipeError:  # `escnet ... | head` has read enough
+        _drop_output()
+        return 1
+    except OSError as error:
+        if not _is_output_stuck():
+            raise  # a bug of ours
+        _drop_output()
+        reason = (error.strerror or str(error)).lower()
+        return _complain(f"standard output cannot be written ({reason}): send it elsewhere")
+    return code
+
+
+def _code_of(arguments: Sequence[str]) -> int:
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="escnet", standalone_mode=False)
     except EscnetError as error:
         return _complain(str(error))
     except _USAGE_ERRORS as error:
@@ -101,14 +119,29 @@ def run(arguments: Sequence[str]) -> int:
             print(_message(error), file=sys.stderr)
             return 2
         return _complain(f"{_message(error)} See escnet --help.")
-    except BrokenPipeError:  # `escnet ... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 -- open to the end
+
+
+def _is_output_stuck() -> bool:
+    """Whether standard output takes no further line either."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Let what is still held back go nowhere, or the interpreter would fail on it as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _message(error: BaseException) -> str:

@@ -86,14 +86,15 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     For each picture STEM.jpg this writes STEM.labels.png (pixel value = index of the name, 255 or
     65535 = no name), STEM.overlay.jpg (colours and legend), and STEM.json (names, shares,
-    confidence). Files that cannot be read do not stop the others; they are listed at the end and
-    in failures.json, and the exit code is 1.
+    confidence). Another program's files of these names are not replaced. Files that cannot be read
+    do not stop the others; they are listed at the end and in failures.json, and the exit code is 1.
     """
     from escnet.annotations.files import make_folder
     from escnet.cli.progress import shown_progress
     from escnet.data.image import find_images
     from escnet.errors import ConfigError
     from escnet.inference.batch import check_job, segment_files
+    from escnet.inference.outputs import check_outputs, plan_outputs
 
     # everything cheap comes before the model, which takes seconds to load
     vocabulary = asked_vocabulary(classes, classes_file)
@@ -112,6 +113,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             f"--share-prior {share_prior:g} needs pictures seen as a whole: leave out --windows"
         )
     pictures = without_results(find_images(sources, recursive=recursive), sources)
+    check_outputs(plan_outputs(pictures, out), out, kinds, classes_file=classes_file)
     make_folder(out)
 
     from escnet.inference.segmenter import Segmenter

@@ -209,15 +209,23 @@ def pack(
     ] = "int8",
     halve: Annotated[
         list[str] | None,
-        typer.Option(help="Names that int8 keeps in half precision, as a pattern; repeatable."),
+        typer.Option(
+            help="Names that int8 keeps in half precision, as a pattern; repeatable. "
+            "If not given, those that MODEL keeps so in int8."
+        ),
     ] = None,
 ) -> None:
     """Write a checkpoint again in another storage."""
     from escnet.weights.catalog import require_local
     from escnet.weights.checkpoint import load_any_network, summarize_checkpoint, write_checkpoint
+    from escnet.weights.storage import INT8_FILE, halved_names
+    from escnet.weights.tensor_file import read_tensors
 
     folder = require_local(source)
     network = load_any_network(folder)
+    if halve is None and storage == "int8" and (folder / INT8_FILE).is_file():
+        # 8-bit integers come out as they went in, and so must what stands beside them
+        halve = halved_names(read_tensors(folder / INT8_FILE))
     write_checkpoint(out, network, storage=storage, halve=halve or (), tokenizer_from=folder)
     print(f"{out}: {_megabytes(summarize_checkpoint(out).num_bytes)}")
 

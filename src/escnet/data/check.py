@@ -79,7 +79,7 @@ def check_split(
     digest = sha256()
     for number, pair in enumerate(pairs, start=1):
         try:
-            digest.update(f"{pair.stem} {_checked(split, pair)}\n".encode())
+            digest.update(digest_line(pair.stem, _checked(split, pair)))
         except EscnetError as error:
             problems.append(str(error))
         if on_picture is not None:
@@ -131,6 +131,16 @@ def _checked(split: Split, pair: LabelledPicture) -> str:
             f"but its picture is {size_hw[1]} x {size_hw[0]}: they must agree"
         )
     return pair_checksum(pair.image_path, labels)
+
+
+def digest_line(stem: str, checksum: str) -> bytes:
+    """What a checksum over several pictures takes in of each.
+
+    Args:
+        stem: The picture's name, which need not be UTF-8 on disk.
+        checksum: Of the pair.
+    """
+    return f"{stem} {checksum}\n".encode("utf-8", "surrogateescape")
 
 
 def pair_checksum(image_path: Path, labels: Integer[np.ndarray, "H W"]) -> str:

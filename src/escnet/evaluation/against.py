@@ -4,6 +4,7 @@ OUT/NAME.against.json has all of it, OUT/NAME.against.md what can be read, with 
 which the most pixels changed in OUT/NAME.against.pictures.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def write_comparison(comparison: Comparison, path: Path, figures: Sequence[Figur
     Raises:
         OutputError: If a file cannot be written.
     """
-    write_file(path, (comparison.model_dump_json(indent=1) + "\n").encode())
+    # not pydantic's own writer, which refuses names of pictures that are not UTF-8
+    write_file(path, (json.dumps(comparison.model_dump(mode="json"), indent=1) + "\n").encode())
     markdown = path.with_suffix(".md")
     write_file(markdown, document_of(comparison, figures).to_markdown(path.parent).encode())
     return markdown

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
 
+from escnet.data.check import digest_line
 from escnet.data.image import shown_path
 from escnet.errors import ConfigError
 from escnet.evaluation.bootstrap import (
@@ -27,6 +28,7 @@ from escnet.evaluation.bootstrap import (
 from escnet.evaluation.metrics import SCORES, PictureCounts, iou_of, scores_of
 from escnet.evaluation.records import PictureRecord, first_difference, read_header, read_records
 from escnet.evaluation.result import EvalResult, to_value
+from escnet.evaluation.scoring import seen_classes
 from escnet.evaluation.target import EvalTarget
 
 FORMAT = 1
@@ -96,6 +98,7 @@ class Comparison(_Part):
         theirs: Name of the other's.
         settings: Where model and protocol differ, as "setting: theirs -> ours".
         scores: All scores that are defined, and the mIoU of single pictures, averaged over them.
+            Those over seen and unseen names are there if both models have seen the same ones.
         per_class: IoU of each class, in label order.
         num_better: Pictures in which ours is better.
         num_worse: Pictures in which theirs is better.
@@ -160,7 +163,9 @@ def compare(ours: EvalResult, ours_path: Path, theirs: EvalResult, theirs_path: 
         for mine, other, changed in pairs
     ]
     differences = [part.difference or 0.0 for part in pictures]
-    scores = _differences(tables, pictures, ours.classes, num_with_class)
+    scores = _differences(
+        tables, pictures, ours.classes, num_with_class, _seen_by_both(ours, theirs)
+    )
     num_scores = len(scores) - len(ours.classes)
     return Comparison(
         benchmark=ours.benchmark,
@@ -186,13 +191,14 @@ def _differences(
     pictures: Sequence[PictureDifference],
     classes: Sequence[str],
     num_with_class: Int[np.ndarray, " N"],
+    is_seen: Bool[np.ndarray, " N"] | None,
 ) -> list[Difference]:
     """The scores, the mean over pictures, then the classes, with their intervals."""
     mious = [np.array([_number(miou) for miou in column]) for column in _columns(pictures)]
 
     def measured(weights: Float[np.ndarray, "R P"]) -> list[Float[np.ndarray, "R M"]]:
         pairs = zip(tables, mious, strict=True)
-        return [_measured(table, values, weights) for table, values in pairs]
+        return [_measured(table, values, weights, is_seen) for table, values in pairs]
 
     draws = [
         np.subtract(*measured(weights))
@@ -217,12 +223,27 @@ def _differences(
     ]
 
 
+def _seen_by_both(ours: EvalResult, theirs: EvalResult) -> Bool[np.ndarray, " N"] | None:
+    """The classes that both models have seen labelled; None if that is not known.
+
+    It is None too if they have seen different ones: a mean over some classes, less a mean over
+    others, says nothing of the models.
+    """
+    mine, other = (seen_classes(part.classes, part.model.trained_on) for part in (ours, theirs))
+    if mine is None or other is None or (mine != other).any():
+        return None
+    return mine
+
+
 def _measured(
-    table: PictureTable, miou: Float[np.ndarray, " P"], weights: Float[np.ndarray, "R P"]
+    table: PictureTable,
+    miou: Float[np.ndarray, " P"],
+    weights: Float[np.ndarray, "R P"],
+    is_seen: Bool[np.ndarray, " N"] | None,
 ) -> Float[np.ndarray, "R M"]:
     """Every score, the mean over pictures, and every class's IoU, for each resample."""
     sums = table.sums(weights)  # (R, Q, N)
-    scores = scores_of(sums)
+    scores = scores_of(sums, is_seen)
     columns = [*(scores[name] for name in SCORES), _weighted_mean(miou, weights)]
     return np.concatenate([np.stack(columns, axis=1), iou_of(sums)], axis=1)
 
@@ -295,7 +316,7 @@ def _records(result: EvalResult, path: Path) -> Iterator[PictureRecord]:
     digest = sha256()
     for record in read_records(records):
         if record.counts is not None and record.stem in taken:
-            digest.update(f"{record.stem} {record.checksum}\n".encode())
+            digest.update(digest_line(record.stem, record.checksum))
             yield record
     if difference is not None or digest.hexdigest() != result.data.checksum:
         reason = f" ({difference})" if difference else ""

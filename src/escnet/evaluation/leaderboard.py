@@ -176,7 +176,8 @@ def caveats(result: EvalResult) -> tuple[str, ...]:
     matter, because results are placed by a rule that all of them have.
     """
     benchmark = BENCHMARKS[result.benchmark]
-    found = [*result.deviations, *result.protocol.deviations(benchmark.protocol)]
+    found = result.protocol.deviations(benchmark.protocol, benchmark.classes)
+    found = [*result.deviations, *found]
     found = [text for text in found if text.partition(":")[0] not in {"headline", "pictures"}]
     counts = benchmark.split.counts
     if result.data.num_pictures not in counts:

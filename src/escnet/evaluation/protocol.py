@@ -2,16 +2,19 @@
 
 The paper does not print its protocol; it follows CAT-Seg's evaluation (see docs/paper-notes.md), in
 which a picture is squeezed to 640 x 640, seen through four windows of 384 that overlap by a third
-and once as a whole, and the two kinds of views are averaged.
+and once as a whole, and the two kinds of views are averaged. Of a name that lists synonyms CAT-Seg
+asks the first.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError
 
-_OF_WINDOWS = ("size", "window", "overlap", "seams", "global_view")  # nothing without windows
+OF_WINDOWS = ("size", "window", "overlap", "seams", "global_view")  # nothing without windows
 
 
 class EvalProtocol(BaseModel):
@@ -27,7 +30,8 @@ class EvalProtocol(BaseModel):
         global_view: Whether the whole picture is one more view, averaged with the windows.
         template: Sentence that a class name is put into; None is the model's own.
         names: What of "door, double door" is asked: the string as a whole, its first name, or each
-            name by itself, of which the best counts.
+            name by itself, of which the best counts. A first name that several classes have is
+            asked once, and the first of them has it.
         vocabulary: Whether every picture is asked about all class names, or only about those that
             its truth holds (an oracle, which flatters).
         background: For a benchmark with a background class, whether predictions of the other names
@@ -73,19 +77,29 @@ class EvalProtocol(BaseModel):
                 f"protocol setting {name} is {first.get('input')!r}: {_lowered(first['msg'])}"
             ) from None
 
-    def deviations(self, paper: "EvalProtocol") -> list[str]:
-        """Where this protocol leaves another, as "field: its value -> ours"."""
+    def deviations(self, paper: "EvalProtocol", classes: Iterable[str]) -> list[str]:
+        """Where this protocol leaves another, as "field: its value -> ours".
+
+        Settings that move nothing are left out.
+
+        Args:
+            paper: The other.
+            classes: The class names that are asked; unless one lists synonyms, it does not matter
+                which of them are asked.
+        """
+        idle = set() if self.view == "windows" else set(OF_WINDOWS)
+        if all(len(synonyms_in(name)) == 1 for name in classes):
+            idle.add("names")
         mine, other = self.model_dump(), paper.model_dump()
-        has_windows = self.view == paper.view == "windows"
         return [
             f"{name}: {_shown(other[name])} -> {_shown(mine[name])}"
             for name in mine
-            if mine[name] != other[name] and (has_windows or name not in _OF_WINDOWS)
+            if mine[name] != other[name] and name not in idle
         ]
 
 
 WHOLE_VIEW = EvalProtocol()  # of a folder
-PAPER = EvalProtocol(view="windows", size=640)  # of the six benchmarks
+PAPER = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
 
 
 def _lowered(message: str) -> str:

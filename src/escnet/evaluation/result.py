@@ -178,13 +178,16 @@ class EvalResult(_Part):
         """
         path = Path(path)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            # not pydantic's own parser, which refuses names of pictures that are not UTF-8
+            return cls.model_validate(json.loads(path.read_bytes()))
         except OSError as error:
             reason = error.strerror
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = f"{where}: {first['msg']}" if where else str(first["msg"])
+        except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, 10,000 brackets
+            reason = f"Invalid JSON: {error}"
         raise ConfigError(
             f"{shown_path(path)} is no result of `escnet evaluate` ({reason}): "
             "give a file that it wrote"

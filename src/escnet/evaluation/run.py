@@ -2,7 +2,8 @@
 
 OUT/NAME.pictures.jsonl holds the records of finished pictures, OUT/NAME.json the result. Several
 processes each take every n-th picture and keep records of their own, which the first process
-joins at the end: counts are integers, so the result is that of one process, bit for bit.
+joins at the end: counts are integers, so the result is that of one process, bit for bit. A record
+is gone on with if the picture and its label map are still those that were counted.
 """
 
 import glob
@@ -15,8 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from escnet.annotations.files import make_folder
+from escnet.data.check import pair_checksum
 from escnet.data.image import shown_path
-from escnet.errors import ConfigError, DatasetError
+from escnet.errors import ConfigError, DatasetError, ImageError
 from escnet.evaluation.evaluate import Predict, record_item
 from escnet.evaluation.metrics import QUANTITIES, scores_of
 from escnet.evaluation.processes import Processes
@@ -104,6 +106,7 @@ class Evaluation:
             "format": FORMAT,
             "benchmark": self.target.name,
             "classes": list(self.target.classes),
+            "ignore_label": self.target.ignore_label,
             "model": self.model.model_dump(mode="json", exclude={"trained_on"}),
             "protocol": self.protocol.model_dump(mode="json"),
         }
@@ -119,7 +122,7 @@ class Evaluation:
 
         Raises:
             ConfigError: If there are records already and `resume` is not set, or they are of
-                another model, protocol or set of classes.
+                another model, protocol, ignore label or set of classes.
             DatasetError: If a label map cannot be used, or no pixel is labelled.
             ImageError: If a picture cannot be read.
             OutputError: If something cannot be written.
@@ -156,9 +159,11 @@ class Evaluation:
                     f"the records {shown_path(path)} are of another run ({difference}): "
                     "choose another --out"
                 )
+        if self._parts():
+            self._join_records()  # of a killed run; whatever is added now is newer
 
     def _parts(self) -> list[Path]:
-        """The files with records, of this run or earlier ones."""
+        """The files with records, those of earlier runs before those of this one."""
         found = self.out.glob(f"{glob.escape(self.target.name)}.pictures.*.jsonl")
         joined = [self.records_path] if self.records_path.exists() else []
         return joined + sorted(path for path in found if path.suffixes[-2][1:].isdigit())
@@ -166,14 +171,17 @@ class Evaluation:
     def _finished(self) -> tuple[Float[np.ndarray, "Q N"], set[str]]:
         """The sums over this process's pictures that an earlier run has counted, and their names.
 
-        Skipped pictures are not among them: they may have been mended.
+        Skipped pictures are not among them: they may have been mended. Nor are those that have
+        another picture or label map by now.
         """
         sums = np.zeros((len(QUANTITIES), len(self.target.classes)))
-        mine = {item.stem for item in self._share()}
+        mine = {item.stem: item for item in self._share()}
         finished: set[str] = set()
         for path in self._parts():
             for record in read_records(path):
-                if record.counts is not None and record.stem in mine - finished:
+                if record.counts is None or record.stem not in mine:
+                    continue
+                if record.checksum == _checksum_now(mine[record.stem]):
                     finished.add(record.stem)
                     sums += record.counts.sums(len(self.target.classes))
         return sums, finished
@@ -208,13 +216,11 @@ class Evaluation:
         return self.out / f"{self.target.name}.pictures.{self.processes.rank}.jsonl"
 
     def _join_records(self) -> None:
-        """One file with one record for each picture that has any, in the target's order."""
+        """One file with the newest record of each picture that has any, in the target's order."""
         parts = self._parts()
         kept: dict[str, PictureRecord] = {}
         for path in parts:
-            for record in read_records(path):
-                if record.stem not in kept or kept[record.stem].counts is None:
-                    kept[record.stem] = record
+            kept.update((record.stem, record) for record in read_records(path))
         in_order = [kept[item.stem] for item in self.target.items if item.stem in kept]
         write_records(self.records_path, self.header, in_order)
         for path in parts:
@@ -251,7 +257,18 @@ class Evaluation:
         )
 
     def _deviations(self) -> list[str]:
-        found = self.protocol.deviations(self.target.paper)
+        found = self.protocol.deviations(self.target.paper, self.target.classes)
         if len(self.items) < len(self.target.items):
             found.append(f"pictures: {len(self.target.items)} -> {len(self.items)}")
         return found
+
+
+def _checksum_now(item: EvalItem) -> str | None:
+    """What a record of the picture would hold today; None if it cannot be counted.
+
+    Nothing is refused here: the picture is counted again, and whoever does that says what is wrong.
+    """
+    try:
+        return pair_checksum(item.image_path, item.read_truth())
+    except (DatasetError, ImageError):
+        return None

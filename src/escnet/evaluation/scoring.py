@@ -7,6 +7,7 @@ from hashlib import sha256
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from escnet.data.check import digest_line
 from escnet.evaluation.bootstrap import PictureTable, intervals
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
@@ -59,7 +60,7 @@ def score_records(
                 scored.skipped.append(SkippedPicture(stem=record.stem, reason=record.skipped))
                 continue
             confusion.add_counts(record.counts)
-            digest.update(f"{record.stem} {record.checksum}\n".encode())
+            digest.update(digest_line(record.stem, record.checksum))
             sums = record.counts.sums(len(classes))
             scored.pictures.append(_picture_score(record, sums))
             yield record.counts

@@ -17,7 +17,7 @@ from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.image import shown_path
 from escnet.data.label_map import read_label_map
 from escnet.data.layout import synonyms_in
-from escnet.errors import ConfigError
+from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.vocabulary import Vocabulary
 
@@ -89,11 +89,41 @@ def folder_targets(dataset: FolderDataset) -> list[EvalTarget]:
 
 def _folder_truth(dataset: FolderDataset, item: FolderItem) -> Integer[np.ndarray, "H W"]:
     truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
+    _refuse_undeclared(truth, dataset, item)
     return np.where(truth == dataset.background_index, dataset.ignore_index, truth)
 
 
+def _refuse_undeclared(
+    truth: Integer[np.ndarray, "H W"], dataset: FolderDataset, item: FolderItem
+) -> None:
+    """Refuse labels that classes.json says the picture's source does not use.
+
+    Raises:
+        DatasetError: If there is one.
+    """
+    source = dataset.source(item.source)
+    where = f"label map {shown_path(item.mask_path)} holds label"
+    cure = f"or label these pixels {dataset.ignore_index}, which counts nowhere"
+    if not source.has_background and (truth == dataset.background_index).any():
+        raise DatasetError(
+            f"{where} {dataset.background_index}, the background, which source {item.source!r} "
+            f'does not have: give it "has_background": true in classes.json, {cure}'
+        )
+    undeclared = sorted(set(range(len(source.classes))) - set(source.annotated))
+    found = truth[np.isin(truth, undeclared)]
+    if found.size:
+        raise DatasetError(
+            f"{where} {found[0]}, {source.classes[found[0]]!r}, which source {item.source!r} does "
+            f'not annotate: add it to "annotated" in classes.json, {cure}'
+        )
+
+
 class Question:
-    """What a model is asked about a target's pictures, and which class each answer is."""
+    """What a model is asked about a target's pictures, and which class each answer is.
+
+    A class whose first name an earlier one has is not asked about, where the protocol asks by first
+    names: CAT-Seg, which asks the name for both, gives every pixel to the earlier one.
+    """
 
     def __init__(self, target: EvalTarget, protocol: EvalProtocol) -> None:
         self._last = len(target.classes) - 1
@@ -125,36 +155,41 @@ class Question:
         return self._asking([i for i in range(len(self._entries)) if self._class_of(i) in there])
 
     def _asking(self, chosen: Sequence[int]) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
-        vocabulary = Vocabulary.of(dict(self._entries[index] for index in chosen))
-        return vocabulary, np.array([self._class_of(index) for index in chosen])
+        entries: dict[str, list[str]] = {}
+        classes: list[int] = []
+        asked: set[str] = set()
+        for index in chosen:
+            name, queries = self._entries[index]
+            if asked.isdisjoint(query.casefold() for query in queries):
+                entries[name] = queries
+                classes.append(self._class_of(index))
+                asked.update(query.casefold() for query in queries)
+        return Vocabulary.of(entries), np.array(classes)
 
     def _class_of(self, index: int) -> int:
         return min(index, self._last) if self._has_others else index
 
 
 def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
-    """The texts that each name is asked by.
+    """The texts that each name is asked by; only first names may be those of several.
 
-    A synonym that several names list belongs to the one whose first it is, else to the first; a
-    name that is left with nothing is asked as a whole.
+    A synonym that several names list belongs to the one that lists nothing else, else to the one
+    whose first it is, else to the first; a name that is left with nothing is asked as a whole.
     """
     if handling == "whole":
         return [[name] for name in names]
     parts = [synonyms_in(name) for name in names]
+    if handling == "first":
+        return [[first] for first, *_ in parts]
+    claims = sorted(
+        (own != [name], place > 0, index, place, text)
+        for index, (name, own) in enumerate(zip(names, parts, strict=True))
+        for place, text in enumerate(own)
+    )
+    queries: list[list[str]] = [[] for _ in names]
     taken: set[str] = set()
-
-    def is_free(text: str) -> bool:
-        key = text.casefold()
-        if key in taken:
-            return False
-        taken.add(key)
-        return True
-
-    queries = [
-        [first] if is_free(first) else [name]
-        for name, (first, *_) in zip(names, parts, strict=True)
-    ]
-    if handling == "synonyms":
-        for found, (_, *rest) in zip(queries, parts, strict=True):
-            found += [part for part in rest if is_free(part)]
-    return queries
+    for *_, index, _, text in claims:
+        if text.casefold() not in taken:
+            taken.add(text.casefold())
+            queries[index].append(text)
+    return [found or [name] for name, found in zip(names, queries, strict=True)]

@@ -1,35 +1,38 @@
 """Many pictures to files: reading ahead and writing beside the computing, one failure at a time.
 
-A picture that cannot be read or segmented is a failure and stops nothing; failures are listed in
-failures.json in the output folder. The file is removed when a later job there has none; a job of
-one picture has no list and leaves it alone. A result that cannot be written stops the job, as the
-next ones could not be written either.
+A picture that cannot be read or segmented, or whose result cannot have its name, is a failure and
+stops nothing; failures are listed in failures.json in the output folder. The file is removed when a
+later job there has none; a job of one picture has no list and leaves it alone. A result that cannot
+be written for another reason, such as a full disk, stops the job, as the next ones could not be
+written either; what failed until then is listed.
 """
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from escnet.annotations.files import make_folder, write_file
+from escnet.annotations.files import is_of_one_name, make_folder, write_file
 from escnet.data.image import MAX_PIXELS, open_image, read_image
-from escnet.errors import ConfigError, EscnetError
+from escnet.errors import ConfigError, EscnetError, OutputError
 from escnet.inference.outputs import (
     FAILURES_FILE,
-    NOT_OURS,
     PlannedOutput,
     briefly,
+    check_outputs,
     clean_up,
     finished_summary,
+    is_failures_file,
     made_by,
     plan_outputs,
+    source_of,
 )
 from escnet.inference.windows import Windows
 from escnet.segmentation import FORMATS, Segmentation, check_formats, to_json
@@ -54,9 +57,10 @@ class PictureSegmenter(Protocol):
     def weights_hash(self) -> str:
         """Digest of the model's weights."""
 
-    @property
-    def settings(self) -> Mapping[str, object]:
-        """Everything else that moves a pixel, as plain values."""
+    def result_settings(
+        self, vocabulary: Vocabulary, *, void_below: float, windows: Windows | None
+    ) -> Mapping[str, object]:
+        """Everything else that moves a pixel, as plain values; what results are going to say."""
 
     def segment_batch(
         self,
@@ -69,6 +73,12 @@ class PictureSegmenter(Protocol):
         windows: Windows | None,
     ) -> list[Segmentation]:
         """One result for each picture."""
+
+
+class _ReadPicture(NamedTuple):
+    output: PlannedOutput
+    pixels: UInt8[np.ndarray, "_ _ 3"]
+    source: Mapping[str, object] | None  # what `source_of` says of its file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +115,11 @@ class JobReport:
 
 def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one argument each
     segmenter: PictureSegmenter,
-    paths: Sequence[str | Path],
+    paths: Iterable[str | Path],
     vocabulary: Vocabulary,
     *,
     out: str | Path,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Iterable[str] = tuple(FORMATS),
     resume: bool = False,
     void_below: float = 0.0,
     background: bool = False,
@@ -130,9 +140,9 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
         vocabulary: The class names.
         out: The output folder; created if it does not exist.
         formats: Some of "labels", "overlay", "json".
-        resume: Skip the pictures whose files of all formats are complete and come from the same
-            picture, model, weights, names, and settings. STEM.json tells, so "json" must be among
-            the formats.
+        resume: Skip the pictures whose files of all formats are complete and come from a picture
+            file of the same name and content, and the same model, weights, names, and settings.
+            STEM.json tells, so "json" must be among the formats.
         void_below: Leave pixels whose confidence is below this unlabelled, from 0 to 1.
         background: Add a class that wins where no name does.
         windows: How pictures are cut into windows; None sees each as a whole.
@@ -142,7 +152,7 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
 
     Raises:
         ConfigError: If a setting is out of range, or a format is unknown.
-        OutputError: If a result cannot be written.
+        OutputError: If something that is no result would be replaced, or results cannot be written.
     """
     formats = check_job(
         formats=formats,
@@ -153,9 +163,13 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
     )
     if background and not vocabulary.has_background:
         vocabulary = vocabulary.with_background()
+    settings = segmenter.result_settings(vocabulary, void_below=void_below, windows=windows)
+    plan = plan_outputs(paths, out)
+    check_outputs(plan, out, formats)
     job = _Job(
         segmenter=segmenter,
         vocabulary=vocabulary,
+        settings=json.loads(to_json(settings)),
         formats=formats,
         resume=resume,
         void_below=void_below,
@@ -165,15 +179,22 @@ def segment_files(  # noqa: PLR0913 -- the settings of `escnet segment`, one arg
         on_progress=on_progress,
     )
     out = make_folder(out)
-    reports = job.run(plan_outputs(paths, out))
-    if len(reports) > 1:
-        _write_failures(out / FAILURES_FILE, [r for r in reports if r.status == "failed"])
-    return JobReport(pictures=tuple(reports))
+    reports: dict[PlannedOutput, PictureReport] = {}
+    try:
+        job.run(plan, reports)
+    except OutputError:
+        if len(plan) > 1 and (failures := _failures(plan, reports)):
+            with suppress(OutputError):  # the disk may be full, which has been said already
+                _write_failures(out / FAILURES_FILE, failures)
+        raise
+    if len(plan) > 1:
+        _write_failures(out / FAILURES_FILE, _failures(plan, reports))
+    return JobReport(pictures=tuple(reports[output] for output in plan))
 
 
 def check_job(
     *,
-    formats: Sequence[str],
+    formats: Iterable[str],
     resume: bool,
     void_below: float,
     max_pixels: int,
@@ -202,13 +223,20 @@ def check_job(
     return formats
 
 
+def _failures(
+    plan: Sequence[PlannedOutput], reports: Mapping[PlannedOutput, PictureReport]
+) -> list[PictureReport]:
+    """In the order of the plan, those of which it is known already."""
+    known = [reports[output] for output in plan if output in reports]
+    return [report for report in known if report.status == "failed"]
+
+
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
         listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
         write_file(path, to_json({"failures": listed}))
-        return
-    with suppress(OSError, *NOT_OURS):  # none there, or not a list of ours: then it stays
-        if isinstance(json.loads(path.read_bytes())["failures"], list):
+    elif is_failures_file(path):
+        with suppress(OSError):
             path.unlink()
 
 
@@ -216,6 +244,7 @@ def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
 class _Job:
     segmenter: PictureSegmenter
     vocabulary: Vocabulary
+    settings: Mapping[str, Any]  # as a STEM.json holds them
     formats: tuple[str, ...]
     resume: bool
     void_below: float
@@ -224,8 +253,10 @@ class _Job:
     batch_size: int
     on_progress: Callable[[PictureReport], None] | None
 
-    def run(self, plan: Sequence[PlannedOutput]) -> list[PictureReport]:
-        reports: dict[PlannedOutput, PictureReport] = {}
+    def run(
+        self, plan: Sequence[PlannedOutput], reports: dict[PlannedOutput, PictureReport]
+    ) -> None:
+        """Add each picture's report as soon as there is one."""
 
         def note(output: PlannedOutput, report: PictureReport) -> None:
             reports[output] = report
@@ -243,25 +274,24 @@ class _Job:
                     else:
                         writing.add(output, result, self.formats)
             writing.finish()
-        return [reports[output] for output in plan]
 
     def _batches(
         self,
         plan: Sequence[PlannedOutput],
         readers: ThreadPoolExecutor,
         note: Callable[[PlannedOutput, PictureReport], None],
-    ) -> Iterator[list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]]]:
-        batch: list[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]] = []
+    ) -> Iterator[list[_ReadPicture]]:
+        batch: list[_ReadPicture] = []
         num_pixels = 0
         for output, read in self._ahead(plan, readers):
             if isinstance(read, PictureReport):
                 note(output, read)
                 continue
-            size = read.shape[0] * read.shape[1]
+            size = read.pixels.shape[0] * read.pixels.shape[1]
             if batch and num_pixels + size > _MOST_BATCH_PIXELS:
                 yield batch
                 batch, num_pixels = [], 0
-            batch.append((output, read))
+            batch.append(read)
             num_pixels += size
             if len(batch) == self.batch_size or num_pixels >= _MOST_BATCH_PIXELS:
                 yield batch
@@ -271,7 +301,7 @@ class _Job:
 
     def _ahead(
         self, plan: Sequence[PlannedOutput], readers: ThreadPoolExecutor
-    ) -> Iterator[tuple[PlannedOutput, PictureReport | UInt8[np.ndarray, "_ _ 3"]]]:
+    ) -> Iterator[tuple[PlannedOutput, PictureReport | _ReadPicture]]:
         """What `_read` gives for each, in order, with about a batch read and not yet taken."""
         reading: deque[tuple[PlannedOutput, int, Future[Any]]] = deque()
         for output in plan:
@@ -293,11 +323,13 @@ class _Job:
             return image.width * image.height
         return 0
 
-    def _read(self, output: PlannedOutput) -> PictureReport | UInt8[np.ndarray, "_ _ 3"]:
+    def _read(self, output: PlannedOutput) -> PictureReport | _ReadPicture:
         """The picture, or what is to be said of it already."""
-        if self.resume:
+        # before the pixels: of a file replaced in between, the next job makes the result again
+        source = source_of(output.picture)
+        if self.resume and source is not None:
             files = output.files(self.formats)
-            summary = finished_summary(output.picture, files)
+            summary = finished_summary(source, files)
             if summary is not None and self._is_of_this_job(summary):
                 return PictureReport(
                     picture=output.picture,
@@ -306,14 +338,15 @@ class _Job:
                     summary=briefly(summary),
                 )
         try:
-            return read_image(output.picture, max_pixels=self.max_pixels)
+            pixels = read_image(output.picture, max_pixels=self.max_pixels)
         except EscnetError as error:
             return _failed(output, error)
+        return _ReadPicture(output, pixels, source)
 
     def _segmented(
-        self, batch: Sequence[tuple[PlannedOutput, UInt8[np.ndarray, "_ _ 3"]]]
+        self, batch: Sequence[_ReadPicture]
     ) -> Iterator[tuple[PlannedOutput, Segmentation | PictureReport]]:
-        pictures = [picture for _, picture in batch]
+        pictures = [read.pixels for read in batch]
         try:
             results = self.segmenter.segment_batch(
                 pictures,
@@ -324,34 +357,20 @@ class _Job:
             )
         except EscnetError as error:
             if len(batch) == 1:
-                yield batch[0][0], _failed(batch[0][0], error)
+                yield batch[0].output, _failed(batch[0].output, error)
                 return
-            for item in batch:  # one by one, so that the others do not fail with the bad one
-                yield from self._segmented([item])
+            for read in batch:  # one by one, so that the others do not fail with the bad one
+                yield from self._segmented([read])
             return
-        settings = self._settings()
-        for (output, picture), result in zip(batch, results, strict=True):
-            yield output, replace(result, picture=picture, settings=settings)
-
-    def _settings(self) -> dict[str, object]:
-        """Everything besides model and names that moves a pixel of this job's results."""
-        queries: dict[str, list[str]] = {}
-        for query, owner in zip(self.vocabulary.queries, self.vocabulary.owner, strict=True):
-            queries.setdefault(self.vocabulary.labels[owner], []).append(query)
-        return {
-            **self.segmenter.settings,
-            "void_below": self.void_below,
-            "background": self.vocabulary.has_background,
-            "synonyms": {label: found for label, found in queries.items() if found != [label]},
-            **({} if self.windows is None else {"windows": self.windows.as_settings()}),
-        }
+        for read, result in zip(batch, results, strict=True):
+            yield read.output, replace(result, picture=read.pixels, source=read.source)
 
     def _is_of_this_job(self, summary: Mapping[str, Any]) -> bool:
         return made_by(summary) == (
             list(self.vocabulary.result_names),
             self.segmenter.model,
             self.segmenter.weights_hash,
-            json.loads(to_json(self._settings())),
+            self.settings,
         )
 
 
@@ -395,7 +414,12 @@ class _StoppingPool(ThreadPoolExecutor):
 
 
 def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> PictureReport:
-    outputs = result.save(output.folder, output.stem, formats)
+    try:
+        outputs = result.save(output.folder, output.stem, formats)
+    except OutputError as error:
+        if is_of_one_name(error):
+            return _failed(output, error)
+        raise
     return PictureReport(
         picture=output.picture,
         status="written",

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from escnet.errors import WeightsError
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import ViewLogits
 from escnet.inference.network_method import NetworkMethod
@@ -65,6 +66,11 @@ def load_catseg_method(
         WeightsError: If it is damaged, of another kind, or without a tokenizer.
     """
     network = load_network(folder, CatSeg)
+    if (templates := network.config.num_templates) != 1:
+        raise WeightsError(
+            f"{folder} correlates {templates} templates of each class name, and only weights of "
+            "one template can be run here: convert others"
+        )
     most = network.config.text_config.get("max_position_embeddings", _MOST_TOKENS)
     tokenize = load_tokenizer(folder, most)
     method = CatSegMethod(

@@ -1,19 +1,22 @@
 """Logits to a label map in the picture's own size.
 
-The picture may be large and the names many, so the logits are enlarged in bands of rows: memory is
-bounded by the label map itself.
+The picture may be large and the names many, so the logits are enlarged in bands of rows, and where
+a band of all labels is too much, some labels at a time. Beside the logits and the label map memory
+is bounded.
 
 Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
-_MOST_VALUES = 16_000_000  # logits of one band
+_MOST_VALUES = 16_000_000  # enlarged logits at once
+_FEWEST_ROWS = 16  # of a band; thinner ones take longer than fewer labels at once
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 _EVEN = 0.5  # below it a label is less likely than not
 _LEAST_SHARE = 1e-4  # of a picture; what seems to cover less counts as covering this much
@@ -59,10 +62,14 @@ def label_pixels(
     # A label that the prior favours must not take a pixel from the others and then leave it void.
     least = max(void_below, _EVEN if background else 0.0)
     floor = torch.tensor(least, dtype=torch.float64).logit().item()
-    step = max(1, _MOST_VALUES // (len(logits) * width))
+    step, labels_at_once = band_of(len(logits), width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        best, winner = _winners(to_rows[rows] @ logits @ to_columns, shift, floor)
+        race = Race(shift, floor)
+        for first in range(0, len(logits), labels_at_once):
+            some = logits[first : first + labels_at_once]
+            race.enter(to_rows[rows] @ some @ to_columns, first)
+        best, winner = race.result()
         maps.fill(rows, best.sigmoid(), winner)
     return maps.label_map, maps.confidence
 
@@ -89,21 +96,81 @@ def share_shift(logits: Float[Tensor, "L h w"], share_prior: float) -> Float[Ten
     return share_prior * share.clamp(min=_LEAST_SHARE).log()
 
 
-def _winners(
-    logits: Float[Tensor, "L rows W"], shift: Float[Tensor, " L"] | None, floor: float
-) -> tuple[Float[Tensor, "rows W"], Int[Tensor, "rows W"]]:
-    """The label that wins at every place once the shift is added, and its logit without it.
+def band_of(num_labels: int, width: int) -> tuple[int, int]:
+    """Rows of a band, and labels at once in it, that memory has room for.
 
-    Where some label's own logit reaches the floor, only such labels compete.
+    Args:
+        num_labels: L.
+        width: W.
     """
-    if shift is None:
-        best, winner = logits.max(dim=0)
-        return best, winner
-    shifted = logits + shift[:, None, None]
-    if floor > -torch.inf:
-        shifted.masked_fill_(logits < logits.amax(dim=0).clamp(max=floor), -torch.inf)
-    winner = shifted.argmax(dim=0)
-    return logits.gather(0, winner[None])[0], winner
+    rows = _MOST_VALUES // (num_labels * width)
+    if rows >= _FEWEST_ROWS:
+        return rows, num_labels
+    return _FEWEST_ROWS, min(num_labels, max(1, _MOST_VALUES // (_FEWEST_ROWS * width)))
+
+
+class Race:
+    """Finds the label that wins at every place of a band, some labels at a time.
+
+    Where some label's own logit reaches the floor, only such labels compete, with the shift added;
+    elsewhere the highest logit wins. Of equal labels the first wins.
+
+    Args:
+        shift: Of every label; None for none.
+        floor: A logit.
+    """
+
+    def __init__(self, shift: Float[Tensor, " L"] | None = None, floor: float = -torch.inf) -> None:
+        self._shift = shift
+        self._floor = floor
+        self._leader: _Leader | None = None
+        self._highest: _Leader | None = None
+
+    def enter(self, logits: Float[Tensor, "n rows W"], first: int) -> None:
+        """Let some more labels run.
+
+        Args:
+            logits: Theirs.
+            first: The index of the first of them among all labels.
+        """
+        if self._shift is None or self._floor > -torch.inf:
+            best, winner = logits.max(dim=0)
+            self._highest = _ahead(self._highest, _Leader(best, best, winner + first))
+        if self._shift is None:
+            return
+        shifted = logits + self._shift[first : first + len(logits), None, None]
+        if self._floor > -torch.inf:
+            shifted.masked_fill_(logits < self._floor, -torch.inf)
+        score, winner = shifted.max(dim=0)
+        own = logits.gather(0, winner[None])[0]
+        self._leader = _ahead(self._leader, _Leader(score, own, winner + first))
+
+    def result(self) -> tuple[Float[Tensor, "rows W"], Int[Tensor, "rows W"]]:
+        """Of every place the winner's own logit, and the winner."""
+        if self._leader is None or self._highest is None:
+            found = cast("_Leader", self._leader or self._highest)
+            return found.logit, found.label
+        has_floor = self._leader.score > -torch.inf
+        logit = torch.where(has_floor, self._leader.logit, self._highest.logit)
+        return logit, torch.where(has_floor, self._leader.label, self._highest.label)
+
+
+class _Leader(NamedTuple):
+    """Who is ahead at every place, by which score, and with which logit of its own."""
+
+    score: Float[Tensor, "rows W"]
+    logit: Float[Tensor, "rows W"]
+    label: Int[Tensor, "rows W"]
+
+
+def _ahead(before: _Leader | None, behind: _Leader) -> _Leader:
+    """The better of two at every place; of equals the earlier one."""
+    if before is None:
+        return behind
+    is_better = behind.score > before.score
+    return _Leader(
+        *(torch.where(is_better, new, old) for new, old in zip(behind, before, strict=True))
+    )
 
 
 class LabelMaps:

@@ -34,7 +34,7 @@ class NetworkMethod(ABC, Generic[Network]):
         device: Where it computes.
         dtype: What matrix products are computed in.
         memory_budget: Bytes of working memory for the class names; it bounds the memory and does
-            not change the result.
+            not change the result, but for rounding.
     """
 
     name: str

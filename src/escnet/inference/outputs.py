@@ -8,18 +8,26 @@ one folder that share a stem (a.jpg and a.png) get their whole file names instea
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from escnet.annotations.files import remove_leftovers
+from escnet.annotations.label_png import NAMES_KEY
+from escnet.data.image import shown_path
+from escnet.errors import OutputError
 from escnet.segmentation import FORMATS
 
 FAILURES_FILE = "failures.json"
-NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
+
+_NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
+_SUMMARY = re.compile(rb'\s*\{\s*"escnet"\s*:')  # how a STEM.json begins
+_HEAD_BYTES = 4096  # a label PNG's palette comes before its names
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class PlannedOutput:
         return {kind: self.folder / f"{self.stem}{FORMATS[kind]}" for kind in formats}
 
 
-def plan_outputs(paths: Sequence[str | Path], out: str | Path) -> list[PlannedOutput]:
+def plan_outputs(paths: Iterable[str | Path], out: str | Path) -> list[PlannedOutput]:
     """Where each picture's results go, by the rules of this module; no two go to one place."""
     pictures = [Path(path) for path in paths]
     folders = [Path(out) / folder for folder in _below_common([p.parent for p in pictures])]
@@ -70,21 +78,113 @@ def _below_common(folders: Sequence[Path]) -> list[Path]:
     return [Path(os.path.relpath(folder, common)) for folder in absolute]
 
 
-def finished_summary(picture: Path, files: Mapping[str, Path]) -> dict[str, Any] | None:
-    """The content of STEM.json if it and the files that it vouches for are whole and current."""
+def check_outputs(
+    plan: Sequence[PlannedOutput],
+    out: str | Path,
+    formats: Sequence[str],
+    *,
+    classes_file: Path | None = None,
+) -> None:
+    """Make sure that results replace nothing but results.
+
+    A STEM.json tells what it is, and vouches for the files beside it; without it a label PNG must
+    hold class names. An overlay has no mark, and a name that nothing else has.
+
+    Args:
+        plan: The results that are going to be written.
+        out: The output folder, where a job of several pictures lists its failures.
+        formats: What is written for each picture.
+        classes_file: The file that the class names came from.
+
+    Raises:
+        OutputError: If something else would be replaced.
+    """
+    if classes_file is not None:
+        _keep_clear_of(classes_file, plan, formats)
+    foreign = [path for output in plan for path in _foreign(output, formats)]
+    failures = Path(out) / FAILURES_FILE
+    if len(plan) > 1 and _head(failures) is not None and not is_failures_file(failures):
+        foreign.append(failures)
+    if not foreign:
+        return
+    what = f"{shown_path(foreign[0])} is no result of escnet and would be replaced"
+    if len(foreign) > 1:
+        what = (
+            f"{len(foreign)} files are no results of escnet and would be replaced "
+            f"(first: {shown_path(foreign[0])})"
+        )
+    raise OutputError(f"{what}: choose another folder with --out")
+
+
+def _keep_clear_of(
+    classes_file: Path, plan: Sequence[PlannedOutput], formats: Sequence[str]
+) -> None:
+    for output in plan:
+        for path in output.files(formats).values():
+            with suppress(OSError, ValueError):  # most are not there, or cannot be
+                if path.samefile(classes_file):
+                    raise OutputError(
+                        f"{shown_path(path)} holds the class names and would be replaced by the "
+                        f"result for {shown_path(output.picture)}: "
+                        "choose another folder with --out"
+                    )
+
+
+def _foreign(output: PlannedOutput, formats: Sequence[str]) -> Iterator[Path]:
+    """The files that a picture's results would replace and that are no results."""
+    summary = _head(output.files(["json"])["json"])
+    if summary is not None and _SUMMARY.match(summary):
+        return
+    files = output.files(formats)
+    if "json" in files and summary is not None:
+        yield files["json"]
+    if "labels" in files:
+        label_map = _head(files["labels"])
+        if label_map is not None and NAMES_KEY.encode("ascii") not in label_map:
+            yield files["labels"]
+
+
+def _head(path: Path) -> bytes | None:
+    """How a file begins; None if there is none of this name."""
+    if not os.path.isfile(path):  # noqa: PTH113 -- unlike Path.is_file it never raises
+        return None
     try:
-        content = files["json"].read_bytes()
-        # a picture that was replaced after its result was made has none
-        if picture.stat().st_mtime_ns > files["json"].stat().st_mtime_ns:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""  # what it is cannot be told, so it is not ours
+
+
+def source_of(picture: Path) -> dict[str, object] | None:
+    """Name, bytes and SHA-256 of a picture's file; None if it cannot be read."""
+    with suppress(OSError, ValueError):  # ValueError: a null character in the path
+        if picture.is_file():  # opening a pipe would wait for ever
+            with picture.open("rb") as file:
+                digest = file_digest(file, "sha256").hexdigest()
+                return {"file": picture.name, "bytes": file.tell(), "sha256": digest}
+    return None
+
+
+def finished_summary(
+    source: Mapping[str, object], files: Mapping[str, Path]
+) -> dict[str, Any] | None:
+    """The content of STEM.json if it and the files that it vouches for are whole and current.
+
+    Args:
+        source: What `source_of` says of the picture.
+        files: The path of each format's file.
+    """
+    try:
+        summary = json.loads(files["json"].read_bytes())
+        if summary["source"] != source:  # made of another picture, or by a version that told none
             return None
-        summary = json.loads(content)
         sealed = summary["files"]
         for kind, path in files.items():
             if kind != "json" and sha256(path.read_bytes()).hexdigest() != sealed[kind]["sha256"]:
                 return None
         briefly(summary)  # and what else will be asked of it is there
         made_by(summary)
-    except (OSError, *NOT_OURS):  # absent, damaged, or not a file of ours
+    except (OSError, *_NOT_OURS):  # absent, damaged, or not a file of ours
         return None
     return summary
 
@@ -100,6 +200,14 @@ def made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
     """Names, model, weights, and settings: where these are equal, so are the results."""
     names = [entry["name"] for entry in summary["names"]]
     return names, summary["model"], summary["weights_hash"], summary["settings"]
+
+
+def is_failures_file(path: Path) -> bool:
+    """Whether the file is there and lists failures as ours does."""
+    try:
+        return isinstance(json.loads(path.read_bytes())["failures"], list)
+    except (OSError, *_NOT_OURS):
+        return False
 
 
 def clean_up(plan: Sequence[PlannedOutput], formats: Sequence[str]) -> None:

@@ -6,7 +6,9 @@ which text embeddings are at hand.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,10 @@ from escnet.inference.labelling import label_pixels
 from escnet.inference.load import load_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
+from escnet.inference.outputs import source_of
 from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.inference.windows import Windows
-from escnet.model.config import check_share_prior
+from escnet.model.checks import check_share_prior
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -48,6 +51,8 @@ class Segmenter:
         ConfigError: If that is not a number from 0 on.
     """
 
+    _text_lock = Lock()  # of all segmenters, as one of its own could not be copied with each
+
     def __init__(
         self, method: Method, *, model: str, weights_hash: str, share_prior: float = 0.0
     ) -> None:
@@ -56,6 +61,7 @@ class Segmenter:
         self.share_prior = float(share_prior)
         self.model = model
         self.weights_hash = weights_hash
+        self._is_prior_asked = False
         self._text_cache: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
 
     @classmethod
@@ -78,7 +84,8 @@ class Segmenter:
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
             share_prior: How much a label counts by the share of the picture that it seems to
-                cover, 0 for not at all; None for what the checkpoint says.
+                cover, 0 for not at all; None for what the checkpoint says. One that is asked for
+                here is refused beside windows, where a checkpoint's own does not count.
 
         Raises:
             WeightsError: If the weights are not here, damaged, or of another kind.
@@ -87,12 +94,14 @@ class Segmenter:
         if share_prior is not None:
             check_share_prior(share_prior)  # before anything large is read
         loaded = load_method(model, device=device, dtype=dtype, memory_budget=memory_budget)
-        return cls(
+        segmenter = cls(
             loaded.method,
             model=str(model),
             weights_hash=loaded.weights_hash,
             share_prior=loaded.share_prior if share_prior is None else share_prior,
         )
+        segmenter._is_prior_asked = share_prior is not None
+        return segmenter
 
     @property
     def settings(self) -> dict[str, object]:
@@ -104,6 +113,40 @@ class Segmenter:
             "share_prior": self.share_prior,
             **self.method.settings,
         }
+
+    def result_settings(
+        self, vocabulary: Vocabulary, *, void_below: float = 0.0, windows: Windows | None = None
+    ) -> dict[str, object]:
+        """What results of these names say in their settings.
+
+        Args:
+            vocabulary: The class names.
+            void_below: As in `segment`.
+            windows: As in `segment`.
+
+        Raises:
+            ConfigError: If `void_below` is not between 0 and 1, or `load` was asked for a share
+                prior and there are windows.
+        """
+        if not 0 <= void_below <= 1:
+            raise ConfigError(f"void_below {void_below} is not a confidence: give 0 to 1")
+        if windows is not None and self._is_prior_asked and self.share_prior:
+            raise ConfigError(
+                f"share_prior {self.share_prior:g} needs pictures seen as a whole: "
+                "leave out the windows, or load without it"
+            )
+        queries: dict[str, list[str]] = {}
+        for query, owner in zip(vocabulary.queries, vocabulary.owner, strict=True):
+            queries.setdefault(vocabulary.labels[owner], []).append(query)
+        settings = {
+            **self.settings,
+            "void_below": void_below,
+            "background": vocabulary.has_background,
+            "synonyms": {label: found for label, found in queries.items() if found != [label]},
+        }
+        if windows is None:
+            return settings
+        return {**settings, "windows": windows.as_settings(), "share_prior": 0.0}
 
     def segment(
         self,
@@ -128,18 +171,20 @@ class Segmenter:
         Raises:
             ImageError: If the picture cannot be read.
             VocabularyError: If the names are empty, repeated or too long.
-            ConfigError: If `void_below` is not between 0 and 1.
+            ConfigError: As in `result_settings`.
         """
         vocabulary = Vocabulary.of(names, has_background=background)
+        # before the pixels, so that of a file replaced in between it is not the new one's
+        source = source_of(Path(picture)) if isinstance(picture, str | Path) else None
         pixels = read_image(picture, max_pixels=max_pixels)
         result = self.segment_batch([pixels], vocabulary, void_below=void_below, windows=windows)[0]
         if isinstance(picture, str | Path):
-            object.__setattr__(result, "stem", Path(picture).stem)
+            return replace(result, stem=Path(picture).stem, source=source)
         return result
 
     def segment_batch(
         self,
-        pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]],
         names: Names,
         /,
         *,
@@ -158,20 +203,14 @@ class Segmenter:
 
         Raises:
             VocabularyError: If the names are empty, repeated or too long.
-            ConfigError: If `void_below` is not between 0 and 1.
+            ConfigError: As in `result_settings`.
         """
-        if not 0 <= void_below <= 1:
-            raise ConfigError(f"void_below {void_below} is not a confidence: give 0 to 1")
+        pictures = list(pictures)
         vocabulary = Vocabulary.of(names, has_background=background)
+        settings = self.result_settings(vocabulary, void_below=void_below, windows=windows)
         if not pictures:
             return []
         text_embedding = self.text_embedding(vocabulary)
-        settings = {
-            **self.settings, "void_below": void_below, "background": vocabulary.has_background,
-        }  # fmt: skip
-        if windows is not None:
-            settings["windows"] = windows.as_settings()
-            settings["share_prior"] = 0.0
         results = []
         options = {"void_below": void_below, "background": vocabulary.has_background}
         maps = (
@@ -227,17 +266,21 @@ class Segmenter:
 
     @torch.inference_mode()
     def text_embedding(self, vocabulary: Vocabulary) -> Float[Tensor, "N D"]:
-        """The text embedding of every query, computed once for each vocabulary.
+        """The text embedding of every query, kept for the vocabularies that were used last.
+
+        Threads may ask at the same time.
 
         Raises:
             VocabularyError: If a name has more tokens than the text tower reads.
         """
         texts = vocabulary.templated(self.method.template)
-        if texts in self._text_cache:
-            self._text_cache.move_to_end(texts)
-            return self._text_cache[texts]
-        embedding = self.method.encode_text(texts)
-        self._text_cache[texts] = embedding
-        if len(self._text_cache) > _CACHED_VOCABULARIES:
-            self._text_cache.popitem(last=False)
+        with self._text_lock:
+            if texts in self._text_cache:
+                self._text_cache.move_to_end(texts)
+                return self._text_cache[texts]
+        embedding = self.method.encode_text(texts)  # takes long: others need not wait for it
+        with self._text_lock:
+            self._text_cache[texts] = embedding
+            if len(self._text_cache) > _CACHED_VOCABULARIES:
+                self._text_cache.popitem(last=False)
         return embedding

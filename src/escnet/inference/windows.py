@@ -4,11 +4,12 @@
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from escnet.errors import ConfigError
 
 _MOST_OVERLAP = 0.9
+Seams = Literal["equal", "smooth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,16 @@ class Windows:
     short_side: int | None = None
     window: int | None = None
     overlap: float = 1 / 3
-    seams: Literal["equal", "smooth"] = "smooth"
+    seams: Seams = "smooth"
     global_view: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= _MOST_OVERLAP:
             raise ConfigError(f"window overlap {self.overlap} is not a share: give 0 to 0.9")
+        if self.seams not in (known := get_args(Seams)):
+            raise ConfigError(
+                f"windows: seams {self.seams!r} is unknown: choose from {', '.join(known)}"
+            )
         for name in ("size", "short_side", "window"):
             if (side := getattr(self, name)) is not None and side < 1:
                 raise ConfigError(f"windows: {name} {side} leaves no pixel: give at least 1")

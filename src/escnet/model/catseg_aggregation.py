@@ -172,11 +172,13 @@ class GuidedWindows(nn.Module):
 
 
 class ClassSummary(NamedTuple):
-    """All that a linear attention keeps of the keys and values of all classes at a place."""
+    """All that a linear attention keeps of the keys and values of all classes at a place.
+
+    Both are means over the classes: the sums, which the published code takes, leave float16.
+    """
 
     product: Float[Tensor, "B h w H d d"]
     key_total: Float[Tensor, "B h w H d"]
-    length: int
 
 
 class ClassAggregation(nn.Module):
@@ -233,8 +235,8 @@ class ClassAggregation(nn.Module):
             with torch.autocast(key.device.type, enabled=False):  # sums over many classes
                 pairs = torch.einsum("bnhwgd,bnhwge->bhwgde", key.float(), value.float() / length)
                 product = product + pairs
-                total = total + key.float().sum(dim=1)
-        return ClassSummary(product.to(states[0]), total.to(states[0]), length)
+                total = total + key.float().sum(dim=1) / length
+        return ClassSummary(product.to(states[0]), total.to(states[0]))
 
     def forward(
         self,
@@ -246,7 +248,7 @@ class ClassAggregation(nn.Module):
         query = self._positive(self.query, self.norm1(pooled), text)
         found = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
         norm = torch.einsum("bnhwgd,bhwgd->bnhwg", query, summary.key_total)
-        found = found / (norm + _ATTENTION_EPS)[..., None] * summary.length
+        found = found / (norm + _ATTENTION_EPS)[..., None]
         pooled = pooled + found.flatten(-2)
         pooled = pooled + self.lin2(F.relu(self.lin1(self.norm2(pooled))))
         return state + self._unpool(pooled, state.shape[2:4])
@@ -259,7 +261,7 @@ class ClassAggregation(nn.Module):
         key, value = self._key_value(state, self.padding_text[None, None])
         key, value = key[:, 0].float(), value[:, 0].float()  # (1, 1, 1, H, d)
         product = key[..., :, None] * (value / length)[..., None, :]
-        return missing * product, missing * key
+        return missing * product, missing * key / length
 
     def _key_value(
         self, pooled: Float[Tensor, "B n h w C"], text: Float[Tensor, "B n A"]

@@ -6,9 +6,21 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from escnet.errors import ConfigError
-from escnet.model.config import check_image_size, check_template, preset
+from escnet.model.checks import (
+    check_image_size,
+    check_kernel,
+    check_no_misspelling,
+    check_pair,
+    check_template,
+    check_whole_numbers,
+)
+from escnet.model.config import preset
 
 _CHANNELS_PER_GROUP = 16
+_SIZES = (
+    *("view_size", "joint_dim", "num_templates", "hidden_dim", "guidance_dim", "num_layers"),
+    *("num_heads", "window", "ffn_ratio", "embed_kernel", "pooling", "train_pooling"),
+)  # whole numbers from 1 on
 
 
 class CatSegConfig(PretrainedConfig):
@@ -99,6 +111,7 @@ class CatSegConfig(PretrainedConfig):
         self.decoder_dims = tuple(decoder_dims)
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
+        check_no_misspelling(kwargs, type(self))
         self._check()
         super().__init__(**kwargs)
 
@@ -113,6 +126,11 @@ class CatSegConfig(PretrainedConfig):
         return self.image_size // self.patch_size
 
     def _check(self) -> None:
+        check_whole_numbers({name: getattr(self, name) for name in _SIZES})
+        check_whole_numbers({"max_classes": self.max_classes}, least=0)
+        for name in ("skip_channels", "skip_dims", "decoder_dims"):
+            check_pair(name, getattr(self, name))
+        check_kernel("embed_kernel", self.embed_kernel)
         check_image_size(self.image_size, self.patch_size)
         if self.grid_size > self.window and self.grid_size % self.window:
             raise ConfigError(

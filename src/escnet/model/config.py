@@ -12,6 +12,16 @@ from typing import Any, get_args
 from transformers import PretrainedConfig
 
 from escnet.errors import ConfigError
+from escnet.model.checks import (
+    check_image_size,
+    check_kernel,
+    check_no_misspelling,
+    check_pair,
+    check_share_prior,
+    check_template,
+    check_whole_numbers,
+)
+from escnet.model.decoder import norm_groups
 from escnet.model.fusion import LanguageMode
 from escnet.model.pseudo_prompt import EmptyRegion, MaskPrompt, Softmax
 from escnet.model.sam_block import Merge, PromptKind
@@ -25,6 +35,10 @@ SAM_LAYERS = ("both", "alternate")
 UPSAMPLINGS = ("bilinear", "guided")
 
 _SAM_HEADS = 8
+_SIZES = (
+    *("joint_dim", "num_blocks", "regions_per_class", "kmeans_steps"),
+    *("sam_dim", "sam_mlp_dim", "hidden_dim", "num_heads", "window", "ffn_ratio", "embed_kernel"),
+)  # whole numbers from 1 on
 
 
 class EscNetConfig(PretrainedConfig):
@@ -180,6 +194,7 @@ class EscNetConfig(PretrainedConfig):
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
+        check_no_misspelling(kwargs, type(self))
         self._check_choices()
         self._check_sizes()
         super().__init__(**kwargs)
@@ -222,58 +237,33 @@ class EscNetConfig(PretrainedConfig):
             )
 
     def _check_sizes(self) -> None:
+        check_whole_numbers({name: getattr(self, name) for name in _SIZES})
+        check_whole_numbers({"max_classes": self.max_classes}, least=0)
         check_image_size(self.image_size, self.patch_size)
+        check_pair("skip_dims", self.skip_dims)
+        check_pair("decoder_dims", self.decoder_dims)
+        check_kernel("embed_kernel", self.embed_kernel)
         for name, heads in (("hidden_dim", self.num_heads), ("sam_dim", 2 * _SAM_HEADS)):
             if getattr(self, name) % heads:
                 raise ConfigError(
                     f"{name} {getattr(self, name)} is not a multiple of {heads}: choose one that is"
                 )
-        positive = ("num_blocks", "regions_per_class", "kmeans_steps", "window", "sharpness")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} {getattr(self, name)} is not positive: choose 1 or more")
+        for dim in self.decoder_dims:
+            if dim % norm_groups(dim):
+                raise ConfigError(
+                    f"decoder_dims {list(self.decoder_dims)}: {dim} channels are not "
+                    f"{norm_groups(dim)} equal groups: choose multiples of 16, or less than 32"
+                )
+        if not 0 < self.sharpness < math.inf:
+            raise ConfigError(f"sharpness {self.sharpness} is not positive: choose 1 or more")
+        if not math.isfinite(self.mask_scale):
+            raise ConfigError(f"mask_scale {self.mask_scale} is not finite: choose 1 or more")
         if not 0 < self.threshold <= 1:
             raise ConfigError(
                 f"threshold {self.threshold} is outside (0, 1]: it is a share of the best patch"
             )
         check_share_prior(self.share_prior)
         check_template(self.template)
-
-
-def check_share_prior(share_prior: float) -> None:
-    """Refuse an exponent that would favour what a picture shows little of, or no number.
-
-    Raises:
-        ConfigError: If it is not a number from 0 on.
-    """
-    if not 0 <= share_prior < math.inf:
-        raise ConfigError(f"share_prior {share_prior} is not a number from 0 on: 0 turns it off")
-
-
-def check_image_size(image_size: int, patch_size: int) -> None:
-    """Refuse a picture that is not whole patches.
-
-    Raises:
-        ConfigError: If it is not.
-    """
-    if image_size % patch_size:
-        raise ConfigError(
-            f"image_size {image_size} is not a multiple of patch_size {patch_size}: "
-            f"try {max(1, image_size // patch_size) * patch_size}"
-        )
-
-
-def check_template(template: str) -> None:
-    """Refuse a template that does not hold the class name once.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if template.count("{}") != 1:
-        raise ConfigError(
-            f"template {template!r} has {template.count('{}')} places for the name: "
-            "write {} exactly once"
-        )
 
 
 def _vit_b_16() -> EscNetConfig:

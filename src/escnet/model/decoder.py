@@ -101,9 +101,9 @@ class SkipStage(nn.Module):
         super().__init__()
         self.own = own
         self.conv1 = nn.Conv2d(own + skip_dim, dim, 3, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(max(1, dim // _CHANNELS_PER_GROUP), dim)
+        self.norm1 = nn.GroupNorm(norm_groups(dim), dim)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(max(1, dim // _CHANNELS_PER_GROUP), dim)
+        self.norm2 = nn.GroupNorm(norm_groups(dim), dim)
 
     def share_projected(self, skip: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B _ H W"]:
         """The skip's half of the first convolution, the same for every class."""
@@ -139,3 +139,8 @@ class UpStage(SkipStage):
     ) -> Float[Tensor, "_ _ H W"]:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return self.convolve(x, shared)
+
+
+def norm_groups(dim: int) -> int:
+    """Groups that a stage's channels are normalised in."""
+    return max(1, dim // _CHANNELS_PER_GROUP)

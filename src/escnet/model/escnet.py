@@ -4,12 +4,14 @@ Sizes: B pictures, N class names, D joint space, S SAM's width, C hidden width, 
 h x w patches.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -157,7 +159,9 @@ class EscNet(PreTrainedModel):
                 with_sam,
             )
             if self.gradient_checkpointing and self.training:
-                state, refined = checkpoint(block, *arguments, use_reentrant=False)
+                state, refined = checkpoint(
+                    block, *arguments, use_reentrant=False, context_fn=_same_attention
+                )
             else:
                 state, refined = block(*arguments)
             appearance.append(refined)
@@ -187,3 +191,17 @@ class EscNet(PreTrainedModel):
     ) -> Float[Tensor, "B N h w C"]:
         """A class state from one map for each class."""
         return class_state(self.embed, evidence[:, :, None], class_chunk)
+
+
+def _same_attention() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For a block and for its second computation, which has to choose the attention of the first.
+
+    The second one happens in the backward pass, outside of what the caller of `segment` set.
+    """
+    is_on = {
+        SDPBackend.MATH: torch.backends.cuda.math_sdp_enabled(),
+        SDPBackend.FLASH_ATTENTION: torch.backends.cuda.flash_sdp_enabled(),
+        SDPBackend.EFFICIENT_ATTENTION: torch.backends.cuda.mem_efficient_sdp_enabled(),
+        SDPBackend.CUDNN_ATTENTION: torch.backends.cuda.cudnn_sdp_enabled(),
+    }
+    return nullcontext(), sdpa_kernel([backend for backend, on in is_on.items() if on])

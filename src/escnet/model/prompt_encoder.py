@@ -80,7 +80,8 @@ class PromptEncoder(nn.Module):
 
     def encode_masks(self, mask: Float[Tensor, "J _ _"]) -> MaskEmbedding:
         """Mask logits, at four times the resolution of the patches, as dense prompt embeddings."""
-        code = mask[:, None]  # (J, 1, 4h, 4w)
+        first = cast("nn.Conv2d", self.mask_downscaling[0])
+        code = mask[:, None].to(first.weight.dtype)  # (J, 1, 4h, 4w); maps come in single precision
         for layer in list(self.mask_downscaling)[:-1]:
             code = layer(code)  # (J, M, h, w) at the end
         last = cast("nn.Conv2d", self.mask_downscaling[-1])

@@ -23,6 +23,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from escnet.model.checks import check_taps
 from escnet.model.efficientnet_lite import (
     DEEP_CHANNELS,
     EIGHTH_CHANNELS,
@@ -89,6 +90,7 @@ class ClipVision(nn.Module):
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
         self.tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+        check_taps(taps, self.tower.config.num_hidden_layers)
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
@@ -125,6 +127,7 @@ class SiglipVision(nn.Module):
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
         self.tower = SiglipVisionModel(SiglipVisionConfig(**config))
+        check_taps(taps, self.tower.config.num_hidden_layers)
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
@@ -175,6 +178,7 @@ class Dinov2Vision(nn.Module):
         super().__init__()
         self.tower = Dinov2Model(Dinov2Config(**config))
         self.layers = layers
+        check_taps(taps, self.tower.config.num_hidden_layers)
         self.taps = taps
         width = self.tower.config.hidden_size
         self.to_joint = nn.Conv2d(len(layers) * width, joint_dim, 1)

@@ -5,7 +5,6 @@ stands here only where it is known for certain; the hub's files may be stored an
 """
 
 import errno
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from escnet.errors import WeightsError
+from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin, file_sha256
 
 BUILT_IN_FOLDER = Path(__file__).parent / "mini"
@@ -27,7 +27,9 @@ BUILT_IN_NAME = "mini"
 _TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
 _UNKNOWN_HUB_FILES = ("config.json",)
 _TOKENIZER = "tokenizer.json"  # of an unknown model, too, if it reads texts
+_BESIDE = (_TOKENIZER, "tokenizer_config.json")  # fetched where the hub has them
 _SAM_AUTHORS = "https://dl.fbaipublicfiles.com/segment_anything/"
+_LONGEST_SHOWN = 80  # characters of a name in an error
 _PATIENCE = 10.0  # seconds for the hub to say what a repository holds
 
 
@@ -217,9 +219,9 @@ def require_local(name_or_folder: str | Path) -> Path:
         WeightsError: If the weights are not here and cannot be fetched; it names the missing files
             and where to put them.
     """
-    path = Path(name_or_folder).expanduser()
+    path = existing_path(name_or_folder)
     name = str(name_or_folder)
-    if path.exists() and name != BUILT_IN_NAME:
+    if path is not None and name != BUILT_IN_NAME:
         return path
     if name == BUILT_IN_NAME:
         return _built_in_folder()
@@ -230,11 +232,21 @@ def require_local(name_or_folder: str | Path) -> Path:
             "and give its path"
         )
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
+        shown = name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "…"
         raise WeightsError(
-            f"no folder or file {name!r}, and no known weights of that name: "
+            f"no folder or file {shown!r}, and no known weights of that name: "
             f"give a folder, a hub identifier OWNER/NAME, or {BUILT_IN_NAME!r}"
         )
     return _hub_folder(name, known.files if known else _UNKNOWN_HUB_FILES)
+
+
+def existing_path(name_or_folder: str | Path) -> Path | None:
+    """The folder or file of that name on this machine, if there is one."""
+    try:
+        path = Path(name_or_folder).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # a name too long for any file, a `~user` who is not here
+        return None
 
 
 def tensor_file_of(folder: Path) -> Path:
@@ -323,8 +335,9 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
             if not names:
                 raise _unavailable(repository, wanted, f"it has no {' or '.join(alternatives)}")
             folder = Path(hf_hub_download(repository, names[0])).parent
-        if _TOKENIZER in published:
-            hf_hub_download(repository, _TOKENIZER)
+        for name in _BESIDE:
+            if name in published:
+                hf_hub_download(repository, name)
     except (EntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
         raise _unavailable(repository, wanted, _reason(error)) from error
     return folder
@@ -344,10 +357,9 @@ def _lacks_tokenizer(folder: Path) -> bool:
 def _config_in(path: Path) -> dict[str, object]:
     """The settings in a folder; none if they cannot be read, which whoever needs them will say."""
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_config(path / CONFIG_FILE) or {}
+    except WeightsError:
         return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _cached(repository: str, alternatives: tuple[str, ...]) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
 from escnet.errors import WeightsError
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import CatSegConfig, catseg_preset
 from escnet.weights.assemble import install_module, install_tower
-from escnet.weights.catalog import CATALOG, origin_of, require_local
+from escnet.weights.catalog import CATALOG, existing_path, origin_of, require_local
+from escnet.weights.config_file import refuse_unusable
 from escnet.weights.tensor_file import check_shapes, read_tensors
 
 Shapes = dict[str, tuple[int, ...]]
@@ -81,12 +83,13 @@ def read_catseg(path: str | Path) -> CatSeg:
     path = require_local(path)
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: {_CURE}")
-    tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    config = config_of(found)
-    with torch.device("meta"):  # for the names and shapes
+    stored = read_tensors(path)
+    found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    with refuse_unusable(path), torch.device("meta"):  # for the names and shapes
+        config = config_of(found)
         expected = catseg_shapes(CatSeg(config))
     check_shapes(str(path), found, expected, cure=_CURE)
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
     network = CatSeg(config)
     install_tower(network.vision.tower, dict(_vision_of(tensors)), str(path))
     install_tower(network.text.tower, dict(_text_of(tensors)), str(path))
@@ -160,9 +163,12 @@ def tokenizer_folder(clip: str | None = None) -> Path:
 
 
 def _cached_tokenizer(repository: str) -> Path | None:
-    if repository.count("/") != 1 or Path(repository).exists():
+    if repository.count("/") != 1 or existing_path(repository) is not None:
         return None
-    path = try_to_load_from_cache(repository, _TOKENIZER)
+    try:
+        path = try_to_load_from_cache(repository, _TOKENIZER)
+    except HFValidationError:  # of a folder that is not there, perhaps
+        return None
     return Path(path) if isinstance(path, str) else None
 
 

@@ -6,7 +6,6 @@ name and `from_pretrained` finds nothing there, instead of reading integers as i
 load such a folder with `load_checkpoint`, which reads all three and is strict.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -26,30 +24,18 @@ from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import CatSegConfig
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
+from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
 from escnet.weights.origin import Origin, file_sha256, origins_of
-from escnet.weights.storage import STORAGES, Storage, pack, unpack, unpacked_shapes
-from escnet.weights.tensor_file import first_line, read_header, read_tensors, refuse
+from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
+from escnet.weights.tensor_file import check_finite, read_header, read_tensors, refuse
 
-CONFIG_FILE = "config.json"
 Network = TypeVar("Network", EscNet, CatSeg)
 
 _PLAIN_FILE = "model.safetensors"
-_INT8_FILE = "model_int8.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
 
-# What our modules and those of transformers raise for settings that no network has.
-_UNUSABLE_CONFIG = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    StrictDataclassError,
-    TypeError,
-    ValueError,
-)
-
 # Whichever of them the folder has; see `escnet.inference.tokens`.
-_TOKENIZER_FILES = ("tokenizer.json", "words.txt")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "words.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,19 +79,19 @@ def write_checkpoint(
 
     Raises:
         OutputError: If the folder cannot be written.
-        ConfigError: If there is no such storage.
+        ConfigError: If there is no such storage, or a pattern would halve nothing.
     """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Within the folder, so that each finished file is moved into place on the same disk.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as unfinished:
-            path = Path(unfinished) / (_INT8_FILE if storage == "int8" else _PLAIN_FILE)
+            path = Path(unfinished) / (INT8_FILE if storage == "int8" else _PLAIN_FILE)
             _write_tensors(path, model, storage, halve)
             tokenizer_files = _copy_tokenizer(tokenizer_from, path.parent)
             for file in (path, path.parent / CONFIG_FILE, *tokenizer_files):
                 file.replace(folder / file.name)
-        stale = _PLAIN_FILE if storage == "int8" else _INT8_FILE
+        stale = _PLAIN_FILE if storage == "int8" else INT8_FILE
         (folder / stale).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
@@ -159,13 +145,9 @@ def load_network(folder: str | Path, kind: type[Network]) -> Network:
         )
     path, _ = _tensor_file(folder)
     tensors = unpack(read_tensors(path))
-    try:
+    check_finite(f"checkpoint {path}", tensors)
+    with refuse_unusable(folder / CONFIG_FILE):
         model, info = _from_state_dict(kind, record, tensors)
-    except _UNUSABLE_CONFIG as error:
-        raise WeightsError(
-            f"{folder / CONFIG_FILE} does not describe a network of this version "
-            f"({first_line(error)}): copy it again, or use the version that wrote it"
-        ) from error
     refuse(
         f"checkpoint {path}",
         missing=info["missing_keys"],
@@ -256,33 +238,29 @@ def _copy_tokenizer(source: str | Path | None, folder: Path) -> list[Path]:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
     if not folder.is_dir():
         raise WeightsError(f"no checkpoint folder {folder}: give a folder with {CONFIG_FILE}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    config = read_json_config(folder / CONFIG_FILE)
+    if config is None:
         raise WeightsError(
             f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is no readable JSON: copy it again") from error
-    model_type = config.get("model_type") if isinstance(config, dict) else None
+        )
+    model_type = config.get("model_type")
     if model_type not in {EscNetConfig.model_type, CatSegConfig.model_type}:
         raise WeightsError(
             f"folder {folder} holds a model of type {model_type!r}, not "
             f"{EscNetConfig.model_type!r}: give a checkpoint of this project"
         )
-    return dict(config)
+    return config
 
 
 def _tensor_file(folder: Path) -> tuple[Path, Storage]:
     """The one file of tensors in a folder, and how it stores them."""
-    found = [name for name in (_PLAIN_FILE, _INT8_FILE) if (folder / name).is_file()]
+    found = [name for name in (_PLAIN_FILE, INT8_FILE) if (folder / name).is_file()]
     if len(found) != 1:
         raise WeightsError(
             f"folder {folder} has {'both' if found else 'neither'} {_PLAIN_FILE} "
-            f"{'and' if found else 'nor'} {_INT8_FILE}: it must have exactly one"
+            f"{'and' if found else 'nor'} {INT8_FILE}: it must have exactly one"
         )
     path = folder / found[0]
     metadata, _ = read_header(path)

@@ -7,7 +7,7 @@ can be answered from the folder alone.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -46,12 +46,16 @@ class Origin:
         return asdict(self)
 
 
-def origins_of(records: Iterable[object]) -> tuple[Origin, ...]:
+def origins_of(records: object) -> tuple[Origin, ...]:
     """The origins stored in a configuration.
 
     Raises:
-        WeightsError: If a record is not one, lacks a field, or has one too many.
+        WeightsError: If they are no list, or a record lacks a field or has one too many.
     """
+    if not isinstance(records, list | tuple):
+        raise WeightsError(
+            f"the checkpoint's origins are {records!r:.60}: they must be a list of records"
+        )
     names = [field.name for field in fields(Origin)]
     origins = []
     for number, record in enumerate(records, start=1):

@@ -8,9 +8,8 @@ reads masks, all but the IoU head; that is checked, too, since a file that lacks
 claims to be.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from escnet.errors import WeightsError
 from escnet.weights.catalog import origin_of, require_local, tensor_file_of
+from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin
 from escnet.weights.tensor_file import check_shapes, read_tensors
 
@@ -128,15 +128,15 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
     path = _tensor_file(source)
     everything = read_tensors(path)
     _refuse_other_families(path, everything)
-    tensors = by_authors_names(everything, str(path))
-    if not tensors:
+    names = _authors_names(everything)
+    if not names:
         raise WeightsError(
             f"{path} holds no prompt encoder and no mask decoder of SAM "
             f"(its first tensor is {next(iter(everything), 'none')}): {_SUPPORTED}"
         )
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    found = {renamed: tuple(everything[name].shape) for name, renamed in names.items()}
     check_shapes(str(path), found, sam_shapes(), cure=f"is it a SAM checkpoint? {_SUPPORTED}")
-    return tensors
+    return by_authors_names(everything, str(path))
 
 
 def by_authors_names(everything: Mapping[str, Tensor], shown: str) -> dict[str, Tensor]:
@@ -149,12 +149,9 @@ def by_authors_names(everything: Mapping[str, Tensor], shown: str) -> dict[str, 
     Raises:
         WeightsError: If one is there twice, with different values.
     """
-    is_transformers = any(_TRANSFORMERS_ONLY.search(name) for name in everything)
     tensors: dict[str, Tensor] = {}
-    for name, tensor in everything.items():
-        if not name.startswith(("prompt_encoder.", "mask_decoder.", "shared_image_embedding.")):
-            continue  # the image encoder, which ESC-Net does not use
-        renamed = _authors_name(name) if is_transformers else name
+    for name, renamed in _authors_names(everything).items():
+        tensor = everything[name]
         if renamed in tensors and not torch.equal(tensors[renamed], tensor.float()):
             raise WeightsError(
                 f"{shown} holds two different tensors for {renamed}: it is damaged, fetch it again"
@@ -217,6 +214,14 @@ def _perceptron(name: str, *, out: int) -> dict[str, tuple[int, ...]]:
     return shapes | _with_bias(f"{name}.layers.2", (out, 256))
 
 
+def _authors_names(names: Collection[str]) -> dict[str, str]:
+    """The authors' name of everything in SAM's prompt encoder and mask decoder, by its own name."""
+    is_transformers = any(_TRANSFORMERS_ONLY.search(name) for name in names)
+    parts = ("prompt_encoder.", "mask_decoder.", "shared_image_embedding.")
+    own = [name for name in names if name.startswith(parts)]  # the image encoder is not used
+    return {name: _authors_name(name) if is_transformers else name for name in own}
+
+
 def _authors_name(name: str) -> str:
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
@@ -241,15 +246,8 @@ def _tensor_file(source: str | Path) -> Path:
 
 def _refuse_other_model_types(folder: Path) -> None:
     """Where a folder says of itself that it is another model, that is the clearest error."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return  # the tensors will tell
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder / 'config.json'} is no readable JSON: copy it again"
-        ) from error
-    model_type = config.get("model_type") if isinstance(config, dict) else None
+    config = read_json_config(folder / CONFIG_FILE) or {}  # without one, the tensors will tell
+    model_type = config.get("model_type")
     if model_type not in {None, "sam"}:
         raise WeightsError(f"{folder} holds a model of type {model_type!r}: {_SUPPORTED}")
 

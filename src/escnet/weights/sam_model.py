@@ -16,8 +16,9 @@ from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamV
 
 from escnet.errors import WeightsError
 from escnet.weights.catalog import require_local, tensor_file_of
+from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
 from escnet.weights.sam import read_sam_tensors
-from escnet.weights.tensor_file import check_shapes, read_tensors
+from escnet.weights.tensor_file import check_finite, check_shapes, read_tensors
 
 _SHARED = "shared_image_embedding.positional_embedding"
 _TIED = "prompt_encoder.shared_embedding.positional_embedding"
@@ -77,22 +78,24 @@ def load_sam_model(source: str | Path) -> SamModel:
         raise WeightsError(
             f"{file} holds no image encoder of SAM: give sam_vit_b, _l or _h, or facebook/sam-vit-*"
         )
-    if path.is_file():
-        config = SamConfig(
-            vision_config=_encoder_config(file, encoder).to_dict(),
-            mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=_AUTHORS_NORM_EPS),
-        )
-    else:
-        config = SamConfig.from_pretrained(path, local_files_only=True)
-    model = SamModel(config)
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in model.state_dict().items()
-        if name.startswith("vision_encoder.")
-    }
-    found = {name: tuple(tensor.shape) for name, tensor in encoder.items()}
+    described_in = file if path.is_file() else path / CONFIG_FILE
+    with refuse_unusable(described_in):
+        if path.is_file():
+            config = SamConfig(
+                vision_config=_encoder_config(file, encoder).to_dict(),
+                mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=_AUTHORS_NORM_EPS),
+            )
+        else:
+            config = SamConfig.from_dict(read_json_config(described_in) or {})
+        model = SamModel(config)
+    tensors = encoder | decoder
+    found, expected = (
+        {name: tuple(tensor.shape) for name, tensor in some.items()}
+        for some in (tensors, model.state_dict())
+    )
     check_shapes(str(file), found, expected, cure="is it SAM's ViT-B, L or H?")
-    model.load_state_dict(encoder | decoder)
+    check_finite(str(file), tensors)
+    model.load_state_dict(tensors)
     return model.eval()
 
 
@@ -106,6 +109,7 @@ def load_sam_decoder(source: str | Path) -> SamModel:
         WeightsError: If it is another family's, damaged, or lacks a tensor.
     """
     decoder = _decoder_state(read_sam_tensors(source))
+    check_finite(str(source), decoder)
     stand_in = SamVisionConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
     model = SamModel(
         SamConfig(

@@ -24,6 +24,7 @@ from escnet.errors import ConfigError, WeightsError
 
 Storage = Literal["float32", "float16", "int8"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
+INT8_FILE = "model_int8.safetensors"  # in a checkpoint's folder
 
 _SCALE_SUFFIX = ".scale"
 _SMALLEST_MATRIX = 4096  # values; below it nothing is gained
@@ -42,10 +43,11 @@ def pack(
             the later ones amplify.
 
     Raises:
-        ConfigError: If there is no such storage.
+        ConfigError: If there is no such storage, or a pattern would halve nothing.
     """
     if storage not in STORAGES:
         raise ConfigError(f"no storage {storage!r}: choose one of {', '.join(STORAGES)}")
+    _check_halve(tensors, storage, halve)
     packed = {}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
@@ -57,6 +59,11 @@ def pack(
         else:
             packed[name], packed[name + _SCALE_SUFFIX] = quantize_rows(tensor.float())
     return packed
+
+
+def halved_names(packed: Mapping[str, Tensor]) -> list[str]:
+    """The names that were kept in half precision, which `pack` takes as patterns."""
+    return [name for name, tensor in packed.items() if tensor.dtype == torch.float16]
 
 
 def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -95,6 +102,26 @@ def quantize_rows(
     scale = largest / _LARGEST_INT8
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # a row of zeros stays zeros
     return (tensor / scale).round().to(torch.int8).contiguous(), scale.contiguous()
+
+
+def _check_halve(tensors: Mapping[str, Tensor], storage: str, halve: Sequence[str]) -> None:
+    if halve and storage != "int8":
+        raise ConfigError(
+            f"halve {halve[0]!r} is for int8 storage, but the storage is {storage}: "
+            "choose int8, or leave the pattern out"
+        )
+    large = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and _is_large_matrix(tensor)
+    ]
+    for pattern in halve:
+        if not any(fnmatchcase(name, pattern) for name in large):
+            example = f", such as {large[0]}" if large else ""
+            raise ConfigError(
+                f"halve {pattern!r} matches none of the {len(large)} matrices "
+                f"that int8 makes smaller{example}: correct the pattern"
+            )
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ Everything that goes wrong with such a file ends in one `WeightsError`, and so d
 tensors are not those that were expected.
 """
 
+import math
 import pickle
 import struct
 import zipfile
@@ -14,10 +15,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from escnet.errors import WeightsError
+from escnet.errors import WeightsError, first_line
 
 _NUM_SHOWN = 3  # of each kind of problem; the rest is counted
 _SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
+
+# What is read: real numbers that every machine computes with.
+_READ_DTYPES = (
+    torch.float32, torch.float16, torch.bfloat16, torch.float64,
+    torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool,
+)  # fmt: skip
 
 # What `torch.load` raises for bytes that it cannot or will not read; it has no error of its own.
 _UNREADABLE_PICKLE = (
@@ -44,15 +51,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     out. The tensors lie in the file until they are used: copy those that must outlive it.
 
     Raises:
-        WeightsError: If the file is missing, damaged, or not a dictionary of tensors.
+        WeightsError: If the file is missing, damaged, or not a dictionary of plain tensors.
     """
-    if _is_pickle(path):
-        return _read_pickle(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, str(error)) from error
+    tensors = _read_pickle(path) if _is_pickle(path) else _read_safetensors(path)
+    for name, tensor in tensors.items():
+        if oddity := _oddity_of(tensor):
+            raise WeightsError(
+                f"{path} holds {name} {oddity}, but only plain tensors of real numbers are read: "
+                "download it again, or convert it to float32"
+            )
+    return tensors
 
 
 def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
@@ -98,6 +106,20 @@ def check_shapes(
     )
 
 
+def check_finite(source: str, tensors: Mapping[str, Tensor]) -> None:
+    """Check that every value is a number, as a training that went astray does not leave them.
+
+    Raises:
+        WeightsError: Naming the tensors with an infinity or none at all.
+    """
+    spoilt = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    if spoilt:
+        raise WeightsError(
+            f"{source} has values that are infinite or no number in {len(spoilt)} of "
+            f"{len(tensors)} tensors ({_some(spoilt)}): copy it again, or take an earlier one"
+        )
+
+
 def refuse(
     source: str,
     *,
@@ -135,10 +157,13 @@ def refuse(
         raise WeightsError(f"{source} {', '.join(problems)}: {cure}")
 
 
-def first_line(error: BaseException) -> str:
-    """The first sentence of a library's error, shortened to be quoted in one of ours."""
-    lines = str(error).strip().splitlines()
-    return lines[0].partition(". ")[0][:120].rstrip(" .:") if lines else type(error).__name__
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    extremes = (
+        tensor.aminmax()
+    )  # one pass without a copy; where a value is no number, both are none
+    return math.isfinite(extremes.min) and math.isfinite(extremes.max)
 
 
 def _some(items: Collection[str]) -> str:
@@ -167,6 +192,30 @@ def _require_bytes(path: Path) -> None:
         ) from error
     if len(start) < _SMALLEST_HEADER:
         raise _damaged(path, f"{len(start)} bytes long")
+
+
+def _oddity_of(tensor: Tensor) -> str | None:
+    """What makes a tensor one that cannot be computed with as it is; None for a plain one."""
+    if tensor.is_nested:
+        return "as a nested tensor"
+    if tensor.layout != torch.strided:
+        return f"in the layout {tensor.layout}"
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device}"  # meta, which has no values
+    if tensor.dtype not in _READ_DTYPES:
+        return f"as {tensor.dtype}"
+    num_bytes = tensor.numel() * tensor.element_size()
+    if num_bytes > (stored := tensor.untyped_storage().nbytes()):
+        return f"with {num_bytes} bytes, of which {stored} are stored"
+    return None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

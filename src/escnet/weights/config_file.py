@@ -1,0 +1,70 @@
+"""A folder's config.json, which says what its tensors are, read without trusting it.
+
+Folders come from other people and other programs. Whatever is wrong with the file, or with the
+network that it describes, ends in one `WeightsError`.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+
+from escnet.errors import WeightsError, first_line
+
+CONFIG_FILE = "config.json"
+
+# What our modules and those of transformers raise for settings that no network has.
+_UNUSABLE = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,  # of a library that is not here and that the settings ask for
+    LookupError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
+
+
+def read_json_config(path: Path) -> dict[str, Any] | None:
+    """The settings in a file; None where there is no such file.
+
+    `model_type`, which tells folders apart, is a text wherever it is given.
+
+    Raises:
+        WeightsError: If the file cannot be read, is no JSON, or holds no settings.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # the last of brackets without end
+        raise WeightsError(f"{path} is no readable JSON: copy it again") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} holds no settings but {type(config).__name__}: copy it again")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str | None):
+        raise WeightsError(f"{path} has model_type {model_type!r:.60}, no text: copy it again")
+    return config
+
+
+@contextmanager
+def refuse_unusable(path: Path) -> Iterator[None]:
+    """Run a block that builds what a file's settings describe; its errors are the file's.
+
+    Args:
+        path: The file, for the message.
+
+    Raises:
+        WeightsError: If no network can be built of them.
+    """
+    try:
+        yield
+    except _UNUSABLE as error:
+        raise WeightsError(
+            f"{path} does not describe a network of this version "
+            f"({first_line(error)}): copy it again, or use the version that wrote it"
+        ) from error
