@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoTokenizer,
     CLIPConfig,
     CLIPModel,
     SamConfig,
@@ -111,6 +113,46 @@ def test_a_siglip_is_read_too(tmp_path: Path) -> None:
     assert method.logits([view], method.encode_text(["cat"]))[0].logits.shape == (1, 4, 4)
 
 
+def save_siglip_tokenizer(folder: Path, words: list[str]) -> None:
+    """A tokenizer laid out as SigLIP's: there is a <pad>, and texts are padded with </s>."""
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *((f"▁{word}", -2.0) for word in words),
+    ]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"pad_token": "</s>", "eos_token": "</s>", "model_max_length": 64}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize("has_settings", [True, False])
+def test_a_siglip_reads_a_text_as_transformers_does(tmp_path: Path, has_settings: bool) -> None:
+    folder = save_towers(tmp_path, "siglip")
+    save_siglip_tokenizer(folder, ["a", "photo", "of", "cat"])
+    inputs = AutoTokenizer.from_pretrained(folder)(
+        ["a photo of a cat"], padding="max_length", return_tensors="pt"
+    )
+    with torch.inference_mode():
+        answer = SiglipModel.from_pretrained(folder).eval().get_text_features(inputs.input_ids)
+    expected = F.normalize(getattr(answer, "pooler_output", answer), dim=1)
+    if not has_settings:  # as in folders that were fetched without them
+        (folder / "tokenizer_config.json").unlink()
+    method, _ = load_training_free(f"{folder}?templates=single", device="cpu", dtype="float32")
+    tokens = method._tokenize(["a photo of a cat"])
+    assert tokens.token.tolist() == inputs.input_ids.tolist()
+    with torch.inference_mode():
+        found = method.correlator.encode_text(tokens.token, tokens.is_token)
+    torch.testing.assert_close(F.normalize(found, dim=1), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("form", "method"),
     [
@@ -139,6 +181,45 @@ def test_a_clip_given_as_a_network_tells_the_name_that_works(clip: Path) -> None
 def test_a_model_of_unknown_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip"}))
     with pytest.raises(WeightsError, match=r"'blip'.*clip, siglip and escnet"):
+        load_training_free(str(tmp_path), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model_type": []}, r"has model_type \[\], no text"),
+        ({"model_type": "clip", "vision_config": [1]}, "does not describe a network"),
+        ({"model_type": "clip", "text_config": {"hidden_size": "a"}}, "does not describe a networ"),
+        ({"model_type": "siglip", "vision_config": {"hidden_size": 1.5}}, "does not describe a ne"),
+        ({"model_type": "clip", "projection_dim": "wide"}, "does not describe a network"),
+        ("[" * 200_000, "is no readable JSON"),
+        ([], "holds no settings but list"),
+    ],
+)
+def test_settings_that_describe_no_clip_are_one_error(
+    clip: Path, tmp_path: Path, content: Any, message: str
+) -> None:
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(WeightsError, match=f"config.json {message}") as error:
+        load_training_free(str(folder), device="cpu", dtype="float32")
+    assert "\n" not in str(error.value)
+
+
+def test_a_tower_that_wants_a_library_that_is_not_here_is_one_error(
+    clip: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=r"config\.json does not describe a network"):
+        load_training_free(str(folder), device="cpu", dtype="float32")
+
+
+def test_a_folder_without_settings_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has no config\.json: give the folder of a CLIP"):
         load_training_free(str(tmp_path), device="cpu", dtype="float32")
 
 

@@ -67,3 +67,12 @@ def test_captions_are_satisfied_by_a_name_that_is_somewhere() -> None:
     logits[0, 1, 1] = 8.0
     assert caption_loss(logits, num_said=1, peak_share=0.05).item() < 0.01
     assert caption_loss(logits.flip(0), num_said=1, peak_share=0.05).item() > 10
+
+
+def test_under_autocast_the_loss_of_captions_is_that_of_single_precision() -> None:
+    logits = 9 * torch.randn(5, 6, 6, generator=torch.Generator().manual_seed(0))
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(caption_loss(logits, num_said=2, peak_share=0.1))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=0)

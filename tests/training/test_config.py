@@ -43,6 +43,8 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         [
             "training.steps=9",
             "training.dtype=bfloat16",
+            "training.learning_rate=1",
+            "training.compile=true",
             "data.withheld=['cat', 'dog']",
             "model.settings.num_blocks=3",
             "data.train=some/folder=2",
@@ -51,6 +53,7 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
     )
     assert recipe.training.steps == 9
     assert recipe.training.dtype == "bfloat16"
+    assert (recipe.training.learning_rate, recipe.training.compile) == (1.0, True)
     assert recipe.data.withheld == ("cat", "dog")
     assert recipe.model.settings == {"num_blocks": 3}
     assert recipe.data.train == Path("some/folder=2")
@@ -71,6 +74,13 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         ("training.steps=many", r"training\.steps is 'many': input should be a valid integer"),
         ("training.steps=-1", r"training\.steps is -1: .*greater than or equal to 0"),
         ("training.steps=", r"training\.steps is ''"),
+        ("training.steps=true", r"training\.steps is True: input should be a valid integer"),
+        ("training.batch_size='4'", r"training\.batch_size is '4': .*valid integer"),
+        ("training.learning_rate=true", r"training\.learning_rate is True: .*valid number"),
+        ("training.learning_rate='1'", r"training\.learning_rate is '1': .*valid number"),
+        ("training.gradient_checkpointing='no'", r"checkpointing is 'no': .*valid boolean"),
+        ("training.gradient_checkpointing=1", r"checkpointing is 1: .*valid boolean"),
+        ("data.source_weights={voc=true}", r"data\.source_weights\.voc is True: .*valid number"),
         ("training.learning_rate=0", r"training\.learning_rate is 0: .*greater than 0"),
         ("training.learning_rate=inf", r"training\.learning_rate is inf: .*finite"),
         ("training.average=1.0", r"training\.average is 1\.0: .*less than 1"),
@@ -231,3 +241,14 @@ def test_image_nets_that_run_once_cannot_be_trained(path: Path) -> None:
 def test_sam_embeddings_need_an_alignment(path: Path) -> None:
     with pytest.raises(ConfigError, match="sam_embeddings is given without start_from"):
         read_recipe(path, ["parts.sam_embeddings=f"])
+
+
+def test_blocks_that_are_computed_twice_are_not_compiled(path: Path) -> None:
+    both = ["training.compile=true", "training.gradient_checkpointing=true"]
+    for override in both:
+        assert read_recipe(path, [override])
+    with pytest.raises(
+        ConfigError,
+        match=r"training\.gradient_checkpointing and training\.compile are both true, .*: leave",
+    ):
+        read_recipe(path, both)

@@ -30,7 +30,9 @@ def losses_of(folder: Path) -> list[tuple[int, float]]:
 
 def child(script: str, *arguments: Path | str, before: tuple[str, ...] = ()) -> str:
     command = [sys.executable, *before, str(HERE / script), *map(str, arguments)]
-    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=ONE_THREAD, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -98,3 +100,20 @@ def test_two_processes_have_the_losses_of_one(recipe_of: MakeRecipe, tmp_path: P
     found = read_tensors(tmp_path / "two" / "model" / "model.safetensors")
     for name, value in read_tensors(tmp_path / "one" / "model" / "model.safetensors").items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_processes_that_do_not_find_the_same_state_are_refused_and_do_not_wait_for_each_other(
+    make_pictures_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_pictures_recipe(steps=2)
+    train(recipe, tmp_path / "of 0", cache=tmp_path / "cache")
+    path = settings_file(
+        tmp_path,
+        recipe,
+        folder=str(tmp_path / "of {rank}"),
+        cache=str(tmp_path / "cache"),
+        resume=True,
+    )
+    launch = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
+    said = child("train_here.py", path, before=launch)
+    assert said.count("(step 2 in process 0, none in process 1): give a run folder that all") == 2

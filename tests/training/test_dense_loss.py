@@ -65,3 +65,29 @@ def test_a_picture_without_a_label_has_no_loss_and_a_finite_gradient() -> None:
         assert loss.item() == 0
     assert logits.grad is not None
     assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["bce", "ce"])
+def test_under_autocast_the_loss_and_its_gradient_are_those_of_single_precision(
+    kind: str,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 5, (2, 8, 8), generator=generator)
+    # Sure of the right name, as late in a training: what is left of the loss is a small difference.
+    truth = torch.nn.functional.one_hot(target, 5).permute(0, 3, 1, 2)
+    logits = 40.0 * truth - 20.0 + torch.randn(2, 5, 8, 8, generator=generator)
+    known = torch.ones(2, 5, dtype=torch.bool)
+    found = []
+    for enabled in (False, True):
+        own = logits.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = dense_loss(own, target, known, kind=kind, unlabelled="negative")
+        loss.sum().backward()
+        assert (loss >= 0).all()
+        found.append((loss.detach(), own.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=1e-9)
+    exact = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.double(), truth.double(), reduction="none"
+    ).mean(dim=(1, 2, 3))
+    if kind == "bce":
+        torch.testing.assert_close(found[1][0].double(), exact, rtol=1e-3, atol=1e-6)

@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError
+from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import ViewsSection
 from escnet.training.examples import Example, ExampleSource, Views
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
@@ -211,3 +213,73 @@ def test_some_of_the_names_by_hand() -> None:
     assert some.names.tolist() == [40, 10]
     assert some.target.tolist() == [[1, NONE_OF_THEM, 0], [UNKNOWN, NONE_OF_THEM, 0]]
     assert example.names.tolist() == [10, 20, 30, 40]
+
+
+NUM_PLAIN = 120
+
+
+@pytest.fixture
+def plain_folder(tmp_path: Path) -> Path:
+    """Many small pictures of one colour each, half of them sky."""
+    root = tmp_path / "plain"
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    table = {"classes": ["sky", "cat"], "sources": {"a": {"annotated": [0, 1]}}}
+    (root / "classes.json").write_text(json.dumps(table))
+    label_map = np.repeat([[0, 1]], 8, axis=0).repeat(4, axis=1).astype(np.uint8)
+    for index in range(NUM_PLAIN):
+        Image.new("RGB", (8, 8), (2 * index, 0, 0)).save(root / "images" / f"a__{index}.png")
+        Image.fromarray(label_map).save(root / "masks" / f"a__{index}.png")
+    return root
+
+
+def seen_in_steps(folder: Path, *, as_views: bool, broken: BrokenFiles | None = None) -> list[str]:
+    """Which picture each of many steps shows, each with a chance of its own."""
+    views = Views(settings=ViewsSection(colour=0.0), side=8) if as_views else None
+    dataset = FolderDataset.read(folder)
+    source = ExampleSource(dataset, side=8, source_weights={}, views=views, broken=broken)
+    return [source.draw(np.random.default_rng([0, step]), None).item.stem for step in range(250)]
+
+
+@pytest.mark.parametrize(
+    ("as_views", "part"), [(True, "images"), (True, "masks"), (False, "masks")]
+)
+def test_a_broken_picture_is_replaced_by_another_draw_and_no_other_step_changes(
+    plain_folder: Path, caplog: pytest.LogCaptureFixture, as_views: bool, part: str
+) -> None:
+    sound = seen_in_steps(plain_folder, as_views=as_views)
+    assert "a__7" in sound
+    (plain_folder / part / "a__7.png").write_bytes(b"no picture")
+    with caplog.at_level(logging.WARNING):
+        found = seen_in_steps(plain_folder, as_views=as_views)
+    assert "a__7" not in found
+    assert all(one == other for one, other in zip(sound, found, strict=True) if one != "a__7")
+    assert ["a__7.png" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_picture_that_is_known_to_be_broken_is_not_drawn(plain_folder: Path) -> None:
+    broken = BrokenFiles(NUM_PLAIN)
+    broken.count((0, 7), {(0, 7): "picture a__7.png is damaged"})
+    row = [item.stem for item in FolderDataset.read(plain_folder)].index("a__7")
+    assert row == 7
+    assert "a__7" not in seen_in_steps(plain_folder, as_views=False, broken=broken)
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_more_than_one_broken_picture_in_a_hundred_ends_the_run(
+    plain_folder: Path, part: str
+) -> None:
+    for row in (7, 8, 9):
+        (plain_folder / part / f"a__{row}.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"[23] of 120 pictures are broken, more than 1%"):
+        seen_in_steps(plain_folder, as_views=True)
+
+
+def test_nothing_but_broken_pictures_of_the_only_source_drawn_is_one_line(
+    plain_folder: Path,
+) -> None:
+    broken = BrokenFiles(9000)
+    for path in (plain_folder / "images").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"pictures in a row are broken \(last: "):
+        seen_in_steps(plain_folder, as_views=True, broken=broken)

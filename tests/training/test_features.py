@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from escnet.data.folder import FolderDataset, FolderItem
-from escnet.errors import ImageError
+from escnet.errors import DatasetError, ImageError
 from escnet.model.vision import PairedMaps, PairedVision
 from escnet.training.features import compute_features, whole_view
 
@@ -102,3 +102,48 @@ def test_the_whole_view_squeezes_the_picture_into_a_square(tmp_path: Path) -> No
     view = whole_view(tmp_path / "flat.png", 16)
     assert view.shape == (3, 16, 16)
     torch.testing.assert_close(view[:, 3, 5], torch.tensor([1.0, 0.0, 0.2]))
+
+
+NUM_PLAIN = 100
+
+
+@pytest.fixture
+def plain_items(tmp_path: Path) -> list[FolderItem]:
+    """Many pictures of one colour each, the second of them broken."""
+    items = []
+    for index in range(NUM_PLAIN):
+        path = tmp_path / f"p{index}.png"
+        Image.new("RGB", (8, 8), (2 * index, 0, 0)).save(path)
+        items.append(FolderItem(stem=path.stem, image_path=path, mask_path=path, source="a"))
+    items[1].image_path.write_bytes(b"no picture")
+    return items
+
+
+def test_a_broken_picture_is_skipped_and_known_also_to_later_runs(
+    vision: PairedVision, plain_items: list[FolderItem], tmp_path: Path
+) -> None:
+    folder = tmp_path / "maps"
+    for _ in range(2):  # the second one finds the maps
+        store = compute_features(
+            vision, plain_items, folder, image_size=32, mirror=False, skip_broken=True
+        )
+        assert len(store.broken) == 1
+        assert "p1.png" in (store.broken.reason_of((0, 1)) or "")
+        with pytest.raises(ImageError, match=r"p1\.png"):
+            store.maps(["p0", "p1"])
+    with torch.no_grad():
+        seen = vision.read(whole_view(plain_items[2].image_path, 32)[None])
+    assert_close(store.maps(["p2"]), seen)
+    with pytest.raises(ImageError, match=r"p1\.png"):  # whoever needs them all has not got them
+        compute_features(vision, plain_items, folder, image_size=32, mirror=False)
+
+
+def test_more_than_one_broken_picture_in_a_hundred_leaves_no_maps(
+    vision: PairedVision, plain_items: list[FolderItem], tmp_path: Path
+) -> None:
+    plain_items[99].image_path.unlink()
+    with pytest.raises(DatasetError, match="2 of 100 pictures are broken"):
+        compute_features(
+            vision, plain_items, tmp_path / "maps", image_size=32, mirror=False, skip_broken=True
+        )
+    assert not list((tmp_path / "maps").iterdir())

@@ -45,3 +45,19 @@ def test_a_pictures_loss_depends_on_no_other_picture(loss: object) -> None:
     is_match = torch.eye(3, 5).bool()
     alone = torch.cat([loss(logits[i : i + 1], is_match[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(loss(logits, is_match), alone)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "soft"])
+def test_under_autocast_scores_and_gradients_are_those_of_single_precision(pooling: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 16, 3, 3, generator=generator)
+    text = torch.randn(4, 16, generator=generator)
+    found = []
+    for enabled in (False, True):
+        own = image.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            score = picture_text_score(own, text, pooling)
+            loss = contrastive_loss(50.0 * score, torch.eye(2, 4).bool())
+        loss.sum().backward()
+        found.append((score.detach(), own.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=1e-7)

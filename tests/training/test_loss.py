@@ -118,3 +118,13 @@ def test_balanced_names_count_alike_however_many_pixels_they_have() -> None:
 def test_balancing_a_map_without_a_label_costs_nothing() -> None:
     target = torch.full((2, 2), UNKNOWN)
     assert partial_label_loss(torch.tensor(LOGITS), target, balance=1.0).item() == 0
+
+
+def test_under_autocast_the_loss_is_that_of_single_precision() -> None:
+    logits = 9 * torch.randn(5, 6, 6, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(UNKNOWN, 5, (6, 6), generator=torch.Generator().manual_seed(1))
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(partial_label_loss(logits, target, balance=0.5, overlap_weight=1.0))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=0)

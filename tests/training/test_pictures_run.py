@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from escnet import Segmenter
-from escnet.errors import ConfigError, WeightsError
+from escnet.errors import ConfigError, OutputError, WeightsError
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import catseg_preset
 from escnet.training.config import Recipe
@@ -201,6 +201,61 @@ def test_settings_that_have_come_since_a_state_was_saved_do_not_refuse_it(
         train(slower, folder, cache=tmp_path / "cache", resume=True)
 
 
+def of_newest_state(folder: Path) -> dict[str, Any]:
+    return torch.load(max((folder / "states").glob("step-*.pt")), weights_only=True)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "frozen towers"])
+def test_other_class_names_or_texts_are_refused(
+    make_pictures_recipe: MakeRecipe,
+    make_recipe: MakeRecipe,
+    data_folder: Path,
+    tagged_folder: Path,
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    data = Path(shutil.copytree(data_folder, tmp_path / "data"))
+    tagged = Path(shutil.copytree(tagged_folder, tmp_path / "tagged"))
+    if kind == "pictures":
+        recipe = make_pictures_recipe(
+            pictures={
+                "sources": [{"data": "folder", "root": data}],
+                "texts": {"root": tagged, "batch_size": 1, "num_texts": 2},
+            },
+            steps=1,
+        )
+    else:
+        texts = {f"p{index}": ["a dog", "a cat"] for index in range(5)}
+        (tagged / "texts.json").write_text(json.dumps(texts))
+        captions = {"root": tagged, "names_of": "voc", "batch_size": 1}
+        recipe = make_recipe(data={"train": data, "captions": captions}, alignment_steps=0, steps=1)
+    folder = tmp_path / "run"
+    train(recipe, folder, cache=tmp_path / "cache")
+    classes, said = (data / "classes.json").read_text(), (tagged / "texts.json").read_text()
+    changes = [
+        (
+            data / "classes.json",
+            classes.replace('"cat"', '"lion"'),
+            r"class names\.1: .cat. there, ",
+        ),
+        (data / "classes.json", classes.replace("[0, 4]", "[0, 2]"), r"annotated\.\S+: "),
+        (tagged / "texts.json", said.replace('"p1": [', '"p1": ["the sky", '), r"[(]texts: "),
+    ]
+    for path, content, message in changes:
+        before = path.read_text()
+        assert content != before
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=message):
+            train(recipe, folder, cache=tmp_path / "cache", resume=True)
+        path.write_text(before)
+    newest = max((folder / "states").glob("step-*.pt"))
+    state = of_newest_state(folder)
+    for name in ("class names", "annotated", "texts"):
+        del state["of"][name]  # as earlier versions saved it
+    torch.save(state, newest)
+    train(recipe, folder, cache=tmp_path / "cache", resume=True)
+
+
 def logged(folder: Path) -> list[tuple[int, float]]:
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
     return [(line["step"], line["loss"]) for line in lines if "loss" in line]
@@ -240,3 +295,39 @@ def test_a_run_that_ended_before_its_state_was_scored_is_scored_when_it_goes_on(
     assert [(line["step"], "scores" in line) for line in lines] == [
         (1, False), (2, False), (2, True), (3, False), (4, False), (4, True),
     ]  # fmt: skip
+
+
+def test_a_run_that_ended_before_its_best_state_was_marked_marks_it_when_it_goes_on(
+    make_pictures_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    recipe = make_pictures_recipe(
+        pictures={"validate_on": data_folder},
+        records={"validate_every": 2, "sheet_pictures": 0},
+        steps=2,
+    )
+    record = folder / "states" / "best.json"
+    with pytest.raises(OutputError, match="best"):
+        train(
+            recipe,
+            folder,
+            cache=tmp_path / "cache",
+            on_step=lambda _: record.mkdir(parents=True, exist_ok=True),  # in the way
+        )
+    record.rmdir()
+    train(recipe, folder, cache=tmp_path / "cache", resume=True)
+    assert json.loads(record.read_text())["step"] == 2
+    assert torch.load(folder / "states" / "best.pt", weights_only=True)["step"] == 2
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "scores" in line] == [2]
+
+
+def test_a_new_run_in_a_folder_forgets_the_best_state_of_an_earlier_one(
+    make_pictures_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    states = tmp_path / "run" / "states"
+    states.mkdir(parents=True)
+    (states / "best.json").write_text('{"step": 2, "miou": 0.9}')
+    (states / "best.pt").write_bytes(b"of an earlier run")
+    train(make_pictures_recipe(steps=1), tmp_path / "run", cache=tmp_path / "cache")
+    assert sorted(path.name for path in states.iterdir()) == ["step-00000001.pt"]

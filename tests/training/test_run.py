@@ -155,8 +155,8 @@ def test_the_state_of_another_recipe_is_refused_with_what_differs(
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     with pytest.raises(
         ConfigError,
-        match=r"was another one \(data\.validate_on: .*; data\.withheld: .*; "
-        r"training\.steps: 4 there, 5 here\)",
+        match=r"was another one \(data\.validate_on: .*; "
+        r"data\.withheld\.0: .dog. there, null here; training\.steps: 4 there, 5 here\)",
     ):
         train(make_recipe(steps=5), folder, cache=cache, resume=True)
     assert log_of(folder) == log_of(run)
@@ -275,7 +275,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(
             {"num_blocks": "two"},
             r"model\.settings\.num_blocks is 'two': input should be a valid in",
         ),
-        ({"num_blocks": 0}, "num_blocks 0 is not positive"),
+        ({"num_blocks": True}, r"model\.settings\.num_blocks is True: .*valid integer"),
+        ({"correlation_residual": "no"}, r"correlation_residual is 'no': .*valid boolean"),
+        ({"num_blocks": 0}, "num_blocks 0 is"),
         ({"vision": "clip"}, "vision 'clip' with text 'sentence' is not the built-in model's pair"),
     ],
 )
@@ -407,3 +409,13 @@ def test_the_map_to_sams_width_is_fitted_to_embeddings_beside_the_pictures(
     )
     start = earlier.blocks[0].sam.output_tokens
     assert not torch.allclose(network.blocks[0].sam.output_tokens, start, atol=0.01)
+
+
+def test_blocks_that_are_computed_twice_learn_the_same(
+    make_recipe: MakeRecipe, cache: Path, tmp_path: Path
+) -> None:
+    for twice in (False, True):
+        recipe = make_recipe(alignment_steps=0, steps=3, gradient_checkpointing=twice)
+        train(recipe, tmp_path / str(twice), cache=cache)
+    once, again = ([one["loss"] for one in log_of(tmp_path / name)] for name in ("False", "True"))
+    assert again == pytest.approx(once, rel=1e-5)

@@ -1,7 +1,9 @@
 """What a run leaves to look at: log, events, curves."""
 
+import errno
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -48,6 +50,50 @@ def test_a_log_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"log\.jsonl cannot be written \(is a directory\)"):
         RunLog(tmp_path)
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def log_losses(log: RunLog, num_steps: int, error: Exception | None = None) -> None:
+    with log:
+        for step in range(num_steps):
+            log.add(step, loss=1.0)
+        if error is not None:
+            raise error
+
+
+# The thread that writes events tells of its end in its own way as well.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("num_steps", [1, 1000])  # few enough for the thread's queue, and too many
+def test_a_full_disk_under_the_events_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
+) -> None:
+    records = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    log = RunLog(tmp_path, tensorboard=True)
+    monkeypatch.setattr(records.RecordWriter, "write", full_disk)
+    with pytest.raises(OutputError, match=r"tensorboard cannot be written \(no space left"):
+        log_losses(log, num_steps)
+    assert 1 <= len(read_log(tmp_path)) < 1000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_on_its_way_is_not_hidden_by_events_that_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    log = RunLog(tmp_path, tensorboard=True)
+    monkeypatch.setattr(records.RecordWriter, "write", full_disk)
+    with pytest.raises(ConfigError, match="the loss is nan"):
+        log_losses(log, 1, ConfigError("the loss is nan"))
+
+
+def test_events_that_cannot_be_opened_are_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").write_text("in the way")
+    with pytest.raises(OutputError, match=r"tensorboard cannot be written \(file exists\)"):
+        RunLog(tmp_path, tensorboard=True)
 
 
 def test_tensorboard_reads_losses_rates_and_scores(

@@ -136,6 +136,14 @@ def test_each_part_of_a_folder_has_the_share_of_its_pictures(two: Path, tmp_path
     assert source_weights(sections, sources) == pytest.approx([1.0, 1.5, 0.5, 0.5])
 
 
+def test_a_section_that_would_never_be_drawn_is_refused_by_its_number(two: Path) -> None:
+    sections = [section(FOLDER, two), section(FOLDER, two, only="b", weight=0.0001)]
+    with pytest.raises(
+        ConfigError, match=r"pictures\.sources\.1\.weight is 0\.0001, less than one"
+    ):
+        source_weights(sections, read_sources(sections))
+
+
 def test_a_part_that_is_not_there_is_refused_with_those_that_are(two: Path) -> None:
     with pytest.raises(ConfigError, match=r"sources\.1\.only is 'c': choose from a, b"):
         read_sources([section(FOLDER, two), section(FOLDER, two, only="c")])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from escnet.errors import ConfigError, OutputError, WeightsError
-from escnet.training.states import SavedStates, check_same, differences
+from escnet.training.states import SavedStates, check_same, check_shared, differences
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -167,7 +167,22 @@ def test_a_best_state_beyond_the_one_that_is_gone_on_from_is_forgotten(
     assert states.best() == {"step": 10, "miou": 0.9}
     states.forget_best_after(9)
     assert states.best() is None
+    assert not (states.folder / "best.pt").exists()
     assert states.mark_best(5, 0.1)
+
+
+def test_an_end_between_the_best_state_and_its_score_leaves_no_wrong_pair(
+    states: SavedStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states.mark_best(5, 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", no_space)  # what the score is written with
+        with pytest.raises(OutputError, match=r"best\.json cannot be written"):
+            states.mark_best(10, 0.9)
+    assert states.best() is None
+    assert states.mark_best(10, 0.9)
+    assert states.best() == {"step": 10, "miou": 0.9}
+    assert torch.load(states.folder / "best.pt", weights_only=True)["step"] == 10
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"step": 3}', "\x00"])
@@ -217,12 +232,24 @@ def test_differences_are_found_at_any_depth() -> None:
     one = {"a": 1, "b": {"c": [1, 2], "d": {"e": "x"}}, "only": True}
     other = {"a": 1, "b": {"c": [2, 1], "d": {"e": "y", "new": 0}}, "more": None}
     assert sorted(differences(one, other)) == [
-        ("b.c", [1, 2], [2, 1]),
+        ("b.c.0", 1, 2),
+        ("b.c.1", 2, 1),
         ("b.d.e", "x", "y"),
         ("b.d.new", None, 0),
         ("only", True, None),
     ]
     assert list(differences(one, one)) == []
+
+
+def test_a_difference_within_a_list_is_named_by_its_place(tmp_path: Path) -> None:
+    source = {"data": "folder", "root": "/a/long/way/to/some/pictures", "only": "", "weight": 1.0}
+    saved = {"recipe": {"pictures": {"sources": [source, source]}}}
+    wanted = {"recipe": {"pictures": {"sources": [source, {**source, "weight": 2.0}, source]}}}
+    with pytest.raises(ConfigError, match="was another one") as error:
+        check_same(tmp_path, saved, wanted)
+    assert "pictures.sources.1.weight: 1.0 there, 2.0 here" in str(error.value)
+    assert "pictures.sources.2: null there, {" in str(error.value)
+    assert "sources.0" not in str(error.value)
 
 
 def test_another_recipe_or_network_is_refused_with_both_values(tmp_path: Path) -> None:
@@ -264,3 +291,18 @@ def test_what_changes_no_loss_may_differ(tmp_path: Path) -> None:
     wanted["recipe"]["training"]["seed"] = 2
     with pytest.raises(ConfigError, match=r"\(training\.seed: 1 there, 2 here\)"):
         check_same(tmp_path, saved, wanted)
+
+
+def test_processes_have_to_find_the_same_state(states: SavedStates, tmp_path: Path) -> None:
+    (states.folder / "step-00000010 (copy).pt").write_bytes(b"x")
+    assert states.newest_step() == 10
+    assert SavedStates(tmp_path / "new", keep=1).newest_step() is None
+    check_shared(tmp_path, [10, 10])
+    check_shared(tmp_path, [None, None, None])
+    with pytest.raises(
+        ConfigError,
+        match=r"\(step 10 in process 0, none in process 1\): give a run folder that all machines",
+    ):
+        check_shared(tmp_path, [10, None])
+    with pytest.raises(ConfigError, match=r"step 5 in process 3, and so on\)"):
+        check_shared(tmp_path, [10, 10, 10, 5, 5, 5])

@@ -14,6 +14,8 @@ from escnet.errors import ConfigError, WeightsError
 from escnet.model import config as presets
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
+from escnet.training.data_config import TowersSection
+from escnet.training.pictures_run import build_clip_network
 from escnet.weights.assemble import (
     assemble_clip,
     assemble_paired,
@@ -166,6 +168,21 @@ def test_the_settings_say_whether_sam_is_in_the_network(
     assert network.config.sam == ("pretrained" if is_given else "random")
     assert config.sam == asked  # the caller's own
     assert not config.origins
+
+
+@pytest.mark.parametrize(("asked", "said"), [("pretrained", ["SAM"]), ("random", [])])
+def test_a_recipe_with_random_towers_has_the_sam_that_it_names(
+    sam_file: Path, asked: str, said: list[str]
+) -> None:
+    network = build_clip_network(
+        tiny(**{**SAM_SIZED, "sam": asked}), TowersSection(clip="", sam=str(sam_file))
+    )
+    assert [origin["part"] for origin in network.config.origins] == said
+    prompt_encoder = network.prompt_encoder
+    assert prompt_encoder is not None
+    published = load_file(sam_file)["prompt_encoder.no_mask_embed.weight"]
+    found = prompt_encoder.no_mask_embed.weight.detach()
+    assert torch.equal(found, published) == (asked == "pretrained")
 
 
 def test_a_network_without_sam_blocks_stays_one(clip_folder: Path, sam_file: Path) -> None:

@@ -8,7 +8,6 @@ ESC-Net checkpoint, whose own correlation is then taken. Choices follow a questi
 Sizes: N texts, D the width of the joint space, B views, h x w patches.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -33,6 +32,7 @@ from escnet.model.vision import ClipVision, SiglipVision
 from escnet.weights.assemble import install_tower
 from escnet.weights.catalog import require_local, tensor_file_of
 from escnet.weights.checkpoint import weights_hash
+from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
 from escnet.weights.tensor_file import read_tensors
 
 Templates = Literal["subset", "single"]
@@ -259,36 +259,36 @@ def _read_clip(
     folder: Path, kind: str, attention: Attention
 ) -> tuple[ClipCorrelator, Tokenize, int]:
     """A CLIP's or SigLIP's towers and tokenizer, and the side of its pictures."""
-    config = _read_config(folder)
-    shared = {"projection_dim": config.get("projection_dim", 512)} if kind == "clip" else {}
-    vision_config = {**config.get("vision_config", {}), **shared}
-    text_config = {**config.get("text_config", {}), **shared}
-    vision: ClipVision | SiglipVision
-    text: ClipText | SiglipText
-    if kind == "clip":
-        vision, text = ClipVision(vision_config, taps=(0, 0)), ClipText(text_config)
-    else:
-        vision, text = SiglipVision(vision_config, taps=(0, 0)), SiglipText(text_config)
     path = tensor_file_of(folder)
     tensors = read_tensors(path)
-    for tower, starts in (
-        (vision.tower, ("vision_model.", "visual_")),
-        (text.tower, ("text_model.", "text_projection")),
-    ):
-        part = {k: v for k, v in tensors.items() if k.startswith(starts)}
-        install_tower(tower, part, str(path))
+    with refuse_unusable(folder / CONFIG_FILE):
+        vision, text = _build_towers(kind, _read_config(folder))
+        for tower, starts in (
+            (vision.tower, ("vision_model.", "visual_")),
+            (text.tower, ("text_model.", "text_projection")),
+        ):
+            part = {k: v for k, v in tensors.items() if k.startswith(starts)}
+            install_tower(tower, part, str(path))
     most = text.tower.config.max_position_embeddings
     tokenize = load_tower_tokenizer(folder, kind, most)
     side: int = vision.tower.config.image_size
     return ClipCorrelator(vision, text, attention), tokenize, side
 
 
+def _build_towers(
+    kind: str, config: Mapping[str, Any]
+) -> tuple[ClipVision | SiglipVision, ClipText | SiglipText]:
+    """The towers, random, that a folder's settings describe."""
+    shared = {"projection_dim": config.get("projection_dim", 512)} if kind == "clip" else {}
+    vision_config = {**config.get("vision_config", {}), **shared}
+    text_config = {**config.get("text_config", {}), **shared}
+    if kind == "clip":
+        return ClipVision(vision_config, taps=(0, 0)), ClipText(text_config)
+    return SiglipVision(vision_config, taps=(0, 0)), SiglipText(text_config)
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as settings: fetch the model again") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path} holds no settings: fetch the model again")
+    config = read_json_config(folder / CONFIG_FILE)
+    if config is None:
+        raise WeightsError(f"{folder} has no {CONFIG_FILE}: give the folder of a CLIP or SigLIP")
     return config

@@ -183,7 +183,8 @@ def _clip_vectors(folder: Path, dataset: FolderDataset) -> NamedVectors:
 def _of_same_type(name: str, value: Any, default: Any) -> Any:
     """A setting as the preset's value of it is typed; TOML has no tuples, for one."""
     try:
-        return TypeAdapter(type(default)).validate_python(value)
+        as_json = json.dumps(value, default=str)  # as in `config.py`
+        return TypeAdapter(type(default)).validate_json(as_json, strict=True)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].lower()
         raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error

@@ -1,10 +1,12 @@
 """Broken pictures in training data: logged, counted, and too many of them refused."""
 
 import logging
+from collections.abc import Mapping
 
 from escnet.errors import DatasetError
 
 MOST = 0.01  # share of the pictures
+MOST_ATTEMPTS = 20  # to draw a picture that is not broken
 _FIRST_VERDICT = 1000  # pictures after which a share means something
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,10 @@ class BrokenFiles:
 
     def __len__(self) -> int:
         return len(self._broken)
+
+    def reason_of(self, place: tuple[int, int]) -> str | None:
+        """What was wrong with a picture; None if nothing was so far."""
+        return self._broken.get(place)
 
     def count(self, place: tuple[int, int], broken: dict[tuple[int, int], str]) -> None:
         """Take note of a picture that was drawn, and of those that it replaces.
@@ -50,3 +56,11 @@ class BrokenFiles:
                 f"{len(self._broken)} of {len(self._drawn)} pictures are broken, more than "
                 f"{MOST:.0%} (first: {reason}): prepare the data again"
             )
+
+
+def many_in_a_row(broken: Mapping[tuple[int, int], str]) -> DatasetError:
+    """The error where one picture after the other was drawn in vain."""
+    return DatasetError(
+        f"{len(broken)} pictures in a row are broken (last: {list(broken.values())[-1]}): "
+        "prepare the data again"
+    )

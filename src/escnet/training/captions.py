@@ -32,11 +32,13 @@ class Captioned:
     """A picture with the class names of this step.
 
     Attributes:
+        row: Of the picture among the captioned ones.
         item: The picture.
         names: Indices of class names: those that its texts say, then others.
         num_said: How many of them the texts say.
     """
 
+    row: int
     item: FolderItem
     names: Int[np.ndarray, " n"]
     num_said: int
@@ -126,9 +128,8 @@ class CaptionedPictures:
         said = np.array(self.said[row], np.int64)
         others = np.setdiff1d(self.names, said)
         drawn = random.choice(others, min(num_others, len(others)), replace=False)
-        return Captioned(
-            item=self.items[row], names=np.concatenate([said, drawn]), num_said=len(said)
-        )
+        names = np.concatenate([said, drawn])
+        return Captioned(row=row, item=self.items[row], names=names, num_said=len(said))
 
 
 def names_said_of(

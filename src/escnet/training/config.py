@@ -8,6 +8,7 @@ Unknown keys and values out of range are errors that name the key. The resolved 
 the run.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,7 +199,7 @@ class TrainingSection(_Section):
             `parts` every picture is a pass of its own.
         gradient_checkpointing: Compute the ESC-Blocks a second time instead of keeping what they
             computed, which saves memory.
-        compile: Translate the network with torch.compile.
+        compile: Translate the network with torch.compile; not with `gradient_checkpointing`.
         save_every: Steps between two saved states.
     """
 
@@ -230,6 +231,15 @@ class TrainingSection(_Section):
     compile: bool = False
     seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _compiled_or_twice(self) -> "TrainingSection":
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing and training.compile are both true, but torch.compile "
+                "cannot translate blocks that are computed twice: leave one of them out"
+            )
+        return self
 
 
 class RecordsSection(_Section):
@@ -347,7 +357,9 @@ def _row(place: Sequence[Any], name: str, override: str) -> int:
 
 def _checked(table: Mapping[str, Any], shown: str) -> Recipe:
     try:
-        return Recipe.model_validate(table)
+        # As JSON, which has lists and strings for tuples and paths, so that strict can mean: no
+        # boolean is a number, and no string is either.
+        return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(f"recipe {shown}: {_told(error)}") from error
 

@@ -43,7 +43,9 @@ def dense_loss(
     index = target.clamp(min=0)
     # softplus(x) - x * truth, the truth being 1 at one name at most: no map of zeros is needed
     own = logits.gather(1, index[:, None])[:, 0] * (target >= 0)  # (B, H, W)
-    negative = torch.einsum("bnhw,bn->bhw", F.softplus(logits), is_known.to(logits))
+    # A sum and no matrix product, which autocast and TF32 would round: the loss could be negative.
+    known = logits.masked_fill(~is_known[:, :, None, None], float("-inf"))
+    negative = F.softplus(known).sum(dim=1)  # (B, H, W)
     total = ((negative - own) * counts).sum(dim=(1, 2))  # (B,)
     num_names = is_known.sum(dim=1).clamp(min=1)
     return total / (counts.sum(dim=(1, 2)).clamp(min=1) * num_names)

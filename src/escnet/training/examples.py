@@ -15,7 +15,8 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.image import read_image
 from escnet.data.label_map import read_label_map
-from escnet.errors import ConfigError, DatasetError
+from escnet.errors import ConfigError, DatasetError, EscnetError
+from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
 from escnet.training.config import ViewsSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
 from escnet.training.random_view import random_view
@@ -97,11 +98,13 @@ class ExampleSource:
         withheld: Class names whose pixels give no loss and that are never negatives.
         rarity: How much more often pictures with rare names are drawn.
         views: What is seen of a picture; None for the whole.
+        broken: Pictures that are known to be broken, as places of source 0, and takes note of more.
 
     Raises:
         ConfigError: If a source or a withheld name is not in the dataset, or no picture is ever
             drawn.
-        DatasetError: If the sources do not share their class names.
+        DatasetError: If the sources do not share their class names, or more than one picture in a
+            hundred is broken.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class ExampleSource:
         withheld: tuple[str, ...] = (),
         rarity: float = 0.0,
         views: Views | None = None,
+        broken: BrokenFiles | None = None,
     ) -> None:
         if unknown := sorted(set(source_weights) - set(dataset.sources)):
             raise ConfigError(
@@ -131,7 +135,9 @@ class ExampleSource:
         self._dataset = dataset
         self._side = side
         self._views = views
-        self._labels = np.stack([_shrunk(item, side) for item in self.items])
+        self._broken = BrokenFiles(len(self.items)) if broken is None else broken
+        self._left_out: dict[int, str] = {}  # rows, with what is wrong
+        self._labels = np.stack([self._small_labels(row) for row in range(len(self.items))])
         weight = np.array([source_weights.get(item.source, 1.0) for item in self.items])
         if not weight.any():
             raise ConfigError("data.source_weights are all 0: give one source a positive weight")
@@ -140,21 +146,54 @@ class ExampleSource:
         self._probability = weight / weight.sum()
 
     def draw(self, random: np.random.Generator, most_names: int | None) -> Example:
-        """A random picture, mirrored every other time.
+        """A random picture, mirrored every other time; another one where it is broken.
 
         Args:
             random: Where the chance comes from.
             most_names: The names it shows and random others of its source, this many in all;
                 None for all that its source annotates.
+
+        Raises:
+            DatasetError: If more than one picture in a hundred is broken, or many in a row.
         """
-        row = int(random.choice(len(self.items), p=self._probability))
-        example = self._seen(row, random)
+        example = self._sound(random)
         if most_names is None or most_names >= len(example.names):
             return example
         return some_names_of(example, most_names, random)
 
+    def _sound(self, random: np.random.Generator) -> Example:
+        """The first of the pictures drawn that can be read, with all its names."""
+        broken: dict[tuple[int, int], str] = {}
+        for _ in range(MOST_ATTEMPTS):
+            row = int(random.choice(len(self.items), p=self._probability))
+            try:
+                example = self._seen(row, random)
+            except EscnetError as error:
+                broken[0, row] = str(error)
+                continue
+            self._broken.count((0, row), broken)
+            return example
+        raise many_in_a_row(broken)
+
+    def _small_labels(self, row: int) -> UInt8[np.ndarray, "h w"]:
+        """A picture's label map, shrunk; a broken picture is noted, and its map says nothing."""
+        place, reason = (0, row), self._broken.reason_of((0, row))
+        if reason is None:
+            try:
+                labels = _shrunk(self.items[row], self._side)
+            except EscnetError as error:
+                reason = str(error)
+            else:
+                self._broken.count(place, {})
+                return labels
+        self._broken.count(place, {place: reason})
+        self._left_out[row] = reason
+        return np.full((self._side, self._side), self._dataset.ignore_index, np.uint8)
+
     def _seen(self, row: int, random: np.random.Generator) -> Example:
         """A picture with all names that its source annotates."""
+        if row in self._left_out:
+            raise DatasetError(self._left_out[row])
         item = self.items[row]
         names = self._annotated[item.source]
         image = None

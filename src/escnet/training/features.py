@@ -25,6 +25,7 @@ from escnet.data.folder import FolderItem
 from escnet.data.image import read_image
 from escnet.errors import ImageError, OutputError
 from escnet.model.vision import PairedMaps, PairedVision
+from escnet.training.broken_files import BrokenFiles
 
 VIEWS = ("plain", "mirrored")
 _BATCH = 8
@@ -38,10 +39,15 @@ class FeatureStore:
     Args:
         folder: Where `compute_features` put them.
         stems: The pictures, in the order they were computed in.
+        broken: The pictures among them that could not be read, as places of source 0.
+
+    Attributes:
+        broken: The same.
     """
 
-    def __init__(self, folder: Path, stems: Sequence[str]) -> None:
+    def __init__(self, folder: Path, stems: Sequence[str], broken: BrokenFiles) -> None:
         self.stems = tuple(stems)
+        self.broken = broken
         self._row = {stem: row for row, stem in enumerate(self.stems)}
         self._maps = {
             view: {
@@ -53,15 +59,25 @@ class FeatureStore:
         }
 
     def maps(self, stems: Sequence[str], *, mirrored: bool = False) -> PairedMaps:
-        """The feature maps of some pictures, as one batch in single precision."""
+        """The feature maps of some pictures, as one batch in single precision.
+
+        Raises:
+            ImageError: If one of them could not be read.
+        """
         view = self._maps[VIEWS[int(mirrored)]]
         rows = [self._row[stem] for stem in stems]
+        if reason := next(filter(None, map(self.reason_of, stems)), None):
+            raise ImageError(reason)
         return PairedMaps(
             *(
                 torch.from_numpy(np.stack([view[name][row] for row in rows])).float()
                 for name in PairedMaps._fields
             )
         )
+
+    def reason_of(self, stem: str) -> str | None:
+        """What was wrong with a picture that could not be read."""
+        return self.broken.reason_of((0, self._row[stem]))
 
 
 def compute_features(
@@ -71,6 +87,7 @@ def compute_features(
     *,
     image_size: int,
     mirror: bool,
+    skip_broken: bool = False,
 ) -> FeatureStore:
     """The feature maps of all pictures, computed unless the folder holds them already.
 
@@ -80,19 +97,22 @@ def compute_features(
         folder: Made if it does not exist; runs with any towers and pictures may share it.
         image_size: Side of the square that a picture is resized to, in pixels.
         mirror: Compute the mirror images as well.
+        skip_broken: Take note of pictures that cannot be read, whose maps then mean nothing.
 
     Raises:
-        ImageError: If a picture cannot be read.
+        DatasetError: If more than one in a hundred are broken.
+        ImageError: If a picture cannot be read that is not to be skipped.
         OutputError: If the folder cannot be written.
     """
     key = features_key(vision, items, image_size=image_size, mirror=mirror)
     finished = folder / key[:_KEY_LENGTH]
+    broken = BrokenFiles(len(items)) if skip_broken else None
     if not (finished / _DONE).exists():
         unfinished = make_folder(folder / f".{finished.name}.{secrets.token_hex(4)}")
         try:
             for view in VIEWS[: 1 + int(mirror)]:
-                _compute_view(vision, items, unfinished, view, image_size)
-            (unfinished / _DONE).write_text(json.dumps({"key": key}))
+                _compute_view(vision, items, unfinished, view, image_size, broken)
+            _write_done(unfinished, key, items, broken)
             _move(unfinished, finished)
         except OSError as error:
             raise OutputError(
@@ -102,17 +122,41 @@ def compute_features(
             ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    return FeatureStore(finished, [item.stem for item in items])
+    return FeatureStore(
+        finished, [item.stem for item in items], _broken_of(finished, items, broken)
+    )
+
+
+def _write_done(
+    folder: Path, key: str, items: Sequence[FolderItem], broken: BrokenFiles | None
+) -> None:
+    reasons = {
+        item.stem: reason
+        for row, item in enumerate(items)
+        if broken is not None and (reason := broken.reason_of((0, row)))
+    }
+    (folder / _DONE).write_text(json.dumps({"key": key, "broken": reasons}))
+
+
+def _broken_of(
+    folder: Path, items: Sequence[FolderItem], broken: BrokenFiles | None
+) -> BrokenFiles:
+    """The pictures that could not be read, also if that was in an earlier run."""
+    reasons = json.loads((folder / _DONE).read_text()).get("broken", {})
+    if broken is None:
+        if reasons:
+            raise ImageError(next(iter(reasons.values())))
+        return BrokenFiles(len(items))
+    for row, item in enumerate(items):
+        place = (0, row)
+        broken.count(place, {place: reasons[item.stem]} if item.stem in reasons else {})
+    return broken
 
 
 def features_key(
     vision: PairedVision, items: Sequence[FolderItem], *, image_size: int, mirror: bool
 ) -> str:
-    """A hash of everything that the feature maps depend on.
-
-    Raises:
-        ImageError: If a picture cannot be read.
-    """
+    """A hash of everything that the feature maps depend on."""
     digest = sha256(f"{image_size} {mirror} {PairedMaps._fields} ".encode())
     nets = {"vit": vision.vit, "net": vision.net}
     for name, net in nets.items():
@@ -125,10 +169,8 @@ def features_key(
         try:
             with item.image_path.open("rb") as file:
                 content = file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ImageError(
-                f"{item.image_path} cannot be read ({error.strerror}): check it"
-            ) from None
+        except OSError:  # what is wrong will be said where its pixels are wanted
+            content = "unreadable"
         digest.update(f"{item.stem} {content} ".encode())
     return digest.hexdigest()
 
@@ -154,11 +196,17 @@ def _move(unfinished: Path, finished: Path) -> None:
 
 @torch.inference_mode()
 def _compute_view(
-    vision: PairedVision, items: Sequence[FolderItem], folder: Path, view: str, image_size: int
+    vision: PairedVision,
+    items: Sequence[FolderItem],
+    folder: Path,
+    view: str,
+    image_size: int,
+    broken: BrokenFiles | None,
 ) -> None:
     files: dict[str, np.memmap] = {}
     start = 0
-    for maps in whole_views_read(vision, items, image_size, mirrored=view == "mirrored"):
+    is_mirrored = view == "mirrored"
+    for maps in whole_views_read(vision, items, image_size, mirrored=is_mirrored, broken=broken):
         number = len(maps.vit)
         for name, tensor in maps._asdict().items():
             if name not in files:
@@ -173,7 +221,12 @@ def _compute_view(
 
 
 def whole_views_read(
-    vision: PairedVision, items: Sequence[FolderItem], image_size: int, *, mirrored: bool = False
+    vision: PairedVision,
+    items: Sequence[FolderItem],
+    image_size: int,
+    *,
+    mirrored: bool = False,
+    broken: BrokenFiles | None = None,
 ) -> Iterator[PairedMaps]:
     """What the nets see in whole pictures, some pictures at a time, in bfloat16.
 
@@ -182,18 +235,35 @@ def whole_views_read(
         items: The pictures, in whose order the maps come.
         image_size: Side of the square that a picture is resized to, in pixels.
         mirrored: Show the mirror images instead.
+        broken: Takes note of pictures that cannot be read, which are black then; None for an error.
 
     Raises:
-        ImageError: If a picture cannot be read.
+        DatasetError: If more than one in a hundred are broken.
+        ImageError: If a picture cannot be read, and nobody takes note of it.
     """
     for start in range(0, len(items), _BATCH):
-        batch = items[start : start + _BATCH]
-        image = torch.stack([whole_view(item.image_path, image_size) for item in batch])
+        rows = range(start, min(start + _BATCH, len(items)))
+        image = torch.stack([_view(items[row], (0, row), image_size, broken) for row in rows])
         if mirrored:
             image = image.flip(3)
         with torch.autocast("cpu", torch.bfloat16):
             maps = vision.read(image.contiguous(memory_format=torch.channels_last))
         yield maps
+
+
+def _view(
+    item: FolderItem, place: tuple[int, int], side: int, broken: BrokenFiles | None
+) -> Float[Tensor, "3 side side"]:
+    try:
+        view = whole_view(item.image_path, side)
+    except ImageError as error:
+        if broken is None:
+            raise
+        broken.count(place, {place: str(error)})
+        return torch.zeros(3, side, side)
+    if broken is not None:
+        broken.count(place, {})
+    return view
 
 
 def whole_view(path: Path, side: int) -> Float[Tensor, "3 side side"]:

@@ -20,16 +20,18 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.data.folder import FolderDataset
+from escnet.errors import ImageError
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
+from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
 from escnet.training.examples import Example, ExampleSource, Views, some_names_of
 from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
 from escnet.training.parameters import SAM_WEIGHT
-from escnet.training.task import ParameterGroups, Portion, Share
+from escnet.training.task import Batches, ParameterGroups, Portion, Share
 from escnet.weights.assemble import paired_towers
 
 _PIXELS_PER_LABEL = 2  # twice as fine as the decoder's grid, so that thin things keep their pixels
@@ -131,6 +133,7 @@ class FrozenTowersTask:
         if data.section.views is not None:
             views = Views(settings=data.section.views, side=network.config.image_size)
             self._vision.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        broken = _broken_of(data.store, len(data.dataset))
         self._examples, self._alignment_examples = (
             ExampleSource(
                 data.dataset,
@@ -139,22 +142,28 @@ class FrozenTowersTask:
                 withheld=data.section.withheld,
                 rarity=data.section.rarity,
                 views=views,
+                broken=broken,
             )
             for side in (network.config.image_size // _PIXELS_PER_LABEL, _ALIGNMENT_SIDE)
         )
+        if data.captions is not None:
+            num_pictures = len(data.captions.pictures.items)
+            self._captions_broken = _broken_of(data.captions.store, num_pictures)
 
     def identity(self) -> Mapping[str, Any]:
-        """The network, its frozen weights, and the pictures."""
+        """The network, its frozen weights, the pictures, and what is said of them."""
         trained = {name for group in self.groups.values() for name in group}
         frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
-        items = list(self._data.dataset)
-        if self._data.captions is not None:
-            items += self._data.captions.pictures.items
+        dataset, captions = self._data.dataset, self._data.captions
+        items = [*dataset, *(captions.pictures.items if captions is not None else [])]
         stems = "\n".join(item.stem for item in items)
         return {
             "network": self.network.config.to_dict(),
             "frozen weights": weights_hash(frozen),
             "pictures": sha256(stems.encode()).hexdigest(),
+            "class names": list(self._examples.classes),
+            "annotated": {name: list(dataset.source(name).annotated) for name in dataset.sources},
+            "texts": None if captions is None else captions.pictures.pictures.content_hash(),
         }
 
     def phase_of(self, step: int) -> tuple[str, int, int]:
@@ -181,7 +190,7 @@ class FrozenTowersTask:
             "blocks": 0.0 if is_alignment else 1.0,
         }
 
-    def batches(self, start: int, share: Share) -> Iterator[Sequence[Portion]]:
+    def batches(self, start: int, share: Share) -> Batches:
         """One portion a picture; an alignment step is one portion that every process works on.
 
         The norms of the maps take their statistics from the whole batch, which must not be split.
@@ -207,10 +216,12 @@ class FrozenTowersTask:
         drawn = [
             captions.pictures.draw(random, section.num_others) for _ in range(section.batch_size)
         ]
+        sound = [self._sound_caption(captions, one, random) for one in drawn]
+        pictures = [one for one, _ in sound]
         content = CaptionsContent(
-            pictures=drawn,
-            rows=[worded(one.names, self._data.wordings, random) for one in drawn],
-            seen=self._whole_pictures(captions, drawn, share.device),
+            pictures=pictures,
+            rows=[worded(one.names, self._data.wordings, random) for one in pictures],
+            seen=_together([seen for _, seen in sound], share.device),
             section=section,
             share=section.weight / share.count,
         )
@@ -219,14 +230,26 @@ class FrozenTowersTask:
     def _random(self, step: int, place: int) -> np.random.Generator:
         return np.random.default_rng([self._training.seed, step, place])
 
-    def _whole_pictures(
-        self, captions: Captions, drawn: Sequence[Captioned], device: torch.device
-    ) -> Seen:
+    def _sound_caption(
+        self, captions: Captions, drawn: Captioned, random: np.random.Generator
+    ) -> tuple[Captioned, Seen]:
+        """A picture, or the next ones drawn where it is broken, and what is seen of it."""
+        broken: dict[tuple[int, int], str] = {}
+        for _ in range(MOST_ATTEMPTS):
+            try:
+                seen = self._whole_picture(captions, drawn)
+            except ImageError as error:
+                broken[0, drawn.row] = str(error)
+                drawn = captions.pictures.draw(random, captions.section.num_others)
+                continue
+            self._captions_broken.count((0, drawn.row), broken)
+            return drawn, seen
+        raise many_in_a_row(broken)
+
+    def _whole_picture(self, captions: Captions, drawn: Captioned) -> Seen:
         if captions.store is not None:
-            maps = captions.store.maps([one.item.stem for one in drawn])
-            return PairedMaps(*(tensor.to(device) for tensor in maps))
-        side = self.network.config.image_size
-        return torch.stack([whole_view(one.item.image_path, side) for one in drawn]).to(device)
+            return captions.store.maps([drawn.item.stem])
+        return whole_view(drawn.item.image_path, self.network.config.image_size)[None]
 
     def _content(
         self, step: int, places: Sequence[int], share: float, device: torch.device
@@ -253,13 +276,25 @@ class FrozenTowersTask:
         views = [
             self._data.store.maps([one.item.stem], mirrored=one.is_mirrored) for one in examples
         ]
-        return PairedMaps(*(torch.cat(parts).to(device) for parts in zip(*views, strict=True)))
+        return _together(views, device)
 
     def _shown(self, example: Example, random: np.random.Generator) -> Shown:
         return Shown(example, worded(example.names, self._data.wordings, random))
 
     def _is_alignment(self, step: int) -> bool:
         return step < self._training.alignment_steps
+
+
+def _broken_of(store: FeatureStore | None, num_pictures: int) -> BrokenFiles:
+    """The pictures that are known to be broken before the first step."""
+    return BrokenFiles(num_pictures) if store is None else store.broken
+
+
+def _together(seen: Sequence[Seen], device: torch.device) -> Seen:
+    """What is seen of several pictures as one batch."""
+    if isinstance(seen[0], Tensor):
+        return torch.cat([one for one in seen if isinstance(one, Tensor)]).to(device)
+    return PairedMaps(*(torch.cat(parts).to(device) for parts in zip(*seen, strict=True)))
 
 
 class FrozenTowersLoss(nn.Module):

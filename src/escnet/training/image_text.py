@@ -22,7 +22,7 @@ def picture_text_score(
     text_embedding: Float[Tensor, "M D"],
     pooling: Pooling,
 ) -> Float[Tensor, "B M"]:
-    """How well each picture as a whole matches each text, in [-1, 1].
+    """How well each picture as a whole matches each text, in [-1, 1]; in single precision.
 
     Args:
         image_embedding: Patch embeddings in the joint space, of any length.
@@ -31,7 +31,10 @@ def picture_text_score(
             their mean weighted by a softmax over the patches, so that what fills a part of the
             picture counts where it is.
     """
-    cosine = correlation_map(image_embedding, text_embedding).flatten(2)  # (B, M, h*w)
+    # Under autocast the cosines would be rounded to 3 digits, and their scale makes much of it.
+    with torch.autocast(image_embedding.device.type, enabled=False):
+        cosine = correlation_map(image_embedding.float(), text_embedding.float())
+    cosine = cosine.flatten(2)  # (B, M, h*w)
     if pooling == "mean":
         return cosine.mean(dim=2)
     if pooling == "max":

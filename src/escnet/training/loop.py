@@ -8,7 +8,7 @@ recipe's seed: a run that is taken up again, or shared out to more processes, go
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,12 +26,13 @@ from escnet.errors import ConfigError
 from escnet.training.config import Recipe, TrainingSection
 from escnet.training.run_log import RunLog, forget_steps_after, read_log
 from escnet.training.schedule import average_decay, cosine_share
-from escnet.training.states import SavedStates, check_same
+from escnet.training.states import SavedStates, check_same, check_shared
 from escnet.training.stopping import Stopped, StopRequest, stop_requests
 from escnet.training.task import Portion, Share, Task
 
 _PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 _LONGEST_WAIT = timedelta(hours=6)  # for a process that computes features or scores alone
+_NO_STATE = -1  # among steps that processes tell each other
 _SMOOTHED = 50  # steps whose mean loss is shown
 
 
@@ -146,6 +147,7 @@ class Trainer:
         is_first = self.accelerator.is_main_process
         if is_first:  # what was logged after the newest state, or before there was any
             forget_steps_after(self._folder, self.step)
+            self.states.forget_best_after(self.step)
         with (
             stop_requests() as request,
             self._open_log() if is_first else nullcontext() as log,
@@ -153,18 +155,18 @@ class Trainer:
             pace = _Pace(self.step, self.task.num_steps)
             if self._owes_a_look():
                 self._take_a_look(log, pace)
-            batches = self.task.batches(self.step, self.share)
-            while self.step < self.task.num_steps:
-                pace.start()
-                portions = next(batches)
-                pace.got_data()
-                entry = self.advance(portions)
-                pace.finish(entry["loss"])
-                if log is not None:
-                    log.add(self.step, **entry, **pace.last())
-                    if on_step is not None:
-                        on_step(pace.progress(self.step, entry))
-                self._record(log, pace, request)
+            with closing(self.task.batches(self.step, self.share)) as batches:
+                while self.step < self.task.num_steps:
+                    pace.start()
+                    portions = next(batches)
+                    pace.got_data()
+                    entry = self.advance(portions)
+                    pace.finish(entry["loss"])
+                    if log is not None:
+                        log.add(self.step, **entry, **pace.last())
+                        if on_step is not None:
+                            on_step(pace.progress(self.step, entry))
+                    self._record(log, pace, request)
 
     def _open_log(self) -> RunLog:
         return RunLog(
@@ -205,11 +207,12 @@ class Trainer:
         if log is not None and self._look is not None:
             with self.averaged():
                 scores = dict(self._look(self.step))
-            log.add(self.step, scores=scores)
-            log.flush()
             if (miou := scores.get("miou")) is not None:
                 pace.miou = miou
+                # Before the log has the score: without it a run that goes on is scored again.
                 self.states.mark_best(self.step, miou)
+            log.add(self.step, scores=scores)
+            log.flush()
         self.accelerator.wait_for_everyone()
 
     def advance(self, portions: Sequence[Portion]) -> dict[str, Any]:
@@ -261,10 +264,14 @@ class Trainer:
 
     def _asked(self, number: int) -> int:
         """The largest number of any process; all of them have to do the same at the same step."""
+        return max(self._of_all(number))
+
+    def _of_all(self, number: int) -> list[int]:
+        """Every process's number."""
         if self.share.count == 1:
-            return number
+            return [number]
         own = torch.tensor(number, device=self.accelerator.device)
-        return int(self.accelerator.gather(own[None]).max())
+        return [int(one) for one in self.accelerator.gather(own[None])]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -308,13 +315,18 @@ class Trainer:
         """Take up the newest state; False if there is none.
 
         Raises:
-            ConfigError: If it is of another recipe, another network, or other pictures.
+            ConfigError: If it is of another recipe, another network, or other pictures, or not all
+                processes find it.
             WeightsError: If it is damaged.
         """
+        newest = self.states.newest_step()
+        found = self._of_all(_NO_STATE if newest is None else newest)
+        check_shared(self._folder, [None if step == _NO_STATE else step for step in found])
         state = self.states.load_newest()
         if state is None:
             return False
-        check_same(self._folder, _with_defaults(state["of"]), self._identity())
+        identity = self._identity()
+        check_same(self._folder, _with_defaults(state["of"], identity), identity)
         device = self.accelerator.device
         self._copy_in(state["trained"])
         for name, buffer in self.task.network.named_buffers():
@@ -324,9 +336,6 @@ class Trainer:
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        if self.accelerator.is_main_process:
-            self.states.forget_best_after(self.step)
-        self.accelerator.wait_for_everyone()
         return True
 
     def _identity(self) -> dict[str, Any]:
@@ -334,13 +343,16 @@ class Trainer:
         return {"recipe": recipe, **self.task.identity()}
 
 
-def _with_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved identity with the settings that have come since then, which are as if not there."""
+def _with_defaults(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved identity with what has come since then, which is as if not there.
+
+    Settings have their defaults, and what was not compared then is as it is now.
+    """
     try:
-        recipe = Recipe.model_validate(identity["recipe"]).model_dump(mode="json")
+        recipe = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
     except (LookupError, ValidationError):  # of another kind: what differs will be named
-        return dict(identity)
-    return {**identity, "recipe": recipe}
+        return {**wanted, **saved}
+    return {**wanted, **saved, "recipe": recipe}
 
 
 class _Pace:

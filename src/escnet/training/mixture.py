@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from escnet.errors import ConfigError
-
 _BLOCK = 1000  # numbers in which the sources' shares are exact
+LEAST_SHARE = 1 / (2 * _BLOCK)  # less would round to nothing
 _ORDER, _TURN = 0, 1  # kinds of chance
 
 
@@ -32,9 +31,6 @@ class Mixture:
         sizes: How many pictures each source has.
         weights: How large a share each source has, relative to the others.
         seed: Another seed gives another series.
-
-    Raises:
-        ConfigError: If a source's share is less than one picture in two thousand.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int) -> None:
@@ -76,15 +72,15 @@ class Mixture:
 
 
 def _quotas(weights: Sequence[float]) -> tuple[int, ...]:
-    """How many numbers of a block each source has: its share, rounded so that the sum is right."""
+    """How many numbers of a block each source has: its share, rounded so that the sum is right.
+
+    Every source has one at least, at the cost of the largest.
+    """
     exact = np.array(weights, float) / sum(weights) * _BLOCK
     quotas = np.floor(exact).astype(int)
     largest_rests = np.argsort(quotas - exact, kind="stable")[: _BLOCK - quotas.sum()]
     quotas[largest_rests] += 1
-    if not quotas.all():
-        index = int(np.flatnonzero(quotas == 0)[0])
-        raise ConfigError(
-            f"pictures.sources.{index}.weight is {weights[index]}, less than one picture in "
-            f"{2 * _BLOCK}: raise it, or leave the source out"
-        )
+    for index in np.flatnonzero(quotas == 0):
+        quotas[quotas.argmax()] -= 1
+        quotas[index] = 1
     return tuple(int(quota) for quota in quotas)

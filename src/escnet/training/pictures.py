@@ -6,6 +6,7 @@ processes nor that of workers changes what is trained on.
 Sizes: B pictures, s the network's side, c the side of the label map.
 """
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from escnet.errors import DatasetError, EscnetError
+from escnet.errors import EscnetError
 from escnet.model.resize import resized
 from escnet.training.augmentation import augmented
-from escnet.training.broken_files import BrokenFiles
+from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
 from escnet.training.data_config import AugmentationSection
 from escnet.training.loss import UNKNOWN
 from escnet.training.mixture import Mixture
 from escnet.training.sources import Sources
+from escnet.training.stopping import STOP_SIGNALS
 
-_MOST_ATTEMPTS = 20
 _AUGMENTATION = 2  # a kind of chance, beside those of `mixture.py`
 
 
@@ -86,7 +87,7 @@ class LabelledPictures(Dataset[LabelledView]):
             DatasetError: If many in a row are broken.
         """
         broken: dict[tuple[int, int], str] = {}
-        for attempt in range(_MOST_ATTEMPTS):
+        for attempt in range(MOST_ATTEMPTS):
             place = self._mixture.place_of(number, attempt)
             try:
                 picture, labels = self.sources.sources[place.source].read(place.row)
@@ -102,10 +103,7 @@ class LabelledPictures(Dataset[LabelledView]):
                 target=torch.from_numpy(target),
                 broken=broken,
             )
-        raise DatasetError(
-            f"{len(broken)} pictures in a row are broken (last: {list(broken.values())[-1]}): "
-            "prepare the data again"
-        )
+        raise many_in_a_row(broken)
 
 
 def _as_seen(pixels: np.ndarray, side: int) -> Float[Tensor, "3 s s"]:
@@ -144,19 +142,22 @@ class PictureFeed:
             collate_fn=_as_they_are,
             # Of its own: the loader would take a number from the generator that the network uses.
             generator=torch.Generator().manual_seed(0),
-            worker_init_fn=_use_one_thread if self._workers else None,
+            worker_init_fn=_start_worker if self._workers else None,
         )
         iterator = iter(loader)
-        while True:
-            start = time.perf_counter()
-            sent = next(iterator, None)
-            self.waited += time.perf_counter() - start
-            if sent is None:
-                return
-            views = [_unpacked(one) for one in sent]
-            for view in views:
-                self.broken.count(view.place, view.broken)
-            yield views
+        try:
+            while True:
+                start = time.perf_counter()
+                sent = next(iterator, None)
+                self.waited += time.perf_counter() - start
+                if sent is None:
+                    return
+                views = [_unpacked(one) for one in sent]
+                for view in views:
+                    self.broken.count(view.place, view.broken)
+                yield views
+        finally:
+            del iterator  # an error's traceback would keep it, and with it the workers
 
 
 class _Sent(Dataset[LabelledView | EscnetError]):
@@ -182,6 +183,13 @@ def _as_they_are(sent: list[LabelledView | EscnetError]) -> list[LabelledView | 
     return sent
 
 
-def _use_one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    """One thread, and deaf to what asks a whole group of processes to stop.
+
+    The process that trains hears it, finishes the step, which needs its pictures, and saves the
+    state. Its workers end when it lets go of the loader, or when it is gone.
+    """
     del worker
     torch.set_num_threads(1)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

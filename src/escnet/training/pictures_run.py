@@ -18,7 +18,7 @@ from escnet.training.data_config import PicturesSection, TowersSection
 from escnet.training.pictures_task import PicturesTask
 from escnet.training.sources import read_sources
 from escnet.training.tagged import TaggedPictures
-from escnet.weights.assemble import assemble_clip
+from escnet.weights.assemble import assemble_clip, with_sam
 from escnet.weights.catalog import require_local
 
 _MOST_TOKENS = 77
@@ -88,11 +88,10 @@ def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
         raise ConfigError(
             "towers.sam is missing: name a SAM, or set model.settings.sam to random or none"
         )
+    sam = towers.sam if config.sam == "pretrained" else None
     if not towers.clip:
-        return EscNet(config)
-    return assemble_clip(
-        config, clip=towers.clip, sam=towers.sam if config.sam == "pretrained" else None
-    )
+        return with_sam(EscNet(config), [], sam)
+    return assemble_clip(config, clip=towers.clip, sam=sam)
 
 
 def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:

@@ -3,7 +3,7 @@
 Sizes: B pictures, N class names of a pass, M texts, s the network's side, c the label map's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -29,7 +29,7 @@ from escnet.training.parameters import CLIP, HEAD, SAM, Groups, pictures_groups
 from escnet.training.pictures import LabelledPictures, LabelledView, PictureFeed
 from escnet.training.sources import Sources, source_weights
 from escnet.training.tagged import TaggedPictures
-from escnet.training.task import Portion, Share
+from escnet.training.task import Batches, Portion, Share
 from escnet.training.vocabulary_step import VocabularyStep, names_of_picture
 
 
@@ -127,7 +127,7 @@ class PicturesLoss(nn.Module):
             raise RuntimeError("pictures with texts, but no settings for them")
         text = self.texts(content.row)
         joint = self.network.vision(content.image).joint
-        score = picture_text_score(joint.float(), text.float(), section.pooling)
+        score = picture_text_score(joint, text, section.pooling)
         if section.loss == "contrastive":
             return contrastive_loss(section.scale * score, content.is_match)
         if not isinstance(self.network, EscNet):
@@ -191,7 +191,7 @@ class PicturesTask:
         self._tagged_broken = BrokenFiles(0 if tagged is None else len(tagged.paths))
 
     def identity(self) -> Mapping[str, Any]:
-        """The network, its frozen weights, and the pictures."""
+        """The network, its frozen weights, the pictures, and what is said of them."""
         trained = {name for group in self.groups.values() for name in group}
         frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
         digest = sha256()
@@ -202,6 +202,9 @@ class PicturesTask:
             "network": self.network.config.to_dict(),
             "frozen weights": weights_hash(frozen),
             "pictures": digest.hexdigest(),
+            "class names": list(self._sources.names),
+            "annotated": [list(source.annotated) for source in self._sources.sources],
+            "texts": None if self._tagged is None else self._tagged.content_hash(),
         }
 
     def phase_of(self, step: int) -> tuple[str, int, int]:
@@ -219,7 +222,7 @@ class PicturesTask:
         del step
         return {HEAD: 1.0, CLIP: self._towers.clip_rate, SAM: self._towers.sam_rate}
 
-    def batches(self, start: int, share: Share) -> Iterator[Sequence[Portion]]:
+    def batches(self, start: int, share: Share) -> Batches:
         """For each step the portions with texts, then those with label maps.
 
         In this order because the last portion's gradients are what several processes wait for:

@@ -170,6 +170,7 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
             cache / data.train.name,
             image_size=network.config.image_size,
             mirror=True,
+            skip_broken=True,
         )
     if (embeddings := parts_of(recipe).sam_embeddings) is not None:
         fit_sam_width(network, list(dataset), embeddings, store)
@@ -224,6 +225,7 @@ def _captions(
             cache / section.root.name,
             image_size=network.config.image_size,
             mirror=False,
+            skip_broken=True,
         )
     return Captions(pictures, store, section)
 

@@ -28,16 +28,21 @@ class RunLog:
 
     Raises:
         ConfigError: If they are wanted and the package is missing.
-        OutputError: If the log cannot be opened.
+        OutputError: If the log or the events cannot be opened.
     """
 
     def __init__(self, run: Path, *, tensorboard: bool = False, first_step: int = 1) -> None:
-        self._path = run / LOG_FILE
-        self._events = _events(run / _EVENTS_FOLDER, first_step) if tensorboard else None
+        self._path, self._events_folder = run / LOG_FILE, run / _EVENTS_FOLDER
+        try:
+            self._events = _events(self._events_folder, first_step) if tensorboard else None
+        except OSError as error:
+            raise _unwritable(self._events_folder, error) from error
         try:
             self._file = self._path.open("a", encoding="utf-8")
         except OSError as error:
-            raise self._unwritable(error) from error
+            if self._events is not None:
+                self._events.close()
+            raise _unwritable(self._path, error) from error
 
     def __enter__(self) -> "RunLog":
         return self
@@ -48,13 +53,15 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._file.close()
-        except OSError as problem:
-            if error is None:
-                raise self._unwritable(problem) from problem
-        if self._events is not None:
-            self._events.close()
+        problems: list[OutputError] = []
+        for path, one in ((self._path, self._file), (self._events_folder, self._events)):
+            try:
+                if one is not None:
+                    one.close()
+            except OSError as problem:
+                problems.append(_unwritable(path, problem))
+        if problems and error is None:  # else the error on its way says what came first
+            raise problems[0]
 
     def add(self, step: int, **values: Any) -> None:
         """Append a line; numbers among the values become TensorBoard's curves.
@@ -65,10 +72,13 @@ class RunLog:
         try:
             self._file.write(json.dumps({"step": step, **values}) + "\n")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise _unwritable(self._path, error) from error
         if self._events is not None:
-            for name, value in _numbers(values).items():
-                self._events.add_scalar(name, value, step)
+            try:
+                for name, value in _numbers(values).items():
+                    self._events.add_scalar(name, value, step)
+            except OSError as error:  # of an earlier value: events are written by a thread
+                raise _unwritable(self._events_folder, error) from error
 
     def flush(self) -> None:
         """Make sure of all lines so far, before a state counts on them.
@@ -80,13 +90,12 @@ class RunLog:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise _unwritable(self._path, error) from error
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        reason = (error.strerror or str(error)).lower()
-        return OutputError(
-            f"{self._path} cannot be written ({reason}): free some space, then --resume"
-        )
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    reason = (error.strerror or str(error)).lower()
+    return OutputError(f"{path} cannot be written ({reason}): free some space, then --resume")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:

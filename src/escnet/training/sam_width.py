@@ -57,6 +57,7 @@ def fit_sam_width(
         _pair(network, item, path, store)
         for item in items
         if (path := folder / f"{item.stem}.npy").exists()
+        and (store is None or store.reason_of(item.stem) is None)
     ]
     if not pairs:
         raise DatasetError(f"{folder} holds STEM.npy of none of the pictures: see docs/mini.md")

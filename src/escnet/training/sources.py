@@ -19,6 +19,7 @@ from escnet.data.splits import find_split
 from escnet.errors import ConfigError, DatasetError
 from escnet.training.data_config import SourceSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
+from escnet.training.mixture import LEAST_SHARE
 
 FOLDER = "folder"  # what `SourceSection.data` calls the project's own format
 
@@ -115,7 +116,18 @@ def read_sources(sections: Sequence[SourceSection]) -> Sources:
 
 
 def source_weights(sections: Sequence[SourceSection], sources: Sources) -> list[float]:
-    """Each source's share; a folder's is divided among its sources by their pictures."""
+    """Each source's share; a folder's is divided among its sources by their pictures.
+
+    Raises:
+        ConfigError: If a section's share is next to nothing.
+    """
+    whole = sum(section.weight for section in sections)
+    for index, section in enumerate(sections):
+        if section.weight < LEAST_SHARE * whole:
+            raise ConfigError(
+                f"pictures.sources.{index}.weight is {section.weight}, less than one picture in "
+                f"{round(1 / LEAST_SHARE)}: raise it, or leave the source out"
+            )
     weights: list[float] = []
     rest = list(sources.sources)
     for section in sections:

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ STATES_FOLDER = "states"
 _NAME = "step-{:08}.pt"
 _BEST = "best.pt"
 _BEST_SCORE = "best.json"
+_MOST_SHOWN = 4  # in a message
 # Settings that may differ from one part of a run to the next, as they change no loss.
 _FREE = (
     "recipe.records",
@@ -44,8 +45,9 @@ class SavedStates:
         self._keep = keep
 
     def paths(self) -> list[Path]:
-        """The states that are there, the oldest first."""
-        return sorted(self.folder.glob("step-*.pt"))
+        """The states that are there, the oldest first; somebody's copy of one is none."""
+        found = sorted(self.folder.glob("step-*.pt"))
+        return [path for path in found if path.stem.removeprefix("step-").isdecimal()]
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
         """Write a state, then drop the oldest beyond the number to keep.
@@ -75,6 +77,8 @@ class SavedStates:
         try:
             part.unlink(missing_ok=True)
             _link(self.folder / _NAME.format(step), part)
+            # A kill between the two files leaves a state without a score, and no wrong pair.
+            (self.folder / _BEST_SCORE).unlink(missing_ok=True)
             part.replace(self.folder / _BEST)
         except OSError as error:
             with suppress(OSError):  # half a copy would take up what space there is
@@ -96,10 +100,18 @@ class SavedStates:
         return None
 
     def forget_best_after(self, step: int) -> None:
-        """Drop the best state if it lies beyond a step, from which the run goes on."""
+        """Drop the best state if it lies beyond a step, from which the run goes on.
+
+        At step 0 it is that of an earlier run in this folder. One without a score goes as well.
+        """
         found = self.best()
-        if found is not None and found["step"] > step:
+        if found is None or found["step"] > step:
             (self.folder / _BEST_SCORE).unlink(missing_ok=True)
+            (self.folder / _BEST).unlink(missing_ok=True)
+
+    def newest_step(self) -> int | None:
+        """Of the newest state, by its name; None if there is none."""
+        return int(paths[-1].stem.removeprefix("step-")) if (paths := self.paths()) else None
 
     def load_newest(self) -> dict[str, Any] | None:
         """The newest state; None if there is none.
@@ -124,6 +136,28 @@ class SavedStates:
         return state
 
 
+def check_shared(path: Path, steps: Sequence[int | None]) -> None:
+    """Compare the newest states that the processes of a run have found.
+
+    Args:
+        path: Of the run's folder, for the message.
+        steps: One for each process; None where there was no state.
+
+    Raises:
+        ConfigError: If they differ.
+    """
+    if len(set(steps)) > 1:
+        shown = ", ".join(
+            f"{'none' if step is None else f'step {step}'} in process {rank}"
+            for rank, step in list(enumerate(steps))[:_MOST_SHOWN]
+        )
+        raise ConfigError(
+            f"the processes find different newest states in {path} ({shown}"
+            f"{', and so on' if len(steps) > _MOST_SHOWN else ''}): "
+            "give a run folder that all machines share"
+        )
+
+
 def check_same(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Compare what a state was saved for with what is wanted of it.
 
@@ -141,7 +175,9 @@ def check_same(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) 
         if not key.startswith(_FREE)
     )
     if found:
-        shown = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
+        shown = "; ".join(found[:_MOST_SHOWN])
+        if (num_more := len(found) - _MOST_SHOWN) > 0:
+            shown += f"; and {num_more} more"
         raise ConfigError(
             f"the run in {path} was another one ({shown}): "
             "give another run folder, or the same recipe"
@@ -149,7 +185,9 @@ def check_same(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) 
 
 
 def differences(one: Any, other: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Keys at which two nested tables differ, with both values."""
+    """Keys at which two nested tables differ, with both values; in a list they count from 0."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        one, other = dict(enumerate(one)), dict(enumerate(other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for name in one.keys() | other.keys():
             inner = f"{key}.{name}".lstrip(".")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):  # noqa: N818 -- no error: what was asked for
@@ -39,14 +39,14 @@ def stop_requests() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.getsignal(number) for number in _SIGNALS}
+    earlier = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def note(number: int, _frame: FrameType | None) -> None:
         request.signal_number = number
         for one, handler in earlier.items():
             signal.signal(one, handler)
 
-    for number in _SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, note)
     try:
         yield request

@@ -10,6 +10,7 @@ Sizes: M texts of a step, s the network's side.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ class TaggedPictures:
             frozenset(row.setdefault(text, len(row)) for text in texts) for texts in table.values()
         )
         return cls(paths=tuple(files[stem] for stem in table), texts=tuple(row), rows=rows)
+
+    def content_hash(self) -> str:
+        """A hash of the pictures' names and of what their texts say."""
+        digest = sha256()
+        for path, rows in zip(self.paths, self.rows, strict=True):
+            said = json.dumps([path.stem, sorted(self.texts[row] for row in rows)])
+            digest.update(f"{said}\n".encode())
+        return digest.hexdigest()
 
     def series(self, seed: int) -> Mixture:
         """Which picture comes when."""

@@ -5,7 +5,7 @@ nothing else into it: no state runs from step to step, so that a run can be take
 and by any number of processes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -53,6 +53,9 @@ class Portion:
     content: Any
 
 
+Batches = Generator[Sequence[Portion], None, None]
+
+
 @runtime_checkable
 class Task(Protocol):
     """A network, its data, and the loss between them.
@@ -90,5 +93,5 @@ class Task(Protocol):
     def rate_factors(self, step: int) -> Mapping[str, float]:
         """For each kind of rate its factor."""
 
-    def batches(self, start: int, share: Share) -> Iterator[Sequence[Portion]]:
-        """What a process works on at each step, from that step on."""
+    def batches(self, start: int, share: Share) -> Batches:
+        """What a process works on at each step, from that step on; to be closed by who stops."""

@@ -64,7 +64,7 @@ def assemble_clip(
     text = {k: v for k, v in tensors.items() if k.startswith(("text_model.", "text_projection"))}
     install_tower(vision_tower, vision, str(path))
     install_tower(text_tower, text, str(path))
-    return _finished(network, [origin_of(path, part="CLIP", name=str(clip))], sam)
+    return with_sam(network, [origin_of(path, part="CLIP", name=str(clip))], sam)
 
 
 def assemble_paired(
@@ -101,7 +101,7 @@ def assemble_paired(
         origin_of(efficientnet, part="EfficientNet-Lite2"),
         origin_of(sentence_file, part="sentence encoder"),
     ]
-    return _finished(network, origins, sam)
+    return with_sam(network, origins, sam)
 
 
 def paired_towers(network: EscNet) -> tuple[PairedVision, SentenceText]:
@@ -116,6 +116,26 @@ def paired_towers(network: EscNet) -> tuple[PairedVision, SentenceText]:
             "built-in model's pair: choose paired and sentence"
         )
     return network.vision, network.text
+
+
+def with_sam(network: EscNet, origins: list[Origin], sam: str | Path | None) -> EscNet:
+    """The network with its SAM, if there is one, and settings that say what it holds.
+
+    Args:
+        network: With its towers.
+        origins: Of these.
+        sam: Any published form of SAM; None leaves the SAM blocks random.
+
+    Raises:
+        ConfigError: If there is a SAM and the network has no SAM blocks.
+        WeightsError: If it is missing, damaged, or of another shape.
+    """
+    if sam is not None:
+        origins = [*origins, install_sam(network, read_sam_parts(sam))]
+    elif network.config.sam == "pretrained":
+        network.config.sam = "random"
+    network.config.origins = tuple(origin.to_dict() for origin in origins)
+    return network.eval()
 
 
 def install_sam(network: EscNet, parts: SamParts) -> Origin:
@@ -227,16 +247,6 @@ def _agree_with_clip(config: EscNetConfig, path: Path, *, may_adopt: bool) -> No
                     "give the CLIP that belongs to these settings, or settings that say the same"
                 )
             getattr(config, part)[name] = found
-
-
-def _finished(network: EscNet, origins: list[Origin], sam: str | Path | None) -> EscNet:
-    """The network with its SAM, if there is one, and settings that say what it holds."""
-    if sam is not None:
-        origins = [*origins, install_sam(network, read_sam_parts(sam))]
-    elif network.config.sam == "pretrained":
-        network.config.sam = "random"
-    network.config.origins = tuple(origin.to_dict() for origin in origins)
-    return network.eval()
 
 
 def _is_used_of_bert(name: str) -> bool:
