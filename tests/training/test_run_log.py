@@ -5,7 +5,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -64,8 +65,17 @@ def log_losses(log: RunLog, num_steps: int, error: Exception | None = None) -> N
             raise error
 
 
-# The thread that writes events tells of its end in its own way as well.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.fixture
+def quiet_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The thread that writes events tells of its end in its own way, too: not to a later test."""
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+
+
+@pytest.mark.usefixtures("quiet_threads")
 @pytest.mark.parametrize("num_steps", [1, 1000])  # few enough for the thread's queue, and too many
 def test_a_full_disk_under_the_events_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
@@ -78,7 +88,7 @@ def test_a_full_disk_under_the_events_is_one_line(
     assert 1 <= len(read_log(tmp_path)) < 1000
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.usefixtures("quiet_threads")
 def test_an_error_on_its_way_is_not_hidden_by_events_that_cannot_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

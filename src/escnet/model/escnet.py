@@ -42,8 +42,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         logits: Of every class name.
-        evidence: The map of every class that each ESC-Block read its prompts off, as logits: the
-            scaled correlation first.
+        evidence: The map of every class before each ESC-Block, which reads its prompts off it, and
+            after the last, as logits: the scaled correlation first.
         appearance: The appearance after each ESC-Block.
     """
 
