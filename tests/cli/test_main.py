@@ -118,8 +118,15 @@ def test_a_reader_that_stops_early_causes_no_traceback() -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
-@pytest.mark.parametrize("verb", ["--version", "weights list", "weights list --json", "segment"])
+@pytest.mark.parametrize(
+    ("verb", "closed"),
+    [
+        ("--version", ">&- 2>&-"),
+        ("weights list", ">&-"),
+        ("weights list --json", ">&- 2>&-"),
+        ("segment", ">&-"),
+    ],
+)
 def test_a_closed_output_is_nowhere_to_print_to(tmp_path: Path, verb: str, closed: str) -> None:
     if verb == "segment":
         Image.new("RGB", (30, 20)).save(tmp_path / "a.png")

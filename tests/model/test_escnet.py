@@ -443,11 +443,13 @@ def test_a_saved_network_is_the_same_when_loaded(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    "settings",
-    [*TOWERS, {"sam_masks": True}, {"prompts": ("point", "box", "mask"), "text_token": True}],
-    ids=name_of,
+    ("settings", "dtype"),
+    [
+        *((settings, torch.bfloat16) for settings in TOWERS),
+        ({"prompts": ("point", "box", "mask"), "text_token": True}, torch.bfloat16),
+        ({"sam_masks": True}, torch.float16),
+    ],
 )
 def test_a_network_whose_weights_are_in_half_precision_stays_near_single(
     tiny_network: MakeNetwork, tmp_path: Path, settings: dict[str, Any], dtype: torch.dtype
