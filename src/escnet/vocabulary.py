@@ -65,6 +65,14 @@ class Vocabulary:
     owner: tuple[int, ...]
     has_background: bool = False
 
+    @property
+    def queries_by_label(self) -> dict[str, tuple[str, ...]]:
+        """The queries of each label, in label order."""
+        by_label: dict[str, tuple[str, ...]] = dict.fromkeys(self.labels, ())
+        for query, owner in zip(self.queries, self.owner, strict=True):
+            by_label[self.labels[owner]] += (query,)
+        return by_label
+
     @classmethod
     def of(
         cls,

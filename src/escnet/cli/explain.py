@@ -93,7 +93,7 @@ def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, st
     name, queries = followed.labels[0], followed.queries
     if classes is None:
         return followed.with_background(), name
-    by_label = _queries_by_label(Vocabulary.parse(classes))
+    by_label = Vocabulary.parse(classes).queries_by_label
     if name not in by_label:
         return Vocabulary.of({name: queries, **by_label}), name
     if by_label[name] == (name,):
@@ -104,13 +104,6 @@ def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, st
             f"{'|'.join(by_label[name])!r}: write them in one of the two"
         )
     return Vocabulary.of(by_label), name
-
-
-def _queries_by_label(vocabulary: "Vocabulary") -> dict[str, tuple[str, ...]]:
-    by_label: dict[str, tuple[str, ...]] = dict.fromkeys(vocabulary.labels, ())
-    for query, owner in zip(vocabulary.queries, vocabulary.owner, strict=True):
-        by_label[vocabulary.labels[owner]] += (query,)
-    return by_label
 
 
 def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path]) -> None:

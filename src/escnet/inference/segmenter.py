@@ -135,14 +135,15 @@ class Segmenter:
                 f"share_prior {self.share_prior:g} needs pictures seen as a whole: "
                 "leave out the windows, or load without it"
             )
-        queries: dict[str, list[str]] = {}
-        for query, owner in zip(vocabulary.queries, vocabulary.owner, strict=True):
-            queries.setdefault(vocabulary.labels[owner], []).append(query)
         settings = {
             **self.settings,
             "void_below": void_below,
             "background": vocabulary.has_background,
-            "synonyms": {label: found for label, found in queries.items() if found != [label]},
+            "synonyms": {
+                label: list(queries)
+                for label, queries in vocabulary.queries_by_label.items()
+                if queries != (label,)
+            },
         }
         if windows is None:
             return settings

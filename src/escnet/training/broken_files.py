@@ -1,13 +1,18 @@
 """Broken pictures in training data: logged, counted, and too many of them refused."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TypeVar
 
-from escnet.errors import DatasetError
+from escnet.errors import DatasetError, EscnetError
 
 MOST = 0.01  # share of the pictures
-MOST_ATTEMPTS = 20  # to draw a picture that is not broken
+_MOST_ATTEMPTS = 20  # to draw a picture that is not broken
 _FIRST_VERDICT = 1000  # pictures after which a share means something
+
+Place = tuple[int, int]  # index of a picture's source, and its index there
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -21,17 +26,17 @@ class BrokenFiles:
 
     def __init__(self, num_pictures: int) -> None:
         self._first_verdict = min(num_pictures, _FIRST_VERDICT)
-        self._drawn: set[tuple[int, int]] = set()
-        self._broken: dict[tuple[int, int], str] = {}
+        self._drawn: set[Place] = set()
+        self._broken: dict[Place, str] = {}
 
     def __len__(self) -> int:
         return len(self._broken)
 
-    def reason_of(self, place: tuple[int, int]) -> str | None:
+    def reason_of(self, place: Place) -> str | None:
         """What was wrong with a picture; None if nothing was so far."""
         return self._broken.get(place)
 
-    def count(self, place: tuple[int, int], broken: dict[tuple[int, int], str]) -> None:
+    def count(self, place: Place, broken: dict[Place, str]) -> None:
         """Take note of a picture that was drawn, and of those that it replaces.
 
         Args:
@@ -58,9 +63,28 @@ class BrokenFiles:
             )
 
 
-def many_in_a_row(broken: Mapping[tuple[int, int], str]) -> DatasetError:
-    """The error where one picture after the other was drawn in vain."""
-    return DatasetError(
+def first_sound(
+    draws: Iterable[tuple[Place, Callable[[], T]]],
+) -> tuple[Place, T, dict[Place, str]]:
+    """Read the first of the pictures drawn that is not broken.
+
+    Args:
+        draws: For each picture its place, and what reads it. The next one is drawn only where the
+            one before is broken.
+
+    Returns:
+        Its place, what was read, and for the place of each broken one before it what was wrong.
+
+    Raises:
+        DatasetError: If many in a row are broken.
+    """
+    broken: dict[Place, str] = {}
+    for place, read in islice(draws, _MOST_ATTEMPTS):
+        try:
+            return place, read(), broken
+        except EscnetError as error:
+            broken[place] = str(error)
+    raise DatasetError(
         f"{len(broken)} pictures in a row are broken (last: {list(broken.values())[-1]}): "
         "prepare the data again"
     )

@@ -5,6 +5,8 @@ Sizes: n class names of a step, h x w pixels of the label map.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.image import read_image
 from escnet.data.label_map import read_label_map
 from escnet.errors import ConfigError, DatasetError, EscnetError
-from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
+from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.config import ViewsSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
 from escnet.training.random_view import random_view
@@ -163,17 +165,12 @@ class ExampleSource:
 
     def _sound(self, random: np.random.Generator) -> Example:
         """The first of the pictures drawn that can be read, with all its names."""
-        broken: dict[tuple[int, int], str] = {}
-        for _ in range(MOST_ATTEMPTS):
-            row = int(random.choice(len(self.items), p=self._probability))
-            try:
-                example = self._seen(row, random)
-            except EscnetError as error:
-                broken[0, row] = str(error)
-                continue
-            self._broken.count((0, row), broken)
-            return example
-        raise many_in_a_row(broken)
+        rows = (int(random.choice(len(self.items), p=self._probability)) for _ in count())
+        place, example, broken = first_sound(
+            ((0, row), partial(self._seen, row, random)) for row in rows
+        )
+        self._broken.count(place, broken)
+        return example
 
     def _small_labels(self, row: int) -> UInt8[np.ndarray, "h w"]:
         """A picture's label map, shrunk; a broken picture is noted, and its map says nothing."""

@@ -10,7 +10,9 @@ Sizes: M texts, V width of the sentence vectors, n class names of a picture.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +22,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.data.folder import FolderDataset
-from escnet.errors import ImageError
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
-from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
+from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
 from escnet.training.examples import Example, ExampleSource, Views, some_names_of
@@ -234,17 +235,16 @@ class FrozenTowersTask:
         self, captions: Captions, drawn: Captioned, random: np.random.Generator
     ) -> tuple[Captioned, Seen]:
         """A picture, or the next ones drawn where it is broken, and what is seen of it."""
-        broken: dict[tuple[int, int], str] = {}
-        for _ in range(MOST_ATTEMPTS):
-            try:
-                seen = self._whole_picture(captions, drawn)
-            except ImageError as error:
-                broken[0, drawn.row] = str(error)
-                drawn = captions.pictures.draw(random, captions.section.num_others)
-                continue
-            self._captions_broken.count((0, drawn.row), broken)
-            return drawn, seen
-        raise many_in_a_row(broken)
+        others = (captions.pictures.draw(random, captions.section.num_others) for _ in count())
+        place, found, broken = first_sound(
+            ((0, one.row), partial(self._with_picture, captions, one))
+            for one in chain([drawn], others)
+        )
+        self._captions_broken.count(place, broken)
+        return found
+
+    def _with_picture(self, captions: Captions, drawn: Captioned) -> tuple[Captioned, Seen]:
+        return drawn, self._whole_picture(captions, drawn)
 
     def _whole_picture(self, captions: Captions, drawn: Captioned) -> Seen:
         if captions.store is not None:

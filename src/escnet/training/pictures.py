@@ -10,6 +10,8 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from escnet.errors import EscnetError
 from escnet.model.resize import resized
 from escnet.training.augmentation import augmented
-from escnet.training.broken_files import MOST_ATTEMPTS, BrokenFiles, many_in_a_row
+from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.data_config import AugmentationSection
 from escnet.training.loss import UNKNOWN
 from escnet.training.mixture import Mixture
@@ -86,24 +88,20 @@ class LabelledPictures(Dataset[LabelledView]):
         Raises:
             DatasetError: If many in a row are broken.
         """
-        broken: dict[tuple[int, int], str] = {}
-        for attempt in range(MOST_ATTEMPTS):
-            place = self._mixture.place_of(number, attempt)
-            try:
-                picture, labels = self.sources.sources[place.source].read(place.row)
-            except EscnetError as error:
-                broken[place.source, place.row] = str(error)
-                continue
-            random = np.random.default_rng([self._seed, _AUGMENTATION, number])
-            pixels, target = augmented(picture, labels, self._augmentation, random, beyond=UNKNOWN)
-            return LabelledView(
-                number=number,
-                place=(place.source, place.row),
-                image=_as_seen(pixels, self._image_size),
-                target=torch.from_numpy(target),
-                broken=broken,
-            )
-        raise many_in_a_row(broken)
+        drawn = (self._mixture.place_of(number, attempt) for attempt in count())
+        place, (picture, labels), broken = first_sound(
+            ((one.source, one.row), partial(self.sources.sources[one.source].read, one.row))
+            for one in drawn
+        )
+        random = np.random.default_rng([self._seed, _AUGMENTATION, number])
+        pixels, target = augmented(picture, labels, self._augmentation, random, beyond=UNKNOWN)
+        return LabelledView(
+            number=number,
+            place=place,
+            image=_as_seen(pixels, self._image_size),
+            target=torch.from_numpy(target),
+            broken=broken,
+        )
 
 
 def _as_seen(pixels: np.ndarray, side: int) -> Float[Tensor, "3 s s"]:

@@ -160,9 +160,8 @@ def refuse(
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    extremes = (
-        tensor.aminmax()
-    )  # one pass without a copy; where a value is no number, both are none
+    # One pass without a copy; where a value is no number, neither extreme is one.
+    extremes = tensor.aminmax()
     return math.isfinite(extremes.min) and math.isfinite(extremes.max)
 
 
