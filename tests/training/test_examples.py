@@ -16,6 +16,7 @@ from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import ViewsSection
 from escnet.training.examples import Example, ExampleSource, Views
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
+from escnet.training.random_view import Part
 
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
 ANNOTATED = {"voc": {SKY, CAT, DOG, TABLE}, "street": {SKY, TRAM}}
@@ -40,7 +41,7 @@ def truth_of(example: Example) -> np.ndarray:
     """The picture's own label map, shrunk in width as the side of 24 asks for."""
     label_map = Image.fromarray(read_label_map(example.item.mask_path))
     shrunk = np.asarray(label_map.resize((24, 24), Image.Resampling.NEAREST))
-    return shrunk[:, ::-1] if example.is_mirrored else shrunk
+    return shrunk[:, ::-1] if example.part.is_mirrored else shrunk
 
 
 def test_the_names_are_those_shown_and_others_of_the_source_as_many_as_asked_for(
@@ -88,7 +89,7 @@ def test_the_target_says_of_every_pixel_what_the_label_map_says(data_folder: Pat
 
 
 def test_every_other_picture_is_mirrored(data_folder: Path) -> None:
-    assert 20 < sum(example.is_mirrored for example in draw(data_folder)) < 40
+    assert 20 < sum(example.part.is_mirrored for example in draw(data_folder)) < 40
 
 
 def test_a_withheld_name_is_never_named_and_its_pixels_are_unknown(data_folder: Path) -> None:
@@ -168,6 +169,7 @@ def test_views_show_parts_whose_targets_lie_on_them(data_folder: Path) -> None:
         FolderDataset.read(data_folder), side=48, source_weights={"street": 0.0}, views=views
     )
     random = np.random.default_rng(0)
+    mirrored = []
     for _ in range(30):
         example = source.draw(random, None)
         assert example.image is not None
@@ -176,7 +178,8 @@ def test_views_show_parts_whose_targets_lie_on_them(data_folder: Path) -> None:
         is_sky = example.target == example.names.tolist().index(SKY)
         red = example.image[0]
         assert red[is_sky].mean() < 0.1
-        assert not example.is_mirrored
+        mirrored.append(example.part.is_mirrored)
+    assert 5 < sum(mirrored) < 25
 
 
 def test_rare_names_are_drawn_more_often(data_folder: Path) -> None:
@@ -205,7 +208,7 @@ def test_rarity_leaves_the_sources_their_shares(data_folder: Path) -> None:
 def test_some_of_the_names_by_hand() -> None:
     example = Example(
         item=FolderItem(stem="a", image_path=Path(), mask_path=Path(), source="voc"),
-        is_mirrored=False,
+        part=Part(),
         names=np.array([10, 20, 30, 40]),
         target=torch.tensor([[0, 1, 3], [UNKNOWN, NONE_OF_THEM, 3]]),
     )

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from escnet.training.config import ViewsSection
-from escnet.training.random_view import labels_in, random_box, random_view
+from escnet.training.random_view import Part, labels_in, random_box, random_view
 
 PICTURE = np.zeros((40, 60, 3), np.uint8)
 PICTURE[:20] = (255, 0, 0)  # red above, black below
@@ -51,7 +51,9 @@ def test_picture_and_labels_stay_on_each_other_in_every_view() -> None:
     random = np.random.default_rng(0)
     settings = ViewsSection(whole=0.2, least_area=0.1, colour=0.0)
     for _ in range(50):
-        image, labels = random_view(PICTURE, LABELS, settings, random, image_side=48, label_side=48)
+        image, labels, _ = random_view(
+            PICTURE, LABELS, settings, random, image_side=48, label_side=48
+        )
         is_red = image[0].numpy() > 0.5
         differ = is_red != (labels == 1)
         assert differ.mean() <= 1 / 24  # of the two rows where one becomes the other
@@ -65,7 +67,7 @@ def test_a_mirrored_view_mirrors_both() -> None:
     settings = ViewsSection(whole=1.0, colour=0.0)
     left = set()
     for _ in range(20):
-        image, seen = random_view(picture, labels, settings, random, image_side=8, label_side=8)
+        image, seen, _ = random_view(picture, labels, settings, random, image_side=8, label_side=8)
         is_left = bool(image[0, 0, 0] > 0.5)
         assert (seen[0, 0] == 1) == is_left
         left.add(is_left)
@@ -81,3 +83,28 @@ def test_a_view_is_a_tensor_of_the_sides_asked_for() -> None:
     assert view.labels.shape == (12, 12)
     assert view.image.min() >= 0
     assert view.image.max() == pytest.approx(1.0, abs=0.2)
+
+
+def test_maps_of_the_whole_picture_are_cut_as_its_pixels_are() -> None:
+    y, x = np.mgrid[:48, :64]
+    labels = np.zeros((48, 64), int)
+    picture = np.stack([4 * x, 5 * y, x + y], axis=2).astype(np.uint8)  # nothing is sharp
+    whole = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1) / 255
+    random, settings = np.random.default_rng(0), ViewsSection(whole=0.0, colour=0.0)
+    mirrored = set()
+    for _ in range(20):
+        view = random_view(picture, labels, settings, random, image_side=32, label_side=32)
+        inner = np.s_[:, 2:-2, 2:-2]
+        found = view.part.of(whole, 32)
+        torch.testing.assert_close(found[inner], view.image[inner], atol=0.01, rtol=0)
+        mirrored.add(view.part.is_mirrored)
+    assert mirrored == {True, False}
+
+
+def test_a_part_of_maps_by_hand() -> None:
+    maps = torch.arange(16.0).reshape(1, 4, 4)
+    assert torch.equal(Part().of(maps, 4), maps)
+    right = Part(left=0.5, upper=0.0, right=1.0, lower=0.5)
+    assert right.of(maps, 2).tolist() == [[[2, 3], [6, 7]]]
+    assert right._replace(is_mirrored=True).of(maps, 2).tolist() == [[[3, 2], [7, 6]]]
+    assert right.of(maps, 1).tolist() == [[[4.5]]]

@@ -32,6 +32,7 @@ _SHOWN_SETTINGS = (
     "sam",
     "hidden_dim",
     "presence",
+    "detail",
     "share_prior",
 )
 

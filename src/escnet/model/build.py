@@ -7,6 +7,7 @@ from torch import nn
 from escnet.errors import ConfigError
 from escnet.model.config import EscNetConfig
 from escnet.model.decoder import Decoder
+from escnet.model.detail import DetailLogits
 from escnet.model.esc_block import EscBlock
 from escnet.model.fusion import Fusion
 from escnet.model.mask_head import MaskHead
@@ -26,11 +27,20 @@ TextTower = ClipText | SiglipText | SentenceText
 
 
 def build_vision(config: EscNetConfig) -> VisionTower:
-    """The vision tower that the settings name."""
+    """The vision tower that the settings name.
+
+    Raises:
+        ConfigError: If they want a branch of it that it has not.
+    """
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in config.vision_options.items()
     }
+    if config.detail and config.vision != "paired":
+        raise ConfigError(
+            f"detail needs a branch of the vision tower, which {config.vision!r} has not: turn it "
+            "off, or take the tower 'paired'"
+        )
     if config.vision == "clip":
         return ClipVision(config.vision_config, **options)
     if config.vision == "siglip":
@@ -41,6 +51,7 @@ def build_vision(config: EscNetConfig) -> VisionTower:
         config.vision_config,
         joint_dim=config.joint_dim,
         patch_size=config.patch_size,
+        has_detail=config.detail,
         **options,
     )
 
@@ -137,6 +148,11 @@ def build_presence(config: EscNetConfig, vision: VisionTower) -> Presence | None
             "does not give: turn it off, or take the tower 'paired'"
         )
     return Presence(summary_dim=vision.summary_channels, joint_dim=config.joint_dim)
+
+
+def build_detail(config: EscNetConfig) -> DetailLogits | None:
+    """What turns the tower's pixel embeddings into logits, if the settings want it."""
+    return DetailLogits(joint_dim=config.joint_dim) if config.detail else None
 
 
 def build_upsampling(config: EscNetConfig, vision: VisionTower) -> GuidedUpsampling | None:

@@ -90,6 +90,8 @@ class EscNetConfig(PretrainedConfig):
             grid twice as fine [26].
         presence: Whether names that the whole picture does not seem to show lose logits [28]; it is
             fitted behind a finished network (`training/presence.py`).
+        detail: Whether a branch of the vision tower adds to the logits what it sees of thin and
+            small things [29]; it is trained behind a finished network (`training/detail.py`).
         share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
@@ -145,6 +147,7 @@ class EscNetConfig(PretrainedConfig):
         decoder_dims: Sequence[int] = (64, 32),
         upsampling: str = "bilinear",
         presence: bool = False,
+        detail: bool = False,
         share_prior: float = 0.0,
         max_classes: int = 256,
         trained_on: Sequence[str] = (),
@@ -190,6 +193,7 @@ class EscNetConfig(PretrainedConfig):
         self.decoder_dims = tuple(decoder_dims)
         self.upsampling = upsampling
         self.presence = presence
+        self.detail = detail
         self.share_prior = share_prior
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)

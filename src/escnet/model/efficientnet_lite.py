@@ -43,16 +43,20 @@ class EfficientNetMaps(NamedTuple):
     head: Float[Tensor, "B 1280 _ _"]  # stride 32, after the head convolution
 
 
-class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite2 as a feature pyramid, with its ImageNet-1k classifier."""
+class EfficientNetTrunk(nn.Module):
+    """The stem and the first stages.
 
-    def __init__(self) -> None:
+    Args:
+        num_stages: Stages that there are.
+    """
+
+    def __init__(self, num_stages: int) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, _STEM_CHANNELS, 3, stride=2)
         self._bn0 = nn.BatchNorm2d(_STEM_CHANNELS, eps=_NORM_EPS)
         blocks: list[nn.Module] = []
         width = _STEM_CHANNELS
-        for num_blocks, kernel, stride, expansion, channels in _STAGES:
+        for num_blocks, kernel, stride, expansion, channels in _STAGES[:num_stages]:
             for index in range(num_blocks):
                 blocks.append(
                     InvertedResidual(
@@ -61,12 +65,9 @@ class EfficientNetLite(nn.Module):
                 )
                 width = channels
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = nn.Conv2d(DEEP_CHANNELS, HEAD_CHANNELS, 1, bias=False)
-        self._bn1 = nn.BatchNorm2d(HEAD_CHANNELS, eps=_NORM_EPS)
-        self._fc = nn.Linear(HEAD_CHANNELS, NUM_LABELS)
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> EfficientNetMaps:
-        """The feature maps of a picture.
+    def stages(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The last map of every stage.
 
         Args:
             image: Pixels normalised as (value - 127) / 128 of the 0-255 range.
@@ -77,8 +78,26 @@ class EfficientNetLite(nn.Module):
             x = block(x)
             if following is None or following.changes_width:
                 last_of_stage.append(x)
-        head = F.relu6(self._bn1(self._conv_head(x)))
-        half, quarter, eighth, _, sixteenth, _, deep = last_of_stage
+        return last_of_stage
+
+
+class EfficientNetLite(EfficientNetTrunk):
+    """EfficientNet-Lite2 as a feature pyramid, with its ImageNet-1k classifier."""
+
+    def __init__(self) -> None:
+        super().__init__(len(_STAGES))
+        self._conv_head = nn.Conv2d(DEEP_CHANNELS, HEAD_CHANNELS, 1, bias=False)
+        self._bn1 = nn.BatchNorm2d(HEAD_CHANNELS, eps=_NORM_EPS)
+        self._fc = nn.Linear(HEAD_CHANNELS, NUM_LABELS)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> EfficientNetMaps:
+        """The feature maps of a picture.
+
+        Args:
+            image: As in `stages`.
+        """
+        half, quarter, eighth, _, sixteenth, _, deep = self.stages(image)
+        head = F.relu6(self._bn1(self._conv_head(deep)))
         return EfficientNetMaps(half, quarter, eighth, sixteenth, deep, head)
 
     def label_logits(self, head: Float[Tensor, "B 1280 h w"]) -> Float[Tensor, "B 1000 h w"]:

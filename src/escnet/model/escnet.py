@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from escnet.model.build import (
     build_blocks,
     build_decoder,
+    build_detail,
     build_embedding,
     build_presence,
     build_prompt_encoder,
@@ -76,6 +77,7 @@ class EscNet(PreTrainedModel):
         self.decoder = build_decoder(config, self.vision.skip_channels)
         self.upsampling = build_upsampling(config, self.vision)
         self.presence = build_presence(config, self.vision)
+        self.detail = build_detail(config)
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -175,6 +177,8 @@ class EscNet(PreTrainedModel):
         if self.presence is not None:  # which no tower without a summary is built with
             presence = self.presence(cast("Tensor", patches.summary), text_embedding)
             logits = logits + presence_gain(presence)[..., None, None]
+        if self.detail is not None and patches.detail is not None:
+            logits = self.detail.added(logits, patches.detail, text_embedding, class_chunk)
         return Prediction(logits, evidence, appearance[1:])
 
     def correlate(

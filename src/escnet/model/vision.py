@@ -8,7 +8,7 @@ of a summary.
 """
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from escnet.model.checks import check_taps
+from escnet.model.detail import DetailBranch
 from escnet.model.efficientnet_lite import (
     DEEP_CHANNELS,
     EIGHTH_CHANNELS,
@@ -56,20 +57,24 @@ class Patches(NamedTuple):
         edges: A map of at least half the picture's resolution, which guides the upsampling of the
             logits; None where the tower has none so fine.
         summary: Of the whole picture, as one vector; None where the tower has none.
+        detail: Pixel embeddings on a fine grid (`detail.py`); None where the tower has no branch
+            for them, or was given feature maps instead of a picture.
     """
 
     joint: Float[Tensor, "B D h w"]
     skips: tuple[Float[Tensor, "B _ _ _"], Float[Tensor, "B _ _ _"]]
     edges: Float[Tensor, "B _ _ _"] | None = None
     summary: Float[Tensor, "B S"] | None = None
+    detail: Float[Tensor, "B _ _ _"] | None = None
 
     def of_picture(self, index: int) -> "Patches":
         """One picture's."""
         own = slice(index, index + 1)
         first, second = self.skips
-        edges = None if self.edges is None else self.edges[own]
-        summary = None if self.summary is None else self.summary[own]
-        return Patches(self.joint[own], (first[own], second[own]), edges, summary)
+        edges, summary, detail = (
+            None if x is None else x[own] for x in (self.edges, self.summary, self.detail)
+        )
+        return Patches(self.joint[own], (first[own], second[own]), edges, summary, detail)
 
 
 class ClipVision(nn.Module):
@@ -218,6 +223,7 @@ class PairedVision(nn.Module):
         head_dim: Inner width of the map to the joint space.
         patch_size: Pixels of the picture for one patch; the ViT sees the picture shrunk so that
             its own patches cover the same places.
+        has_detail: Whether there is a branch for thin and small things (`detail.py`).
     """
 
     skip_channels = (EIGHTH_CHANNELS, QUARTER_CHANNELS)
@@ -231,6 +237,7 @@ class PairedVision(nn.Module):
         joint_dim: int,
         head_dim: int,
         patch_size: int,
+        has_detail: bool = False,
     ) -> None:
         super().__init__()
         self.vit = Dinov2Model(Dinov2Config(**config))
@@ -240,9 +247,16 @@ class PairedVision(nn.Module):
         width = self.vit.config.hidden_size
         self.head = JointHead(len(layers) * width, joint_dim, head_dim)
         self.summary_channels = (len(layers) + 1) * width + 2 * (HEAD_CHANNELS + NUM_LABELS)
+        self.detail = None
+        if has_detail:
+            self.detail = DetailBranch(vit_channels=len(layers) * width, joint_dim=joint_dim)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
-        return self.project(self.read(image))
+        maps = self.read(image)
+        patches = self.project(maps)
+        if self.detail is None:
+            return patches
+        return patches._replace(detail=self.look_closely(image, maps.vit, patches.joint))
 
     def read(self, image: Float[Tensor, "B 3 H W"], *, net_is_exact: bool = False) -> PairedMaps:
         """What the two nets see.
@@ -261,6 +275,23 @@ class PairedVision(nn.Module):
         return PairedMaps(
             vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter, maps.half
         )
+
+    def look_closely(
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        vit: Float[Tensor, "B V _ _"],
+        joint: Float[Tensor, "B D _ _"],
+    ) -> Float[Tensor, "B _ _ _"]:
+        """Pixel embeddings, by the branch that there must be.
+
+        Args:
+            image: In [0, 1]; it may be a part of the picture.
+            vit: The ViT's layers of the same part, as `read` gives them.
+            joint: Patch embeddings of it.
+        """
+        branch = cast("DetailBranch", self.detail)
+        image = _normalise(image, _LITE_MEAN, _LITE_DEVIATION)
+        return branch(image, self.head.norms[0](vit), joint)
 
     def project(self, maps: PairedMaps) -> Patches:
         """What `read` gave, carried into the joint space."""

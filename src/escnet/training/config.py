@@ -144,6 +144,19 @@ class ViewsSection(_Section):
     colour: float = Field(default=0.3, ge=0, le=1)
 
 
+class DetailSection(_Section):
+    """The training of the detail branch alone, behind a finished network (`detail.py`).
+
+    Attributes:
+        side: Of the square that a view is brought to, in pixels; a view with half the area of the
+            picture is seen at the scale of the whole where this is 0.7 of `image_size`.
+        most_names: Class names for each picture, those that it shows among them.
+    """
+
+    side: int = Field(default=352, ge=32, multiple_of=32)
+    most_names: int = Field(default=16, ge=2)
+
+
 class DataSection(_Section):
     """Pictures with label maps, in the folder format.
 
@@ -158,6 +171,7 @@ class DataSection(_Section):
         synonyms: Other texts for a class name; every other time one of them stands for it.
         withheld: Class names that are never shown as labels; their pixels give no loss.
         captions: Pictures with texts, if there are any; they may speak of what is withheld.
+        detail: Train the detail branch and nothing else.
     """
 
     train: Path
@@ -168,6 +182,7 @@ class DataSection(_Section):
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     captions: CaptionsSection | None = None
+    detail: DetailSection | None = None
 
 
 class TrainingSection(_Section):
@@ -287,6 +302,29 @@ class Recipe(_Section):
             raise ValueError(
                 f"training.tower_rate is {self.training.tower_rate}, but the image nets run once: "
                 "give data.views"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _detail_alone(self) -> "Recipe":
+        """The detail branch learns from views, and behind a network that is finished."""
+        if self.data is None or self.data.detail is None or self.parts is None:
+            return self
+        if self.data.views is None:
+            raise ValueError("data.views is missing: data.detail learns from parts of pictures")
+        if not self.parts.is_whole_checkpoint:
+            raise ValueError(
+                "parts are to be put together, but data.detail needs a finished network: give "
+                'start_from with start_with = "everything" and no part'
+            )
+        if self.data.captions is not None:
+            raise ValueError(
+                "data.captions is given, but data.detail has no use for it: leave it out"
+            )
+        if self.training.alignment_steps:
+            raise ValueError(
+                f"training.alignment_steps is {self.training.alignment_steps}, but data.detail "
+                "aligns nothing: set it to 0"
             )
         return self
 

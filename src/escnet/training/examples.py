@@ -21,7 +21,7 @@ from escnet.errors import ConfigError, DatasetError, EscnetError
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.config import ViewsSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
-from escnet.training.random_view import random_view
+from escnet.training.random_view import Part, random_view
 
 _NUM_LABELS = 256  # of an 8-bit label map
 
@@ -32,15 +32,15 @@ class Example:
 
     Attributes:
         item: The picture.
-        is_mirrored: Whether it is seen in the mirror.
+        part: What is seen of it.
         names: Indices into the dataset's class names.
         target: For each pixel the position in `names`, or a value of `escnet.training.loss`.
-        image: What is seen of the picture, in [0, 1]; None where the whole of it is, as the feature
-            maps at hand have it.
+        image: The same as pixels, in [0, 1]; None where it is the whole picture, of which there are
+            feature maps.
     """
 
     item: FolderItem
-    is_mirrored: bool
+    part: Part
     names: Int[np.ndarray, " n"]
     target: Int[Tensor, "h w"]
     image: Float[Tensor, "3 s s"] | None = None
@@ -196,12 +196,11 @@ class ExampleSource:
         image = None
         if self._views is None:
             labels = self._labels[row].astype(np.int64)
-            is_mirrored = bool(random.integers(2))
-            if is_mirrored:
+            part = Part(is_mirrored=bool(random.integers(2)))
+            if part.is_mirrored:
                 labels = labels[:, ::-1]
         else:
-            is_mirrored = False  # the view may be, and its labels then are as well
-            image, labels = random_view(
+            image, labels, part = random_view(
                 read_image(item.image_path),
                 read_label_map(item.mask_path),
                 self._views.settings,
@@ -211,7 +210,7 @@ class ExampleSource:
             )
         return Example(
             item=item,
-            is_mirrored=is_mirrored,
+            part=part,
             names=names,
             target=torch.from_numpy(self._lookup(names)[labels].copy()),
             image=image,

@@ -274,7 +274,8 @@ class FrozenTowersTask:
         if self._data.store is None:
             return torch.stack([one.image for one in examples if one.image is not None]).to(device)
         views = [
-            self._data.store.maps([one.item.stem], mirrored=one.is_mirrored) for one in examples
+            self._data.store.maps([one.item.stem], mirrored=one.part.is_mirrored)
+            for one in examples
         ]
         return _together(views, device)
 
@@ -452,7 +453,7 @@ def kind_of(name: str) -> str | None:
         return "head"
     if name.startswith("text.to_joint."):
         return "text"
-    if name.startswith(("vision.", "text.", "prompt_encoder.", "presence.")):
+    if name.startswith(("vision.", "text.", "prompt_encoder.", "presence.", "detail.")):
         return None
     if SAM_WEIGHT.search(name):
         return "sam"

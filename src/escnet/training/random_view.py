@@ -3,13 +3,14 @@
 The built-in model squeezes the whole picture into a square. Its training shows the whole picture as
 often as the recipe says, and else a part of it, so that the same things come in many sizes.
 
-Sizes: H x W pixels of the file, s the side of the square, c that of the label map.
+Sizes: H x W pixels of the file, s the side of the square, c that of the label map, C channels.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer, UInt8
 from PIL import Image
 from torch import Tensor
@@ -21,16 +22,53 @@ from escnet.training.data_config import AugmentationSection
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the file
 
 
+class Part(NamedTuple):
+    """A part of a picture, in shares of its width and height.
+
+    Attributes:
+        left: Where it begins.
+        upper: Likewise.
+        right: Where it ends.
+        lower: Likewise.
+        is_mirrored: Whether it is seen in the mirror.
+    """
+
+    left: float = 0.0
+    upper: float = 0.0
+    right: float = 1.0
+    lower: float = 1.0
+    is_mirrored: bool = False
+
+    def of(self, maps: Float[Tensor, "C h w"], side: int) -> Float[Tensor, "C side side"]:
+        """What is seen of maps of the whole picture, between whose places it is interpolated.
+
+        Args:
+            maps: On any grid.
+            side: Of the square grid that they are wanted on.
+        """
+        step = (torch.arange(side, device=maps.device) + 0.5) / side
+        x = (self.left + step * (self.right - self.left)) * 2 - 1
+        y = (self.upper + step * (self.lower - self.upper)) * 2 - 1
+        if self.is_mirrored:
+            x = x.flip(0)
+        place = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
+        return F.grid_sample(
+            maps[None], place[None].to(maps), padding_mode="border", align_corners=False
+        )[0]
+
+
 class View(NamedTuple):
     """What is seen of a picture.
 
     Attributes:
         image: In [0, 1].
         labels: As in the label map.
+        part: The part of the picture that is seen.
     """
 
     image: Float[Tensor, "3 s s"]
     labels: Int[np.ndarray, "c c"]
+    part: Part
 
 
 def random_view(
@@ -57,10 +95,14 @@ def random_view(
     pixels = np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, box=box))
     labels = labels_in(label_map, box, label_side)
     pixels = recoloured(pixels, AugmentationSection(colour=settings.colour, hue=18), random)
-    if random.integers(2):
+    is_mirrored = bool(random.integers(2))
+    if is_mirrored:
         pixels, labels = pixels[:, ::-1], labels[:, ::-1]
     image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 255
-    return View(image, labels.copy())
+    height, width = label_map.shape
+    left, upper, right, lower = box
+    part = Part(left / width, upper / height, right / width, lower / height, is_mirrored)
+    return View(image, labels.copy(), part)
 
 
 def random_box(

@@ -27,6 +27,7 @@ from escnet.training.assembly import (
 from escnet.training.captions import CaptionedPictures
 from escnet.training.config import DataSection, Recipe
 from escnet.training.curves import encode_curves
+from escnet.training.detail import DetailData, DetailTask
 from escnet.training.examples import shared_classes
 from escnet.training.features import compute_features
 from escnet.training.frozen_towers import Captions, FrozenTowersData, FrozenTowersTask
@@ -49,6 +50,7 @@ from escnet.weights.checkpoint import write_checkpoint
 _CURVES_FILE = "curves.png"
 _SHEETS_FOLDER = "sheets"
 _TOKENIZER_FOLDER = "tokenizer"
+_FINISHED_FOLDER = "finished"  # in the cache
 _FROM_EARLIER_VERSIONS = "state.pt"
 
 
@@ -162,6 +164,19 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
     classes = shared_classes(dataset)
     wordings, texts = wordings_of(classes, data.synonyms)
     sentences = sentence_vectors(network, tokenize, texts)
+    if data.detail is not None:
+        with torch.no_grad():
+            embedding = paired_towers(network)[1].to_joint(sentences)
+        detail = DetailData(
+            dataset=dataset,
+            embedding=embedding,
+            wordings=wordings,
+            section=data,
+            cache=cache / _FINISHED_FOLDER,
+        )
+        return _with_validation(
+            recipe, data, dataset, DetailTask(network, detail, recipe.training), folder, cache
+        )
     store = None
     if data.views is None:
         store = compute_features(
@@ -182,11 +197,25 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
         section=data,
         captions=_captions(network, dataset, data, wordings, texts, cache),
     )
+    task = FrozenTowersTask(network, shown, recipe.training)
+    return _with_validation(recipe, data, dataset, task, folder, cache)
+
+
+def _with_validation(
+    recipe: Recipe,
+    data: DataSection,
+    dataset: FolderDataset,
+    task: Task,
+    folder: Path,
+    cache: Path,
+) -> Prepared:
+    """A task of the built-in model's kind with what the run needs beside it."""
     tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
     validation = None
     if data.validate_on is not None:
         to_tokens = load_tokenizer(tokenizer, MOST_TOKENS)
         dtype = recipe.training.dtype
+        network: EscNet = task.network
         if data.views is None:
             validation = validation_of_stored(
                 network,
@@ -198,9 +227,9 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
         else:
             validation = validation_of_pictures(network, to_tokens, data.validate_on, dtype=dtype)
     return Prepared(
-        task=FrozenTowersTask(network, shown, recipe.training),
+        task=task,
         validation=validation,
-        trained_on=tuple(name for name in classes if name not in data.withheld),
+        trained_on=tuple(name for name in shared_classes(dataset) if name not in data.withheld),
         tokenizer=tokenizer,
     )
 

@@ -17,7 +17,8 @@ from escnet.weights.checkpoint import load_any_network
 _OF_ALL = ("origins", "trained_on")
 # What changes no tensor that two checkpoints share, or is only used at inference.
 _MAY_DIFFER = {
-    *_OF_ALL, "image_size", "max_classes", "presence", "sam_masks", "share_prior", "upsampling",
+    *_OF_ALL, "detail", "image_size", "max_classes", "presence", "sam_masks", "share_prior",
+    "upsampling",
 }  # fmt: skip
 
 

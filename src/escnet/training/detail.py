@@ -1,0 +1,267 @@
+"""The detail branch trained behind a finished network (docs/paper-notes.md, note 29).
+
+Everything else stays as it is. Parts of the pictures are shown; the network's logits of the same
+parts are cut out of those of the whole picture, and the branch learns what to add to them.
+
+Sizes: n class names of a picture, M texts, D joint space, V the ViT's layers, s side of a view.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import ConfigError
+from escnet.model.detail import DetailBranch, DetailLogits
+from escnet.model.escnet import EscNet
+from escnet.training.config import DataSection, TrainingSection
+from escnet.training.examples import ExampleSource, Views
+from escnet.training.features import weights_hash
+from escnet.training.finished import FinishedNetwork
+from escnet.training.frozen_towers import worded
+from escnet.training.loss import partial_label_loss
+from escnet.training.task import Batches, ParameterGroups, Portion, Share
+from escnet.weights.assemble import paired_towers
+
+_BRANCH, _NET = "branch", "tower"  # kinds of rate
+_PIXELS_PER_LABEL = 2  # the branch's own grid
+_NOISE = 0.3  # length of what blurs a text embedding of length 1, for words never met
+
+
+class DetailParts(NamedTuple):
+    """The two halves of a network's detail: of pictures, and of class names."""
+
+    branch: DetailBranch
+    logits: DetailLogits
+
+
+def detail_parts(network: EscNet) -> DetailParts:
+    """Both halves.
+
+    Raises:
+        ConfigError: If the network has no detail.
+    """
+    vision, _ = paired_towers(network)
+    if vision.detail is None or network.detail is None:
+        raise ConfigError("data.detail trains a part that is off: set model.settings.detail = true")
+    return DetailParts(vision.detail, network.detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailData:
+    """What is shown, and what it is called.
+
+    Attributes:
+        dataset: The pictures.
+        embedding: Text embedding of every text that stands for a class name.
+        wordings: For each of the dataset's class names its rows in `embedding`, its own first.
+        section: The recipe's settings of the data.
+        cache: Where the finished network's answers are kept.
+    """
+
+    dataset: FolderDataset
+    embedding: Float[Tensor, "M D"]
+    wordings: Sequence[Sequence[int]]
+    section: DataSection
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DetailContent:
+    """A part of a picture.
+
+    Attributes:
+        image: Its pixels, in [0, 1].
+        target: For each place of the branch's grid a position among the n names, or a value of
+            `escnet.training.loss`.
+        logits: The finished network's, on that grid.
+        vit: The ViT's layers.
+        joint: Patch embeddings.
+        shift: What the share prior adds to each name's logits.
+        text: Text embeddings of the names.
+        share: Of the step's loss.
+    """
+
+    image: Float[Tensor, "3 s s"]
+    target: Int[Tensor, "_ _"]
+    logits: Float[Tensor, "n _ _"]
+    vit: Float[Tensor, "V _ _"]
+    joint: Float[Tensor, "D _ _"]
+    shift: Float[Tensor, " n"]
+    text: Float[Tensor, "n D"]
+    share: float
+
+
+class DetailTask:
+    """The branch's training; see `escnet.training.task.Task`.
+
+    Args:
+        network: Of the built-in model's kind, with a detail; where that is untrained it starts from
+            the tower's convolutional net.
+        data: What it is trained on.
+        training: The schedule.
+
+    Raises:
+        ConfigError: If the network has no detail, or a setting does not fit the data.
+        DatasetError: If the data are not what they must be.
+        OutputError: If nothing can be written to the cache.
+    """
+
+    def __init__(self, network: EscNet, data: DetailData, training: TrainingSection) -> None:
+        section = data.section
+        detail, views = section.detail, section.views
+        if detail is None or views is None:  # which a recipe is refused for
+            raise RuntimeError("no settings for the detail")
+        parts = detail_parts(network)
+        vision, _ = paired_towers(network)
+        if not parts.branch.is_begun:
+            parts.branch.begin_fit(vision.net)
+        parts.branch.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        self.num_steps = training.steps
+        self.divides = training.batch_size
+        self.groups = detail_groups(network, training)
+        self.loss = DetailLoss(network, training)
+        self._data, self._training, self._detail = data, training, detail
+        self._patch_size = network.config.patch_size
+        self._finished = FinishedNetwork(
+            network,
+            data.embedding,
+            data.wordings,
+            most_names=detail.most_names,
+            folder=data.cache,
+        )
+        self._examples = ExampleSource(
+            data.dataset,
+            side=detail.side // _PIXELS_PER_LABEL,
+            source_weights=section.source_weights,
+            withheld=section.withheld,
+            rarity=section.rarity,
+            views=Views(settings=views, side=detail.side),
+        )
+
+    def identity(self) -> Mapping[str, Any]:
+        """The network, its frozen weights, the pictures, and what they are called."""
+        trained = {name for group in self.groups.values() for name in group}
+        frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
+        dataset = self._data.dataset
+        stems = "\n".join(item.stem for item in dataset)
+        return {
+            "network": self.network.config.to_dict(),
+            "frozen weights": weights_hash(frozen),
+            "pictures": sha256(stems.encode()).hexdigest(),
+            "class names": list(self._examples.classes),
+            "annotated": {name: list(dataset.source(name).annotated) for name in dataset.sources},
+            "texts": weights_hash({"texts": self._data.embedding}),
+        }
+
+    def phase_of(self, step: int) -> tuple[str, int, int]:
+        """There is one."""
+        del step
+        return "detail", 0, self.num_steps
+
+    def begin(self, step: int) -> None:
+        """The norms of all nets stay as they are."""
+        del step
+        self.network.eval()
+
+    def rate_factors(self, step: int) -> Mapping[str, float]:
+        """The branch's net, which was trained before, learns more slowly."""
+        del step
+        return {_BRANCH: 1.0, _NET: self._training.tower_rate}
+
+    def batches(self, start: int, share: Share) -> Batches:
+        """One portion a picture."""
+        size = self._training.batch_size
+        for step in range(start, self.num_steps):
+            yield [
+                Portion(place, self._content(step, place, share.device)) for place in share.of(size)
+            ]
+
+    def _content(self, step: int, place: int, device: torch.device) -> DetailContent:
+        random = np.random.default_rng([self._training.seed, step, place])
+        example = self._examples.draw(random, None)
+        finished = self._finished.of(example.item, example.names)
+        example = example.of_names(np.flatnonzero(np.isin(example.names, finished.names)))
+        image = cast("Tensor", example.image)
+        grid, part = self._detail.side // self._patch_size, example.part
+        rows = worded(example.names, self._data.wordings, random)
+        return DetailContent(
+            image=image.to(device),
+            target=example.target.to(device),
+            logits=part.of(finished.logits, example.target.shape[0]).to(device),
+            vit=part.of(finished.vit, grid).to(device),
+            joint=part.of(finished.joint, grid).to(device),
+            shift=finished.shift.to(device),
+            text=self._data.embedding[rows].to(device),
+            share=1 / self._training.batch_size,
+        )
+
+
+class DetailLoss(nn.Module):
+    """From a part of a picture to a loss.
+
+    The binary cross-entropy is of the logits themselves, so that a confidence keeps its meaning;
+    where names compete, in the cross-entropy and the overlap, the share prior has its say as it
+    will when pixels are labelled.
+
+    Args:
+        network: With a detail.
+        training: Weights of the parts of the loss.
+    """
+
+    def __init__(self, network: EscNet, training: TrainingSection) -> None:
+        super().__init__()
+        self.network = network
+        self._training = training
+
+    def forward(self, content: DetailContent) -> Float[Tensor, ""]:
+        """The part of the step's loss that this picture has."""
+        vision, _ = paired_towers(self.network)
+        image = content.image[None].contiguous(memory_format=torch.channels_last)
+        pixel = vision.look_closely(image, content.vit[None], content.joint[None])
+        text = F.normalize(content.text, dim=1)
+        text = text + _NOISE * torch.randn_like(text) / text.shape[1] ** 0.5
+        with torch.autocast(image.device.type, enabled=False):
+            gain = detail_parts(self.network).logits(pixel.float(), text)[0]
+            logits = content.logits + gain
+            loss = partial_label_loss(
+                logits,
+                content.target,
+                binary_weight=self._training.binary_weight,
+                cross_weight=0.0,
+            ) + partial_label_loss(
+                logits + content.shift[:, None, None],
+                content.target,
+                binary_weight=0.0,
+                cross_weight=self._training.cross_weight,
+                balance=self._training.balance,
+                overlap_weight=self._training.overlap_weight,
+            )
+        return loss * content.share
+
+
+def detail_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
+    """The detail's parameters by kind of rate and weight decay; everything else is frozen here.
+
+    Args:
+        network: With a detail.
+        training: The schedule.
+    """
+    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        is_detail = name.startswith(("vision.detail.", "detail."))
+        parameter.requires_grad_(is_detail)
+        if is_detail:
+            kind = _NET if name.startswith("vision.detail.net.") else _BRANCH
+            decay = training.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((kind, decay), {})[name] = parameter
+    return groups

@@ -1,0 +1,171 @@
+"""What a finished network says of whole pictures, computed once and kept on disk.
+
+The detail branch (`detail.py`) is trained behind a network that no longer changes. That network's
+logits and feature maps cost many times what the branch costs, so a picture's are computed when it
+is first drawn, for some of the class names, and read from then on.
+
+Sizes: n class names, h x w patches, D joint space, V the ViT's layers, M texts.
+"""
+
+import io
+from collections.abc import Sequence
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from escnet.annotations.files import make_folder, write_file
+from escnet.data.folder import FolderItem
+from escnet.data.label_map import read_label_map
+from escnet.inference.labelling import share_shift
+from escnet.inference.memory import class_chunk
+from escnet.model.escnet import EscNet
+from escnet.model.presence import presence_gain
+from escnet.model.vision import Patches
+from escnet.training.features import weights_hash, whole_view
+from escnet.training.frozen_towers import worded
+from escnet.weights.assemble import paired_towers
+
+_KEY_LENGTH = 16
+_PEAK = 20  # patches that stand for a map where the likeliest names are looked for
+_LIKELY = 2 / 3  # of the names that a picture does not show; chance gives the others
+
+
+class Finished(NamedTuple):
+    """What the network says of a whole picture.
+
+    Attributes:
+        names: Indices into the dataset's class names.
+        logits: Of each of them, without detail.
+        vit: The ViT's layers.
+        joint: Patch embeddings.
+        shift: What the share prior adds to each name's logits.
+    """
+
+    names: Int[np.ndarray, " n"]
+    logits: Float[Tensor, "n _ _"]
+    vit: Float[Tensor, "V h w"]
+    joint: Float[Tensor, "D h w"]
+    shift: Float[Tensor, " n"]
+
+
+class FinishedNetwork:
+    """A network of the built-in model's kind that is done with, and its answers.
+
+    Args:
+        network: The network; its detail is left out.
+        embedding: Text embedding of every text that stands for a class name.
+        wordings: For each of the dataset's class names its rows in `embedding`.
+        most_names: Class names that are asked for: those that the picture shows and others of its
+            source, most of them likely ones.
+        folder: Where the answers are kept; networks and pictures of all kinds may share it.
+
+    Raises:
+        OutputError: If nothing can be written there.
+    """
+
+    def __init__(
+        self,
+        network: EscNet,
+        embedding: Float[Tensor, "M D"],
+        wordings: Sequence[Sequence[int]],
+        *,
+        most_names: int,
+        folder: Path,
+    ) -> None:
+        self._network = network.eval()  # in training, norms would take note of what it is shown
+        self._embedding, self._wordings = embedding, wordings
+        self._vision, _ = paired_towers(network)
+        self._most_names = most_names
+        own = {n: v for n, v in network.state_dict().items() if "detail." not in n}
+        config = {**network.config.to_dict(), "detail": None, "trained_on": None}
+        digest = sha256(f"{weights_hash(own)} {config} {most_names} {wordings} ".encode())
+        digest.update(weights_hash({"texts": embedding}).encode())
+        self._folder = make_folder(folder / digest.hexdigest()[:_KEY_LENGTH])
+
+    def of(self, item: FolderItem, names: Int[np.ndarray, " _"]) -> Finished:
+        """The answers for a picture.
+
+        Args:
+            item: The picture.
+            names: Class names that may be asked for.
+
+        Raises:
+            ImageError: If it cannot be read.
+            DatasetError: If its label map cannot be read.
+            OutputError: If the answers cannot be written.
+        """
+        with item.image_path.open("rb") as picture, item.mask_path.open("rb") as mask:
+            digest = file_digest(picture, "sha256").digest() + file_digest(mask, "sha256").digest()
+        key = sha256(digest + names.tobytes()).hexdigest()[:_KEY_LENGTH]
+        path = self._folder / f"{key}.npz"
+        if not path.exists():
+            seed = int(key, 16)
+            write_file(path, _packed(self._answer(item, names, np.random.default_rng(seed))))
+        with np.load(path) as stored:
+            return Finished(
+                stored["names"],
+                *(torch.from_numpy(stored[name]).float() for name in Finished._fields[1:]),
+            )
+
+    @torch.inference_mode()
+    def _answer(
+        self, item: FolderItem, names: Int[np.ndarray, " _"], random: np.random.Generator
+    ) -> Finished:
+        network = self._network
+        device = self._embedding.device
+        image = whole_view(item.image_path, network.config.image_size)[None].to(device)
+        text = self._embedding[worded(names, self._wordings, random)]
+        with torch.autocast(device.type, torch.bfloat16):
+            maps = self._vision.read(image)
+            patches = self._vision.project(maps)
+            kept = np.arange(len(names))
+            if len(names) > self._most_names:
+                shown = np.isin(names, np.unique(read_label_map(item.mask_path)))
+                kept = self._some_of(shown, self._likelihood(patches, text), random)
+            chunk = class_chunk(network.config)
+            logits = network.segment(patches, text[kept], chunk).logits[0].float()
+        shift = share_shift(logits, network.config.share_prior)
+        return Finished(
+            names[kept],
+            logits,
+            maps.vit[0],
+            patches.joint[0],
+            torch.zeros(len(kept)) if shift is None else shift,
+        )
+
+    def _likelihood(self, patches: Patches, text: Float[Tensor, "n D"]) -> Float[np.ndarray, " n"]:
+        """How likely the picture shows each name, by its best patches and the whole of it."""
+        correlation = self._network.correlate(patches, text)[0].flatten(1).float()  # (n, h*w)
+        peak = correlation.topk(min(_PEAK, correlation.shape[1]), dim=1).values.mean(dim=1)
+        if self._network.presence is not None:
+            summary = cast("Tensor", patches.summary)
+            peak = peak + presence_gain(self._network.presence(summary, text))[0]
+        return peak.float().cpu().numpy()
+
+    def _some_of(
+        self,
+        is_shown: np.ndarray,
+        likelihood: Float[np.ndarray, " n"],
+        random: np.random.Generator,
+    ) -> Int[np.ndarray, " _"]:
+        """The names shown, the likeliest of the others, and some by chance; in order."""
+        shown = np.flatnonzero(is_shown)[: self._most_names]
+        others = np.argsort(-likelihood)
+        others = others[~is_shown[others]]
+        room = self._most_names - len(shown)
+        num_likely = int(room * _LIKELY)
+        rest = random.permutation(others[num_likely:])[: room - num_likely]
+        return np.sort(np.concatenate([shown, others[:num_likely], rest]))
+
+
+def _packed(finished: Finished) -> bytes:
+    """As the bytes of a file, in half precision."""
+    file = io.BytesIO()
+    tensors = {name: getattr(finished, name).half().cpu().numpy() for name in Finished._fields[1:]}
+    np.savez(file, names=finished.names, **tensors)
+    return file.getvalue()

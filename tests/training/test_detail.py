@@ -1,0 +1,244 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import ConfigError
+from escnet.training.assembly import build_network
+from escnet.training.config import Recipe
+from escnet.training.detail import (
+    DetailContent,
+    DetailData,
+    DetailLoss,
+    DetailTask,
+    detail_parts,
+)
+from escnet.training.loop import Progress
+from escnet.training.loss import partial_label_loss
+from escnet.training.run import train
+from escnet.training.task import Share
+from escnet.weights.checkpoint import load_checkpoint
+from tests.training.conftest import CLASSES, JOINT_DIM, NETWORK
+
+MakeRecipe = Callable[..., Recipe]
+MODEL: dict[str, Any] = {"sam": "none", "share_prior": 0.5, "upsampling": "guided"}
+
+
+class Stop(Exception):  # noqa: N818 -- what a test raises to end a run in the middle
+    """The machine was turned off."""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, make_recipe: MakeRecipe, cache: Path) -> Path:
+    """A finished network, of hardly any training."""
+    recipe = make_recipe(model=MODEL, alignment_steps=2, steps=2)
+    return train(recipe, tmp_path_factory.mktemp("runs") / "start", cache=cache)
+
+
+def detail_recipe(
+    start: Path, data_folder: Path, *, data: dict[str, Any] | None = None, **training: Any
+) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "model": {"settings": {**NETWORK, **MODEL, "detail": True}},
+            "parts": {"start_from": start, "start_with": "everything"},
+            "data": {
+                "train": data_folder,
+                "views": {"whole": 0.0},
+                "detail": {"side": 64, "most_names": 3},
+                **(data or {}),
+            },
+            "training": {"alignment_steps": 0, "steps": 4, "batch_size": 2, "save_every": 3}
+            | training,
+        }
+    )
+
+
+def task_of(recipe: Recipe, cache: Path) -> DetailTask:
+    assert recipe.data is not None
+    dataset = FolderDataset.read(recipe.data.train)
+    data = DetailData(
+        dataset=dataset,
+        embedding=torch.randn(len(CLASSES), JOINT_DIM),
+        wordings=[[index] for index in range(len(CLASSES))],
+        section=recipe.data,
+        cache=cache,
+    )
+    return DetailTask(build_network(recipe, dataset)[0], data, recipe.training)
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_detail_is_trained_and_nothing_else(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder, data={"validate_on": data_folder}, tower_rate=0.5)
+    model = train(recipe, tmp_path / "run", cache=cache)
+    network = load_checkpoint(model)
+    assert network.config.detail
+    before, after = load_checkpoint(start).state_dict(), network.state_dict()
+    assert {name for name in after if name not in before} == {n for n in after if "detail." in n}
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    assert detail_parts(network).branch.is_begun
+    own = {n: v for n, v in after.items() if n.startswith("vision.detail.net.")}
+    moved = [
+        n for n, v in own.items() if not torch.equal(v, before[n.replace("detail.net", "net")])
+    ]
+    assert moved
+    assert not [name for name in moved if "running_" in name]
+    assert json.loads((tmp_path / "run" / "scores.json").read_text()).keys() == {"voc", "street"}
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder)
+    train(recipe, tmp_path / "whole", cache=cache)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(recipe, tmp_path / "run", cache=cache, on_step=stop)
+    train(recipe, tmp_path / "run", cache=cache, resume=True)
+    assert losses_of(tmp_path / "run") == losses_of(tmp_path / "whole")
+
+
+def test_what_it_adds_lowers_the_loss(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder, steps=30, learning_rate=1e-2, tower_rate=0.1)
+    train(recipe, tmp_path / "run", cache=cache)
+    losses = losses_of(tmp_path / "run")
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_trained_detail_is_gone_on_with(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    first = train(detail_recipe(start, data_folder), tmp_path / "first", cache=cache)
+    recipe = detail_recipe(first, data_folder)
+    branch = detail_parts(task_of(recipe, tmp_path).network).branch
+    expected = detail_parts(load_checkpoint(first)).branch.state_dict()
+    assert all(torch.equal(v, expected[n]) for n, v in branch.state_dict().items())
+
+
+def test_a_portion_is_one_part_of_one_picture_on_all_grids(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    task = task_of(detail_recipe(start, data_folder), tmp_path)
+    portions = [portion for step in task.batches(0, Share()) for portion in step]
+    assert [portion.place for portion in portions] == [0, 1] * 4
+    for portion in portions:
+        content = portion.content
+        assert isinstance(content, DetailContent)
+        num_names = len(content.text)
+        assert 2 <= num_names <= 3
+        assert content.image.shape == (3, 64, 64)
+        assert content.target.shape == (32, 32)
+        assert content.logits.shape == (num_names, 32, 32)
+        assert content.vit.shape == (32, 4, 4)
+        assert content.joint.shape == (JOINT_DIM, 4, 4)
+        assert content.target.max() < num_names
+        assert content.share == 0.5
+
+
+def test_two_processes_share_a_batch_out(start: Path, data_folder: Path, tmp_path: Path) -> None:
+    task = task_of(detail_recipe(start, data_folder), tmp_path)
+    (alone, *_), (first, *_), (second, *_) = (
+        list(task.batches(3, share)) for share in (Share(), Share(0, 2), Share(1, 2))
+    )
+    assert len(alone) == 2
+    for one, other in zip(alone, [*first, *second], strict=True):
+        assert one.place == other.place
+        assert torch.equal(one.content.image, other.content.image)
+        assert torch.equal(one.content.logits, other.content.logits)
+
+
+@torch.no_grad()
+def test_the_loss_by_hand(start: Path, data_folder: Path, tmp_path: Path) -> None:
+    """Until it is begun it adds nothing: the finished network's own loss is left."""
+    recipe = detail_recipe(start, data_folder, binary_weight=0.5, overlap_weight=2.0)
+    task = task_of(recipe, tmp_path)
+    content = next(task.batches(0, Share()))[0].content
+    assert isinstance(task.loss, DetailLoss)
+    shifted = content.logits + content.shift[:, None, None]
+    expected = partial_label_loss(
+        content.logits, content.target, binary_weight=0.5, cross_weight=0.0
+    ) + partial_label_loss(shifted, content.target, binary_weight=0.0, overlap_weight=2.0)
+    torch.testing.assert_close(task.loss(content), expected / 2)
+    assert content.shift.abs().max() > 0.1
+    parts = detail_parts(task.network)
+    parts.branch.pixel.bias[0] = 3.0
+    parts.logits.query.weight[0] = 1.0
+    assert not torch.isclose(task.loss(content), expected / 2)
+
+
+def test_a_name_is_blurred_but_keeps_its_direction(
+    start: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(detail_recipe(start, data_folder), tmp_path)
+    content = next(task.batches(0, Share()))[0].content
+    seen: list[Tensor] = []
+    logits = detail_parts(task.network).logits
+    forward = logits.forward
+
+    def spy(pixel: Tensor, text: Tensor) -> Tensor:
+        seen.append(text)
+        return forward(pixel, text)
+
+    monkeypatch.setattr(logits, "forward", spy)
+    for _ in range(2):
+        task.loss(content)
+    assert not torch.equal(*seen)
+    cosine = F.cosine_similarity(torch.cat(seen), content.text.repeat(2, 1))
+    assert cosine.min() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"views": None}}, "data.views is missing"),
+        ({"data": {"captions": {"root": ".", "names_of": "voc"}}}, "data.captions is given"),
+        ({"alignment_steps": 3}, "training.alignment_steps is 3"),
+        ({"data": {"detail": {"side": 50}}}, "multiple of 32"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(
+    changes: dict[str, Any], message: str, data_folder: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        detail_recipe(data_folder, data_folder, **changes)
+
+
+def test_parts_without_a_finished_network_are_refused(
+    make_recipe: MakeRecipe,
+) -> None:
+    with pytest.raises(ValueError, match=r"data\.detail needs a finished network"):
+        make_recipe(data={"views": {}, "detail": {}}, alignment_steps=0)
+
+
+def test_a_network_without_detail_is_refused(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder)
+    recipe = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"settings": {**NETWORK, **MODEL}})}
+    )
+    with pytest.raises(ConfigError, match=r"set model\.settings\.detail = true"):
+        train(recipe, tmp_path / "run", cache=cache)
