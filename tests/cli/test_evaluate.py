@@ -101,6 +101,27 @@ def test_flags_change_the_protocol_and_are_told_as_deviations(folder: Path, tmp_
     assert result.model.settings["template"] == "this is a {}"
 
 
+def test_the_rest_class_is_scored_on_sources_that_label_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = json.loads((folder / "classes.json").read_text())
+    table["datasets"]["pets"]["has_background"] = True
+    (folder / "classes.json").write_text(json.dumps(table))
+    for number in range(3):
+        path = folder / "masks" / f"pets__{number}.png"
+        labels = np.asarray(Image.open(path)).copy()
+        labels[:10] = 254
+        Image.fromarray(labels).save(path)
+    assert run(command(folder, tmp_path / "out", "--background", "rest", "--pictures", "1")) == 0
+    assert "street" not in capsys.readouterr().out
+    result = EvalResult.read(tmp_path / "out" / "pets.json")
+    assert result.classes == ["cat", "dog, hound", "background"]
+    assert result.matrix().sum(axis=1)[2] == 3 * 400
+    assert result.matrix().sum(axis=0)[2] > 0  # some pixel is of the rest class
+    assert result.deviations == ["background: none -> rest"]
+    assert "background" in (tmp_path / "out" / "pets.md").read_text()
+
+
 def test_the_windows_of_a_folder_are_told_as_deviations(folder: Path, tmp_path: Path) -> None:
     options = ["--view", "windows", "--size", "64", "--window", "48", "--no-global-view"]
     assert run(command(folder, tmp_path, "--limit", "1", *options)) == 0
@@ -156,6 +177,8 @@ def test_a_share_prior_counts_for_whole_pictures_and_is_told(folder: Path, tmp_p
         (["--template", "a photo"], "write {} once"),
         (["--names", "some"], "names is 'some'"),
         (["--background", "others"], "no other names"),
+        (["--background", "rest"], "labels what is none of them: give it"),
+        (["--background", "name"], "labels what is none of them: give it"),
         (["--limit", "0"], "--limit"),
         (["--size", "640"], "--size 640 needs windows, but pets is seen as a whole"),
         (["--window", "384", "--view", "whole"], "--window 384 needs windows"),

@@ -7,8 +7,10 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import DatasetError
-from escnet.evaluation.evaluate import evaluate, predict_with
-from escnet.evaluation.target import EvalItem, folder_targets
+from escnet.evaluation.evaluate import count_item, evaluate, predict_with
+from escnet.evaluation.metrics import ConfusionMatrix
+from escnet.evaluation.protocol import WHOLE_VIEW
+from escnet.evaluation.target import EvalItem, Question, folder_targets
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 
@@ -131,3 +133,34 @@ def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderData
     found = predict_with(segmenter)(item, Vocabulary.of(PETS))
     assert (found == segmenter.segment(item.image_path, PETS).label_map).all()
     assert evaluate(dataset, predict_with(segmenter)).keys() == {"pets", "street"}
+
+
+def test_the_rest_class_is_scored_like_a_name(dataset: FolderDataset) -> None:
+    """By hand: the rest class has every pixel but the upper left one, which is a cat."""
+
+    def predict(item: EvalItem, names: Vocabulary) -> np.ndarray:
+        assert names.has_background
+        assert list(names.queries) == PETS
+        label_map = np.full(item.read_truth().shape, 3, np.uint8)
+        label_map[0, 0] = 0
+        return label_map
+
+    (target,) = folder_targets(dataset, with_background=True)
+    assert target.name == "pets"
+    question = Question(target, WHOLE_VIEW.with_changes(background="rest"))
+    matrix = ConfusionMatrix(4, ignore_label=target.ignore_label)
+    for item in target.items:
+        matrix.add_counts(count_item(target, question, item, predict)[0])
+    # cat 1 of 2 and one more; dog 0; table 0; background 3 of 8 that it has
+    assert matrix.scores().iou.tolist() == [1 / 3, 0, 0, 3 / 8]
+
+
+def test_where_only_background_is_there_nothing_need_be_asked(dataset: FolderDataset) -> None:
+    (target,) = folder_targets(dataset, with_background=True)
+    label_map = np.full((2, 3), dataset.background_index, np.uint8)
+    Image.fromarray(label_map).save(dataset.root / "masks" / "pets__1.png")
+    oracle = WHOLE_VIEW.with_changes(background="rest", vocabulary="present")
+    counts, _, _ = count_item(target, Question(target, oracle), target.items[0], nothing_but_cats)
+    matrix = ConfusionMatrix(4, ignore_label=target.ignore_label)
+    matrix.add_counts(counts)
+    assert matrix.counts.tolist() == np.diag([0, 0, 0, 6]).tolist()

@@ -11,11 +11,20 @@ from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.target import EvalTarget, Question, folder_targets
 
+CLASSES = ("cat", "dog", "sofa")
+
 
 def asked(
     classes: list[str], truth: list[int], *, others: tuple[str, ...] = (), **changes: object
 ) -> tuple[dict[str, list[str]], list[int]]:
-    target = EvalTarget(name="t", root="r", items=(), classes=tuple(classes), others=others)
+    target = EvalTarget(
+        name="t",
+        root="r",
+        items=(),
+        classes=tuple(classes),
+        others=others,
+        has_background=classes[-1] == "background",
+    )
     about = Question(target, WHOLE_VIEW.with_changes(**changes)).about(truth)
     assert about is not None
     vocabulary, class_of = about
@@ -127,6 +136,34 @@ def test_a_target_without_other_names_has_no_background_to_count_them_as() -> No
         asked(["cat"], [0], background="others")
 
 
+def test_the_rest_class_has_the_background_and_its_name_is_not_asked() -> None:
+    classes = ["cat", "dog", "background"]
+    for truth in ([0], [2], [0, 1, 2]):
+        queries, class_of = asked(classes, truth, background="rest")
+        assert list(queries) == ["cat", "dog"]
+        assert class_of == [0, 1, 2]
+    queries, class_of = asked(classes, [1, 2], background="rest", vocabulary="present")
+    assert list(queries) == ["dog"]
+    assert class_of == [1, 2]
+
+
+def test_the_rest_class_is_asked_for_in_the_vocabulary() -> None:
+    target = EvalTarget(
+        name="t", root="r", items=(), classes=("cat", "background"), has_background=True
+    )
+    about = Question(target, WHOLE_VIEW.with_changes(background="rest")).about([0])
+    assert about is not None
+    assert about[0].has_background
+    oracle = WHOLE_VIEW.with_changes(background="rest", vocabulary="present")
+    assert Question(target, oracle).about([1]) is None
+
+
+@pytest.mark.parametrize("background", ["rest", "name"])
+def test_a_target_without_a_class_for_the_background_cannot_have_one(background: str) -> None:
+    with pytest.raises(ConfigError, match="t has no class for the background"):
+        asked(["cat", "dog"], [0], background=background)
+
+
 def test_class_indices_can_be_looked_up_by_label_maps() -> None:
     target = EvalTarget(name="t", root="r", items=(), classes=("cat", "dog", "sky"))
     about = Question(target, WHOLE_VIEW.with_changes(vocabulary="present")).about([2])
@@ -135,14 +172,22 @@ def test_class_indices_can_be_looked_up_by_label_maps() -> None:
     assert found.tolist() == [[2, 2], [2, 2]]
 
 
-def truth_of(labels: list[int], folder: Path, **source: object) -> list[int]:
-    """The truth of a picture of one row, in a folder whose source says this of its labels."""
-    table = {"classes": ["cat", "dog", "sofa"], "sources": {"pets": source}}
+def folder_of(
+    labels: list[int], folder: Path, *, classes: tuple[str, ...] = CLASSES, **source: object
+) -> FolderDataset:
+    """A picture of one row, in a folder whose source says this of its labels."""
+    indices = {name: source.pop(name) for name in ("ignore_index",) if name in source}
+    table = {"classes": classes, "sources": {"pets": source}, **indices}
     (folder / "classes.json").write_text(json.dumps(table))
     for name in ("images", "masks"):
         (folder / name).mkdir()
         Image.fromarray(np.array([labels], np.uint8)).save(folder / name / "pets__1.png")
-    (target,) = folder_targets(FolderDataset.read(folder))
+    return FolderDataset.read(folder)
+
+
+def truth_of(labels: list[int], folder: Path, **source: object) -> list[int]:
+    """The truth of that picture."""
+    (target,) = folder_targets(folder_of(labels, folder, **source))
     return target.items[0].read_truth()[0].tolist()
 
 
@@ -161,3 +206,45 @@ def test_a_class_that_its_source_does_not_annotate_is_refused(tmp_path: Path) ->
 def test_background_that_its_source_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"pets__1\.png holds label 254, the background"):
         truth_of([0, 254], tmp_path, annotated=[0, 1, 2], has_background=False)
+
+
+@pytest.mark.parametrize(("ignore_index", "ignored"), [(255, 255), (3, 4)])
+def test_background_is_the_last_class_where_it_is_asked_for(
+    tmp_path: Path, ignore_index: int, ignored: int
+) -> None:
+    dataset = folder_of(
+        [0, 2, 254, ignore_index],
+        tmp_path,
+        annotated=[0, 1, 2],
+        has_background=True,
+        ignore_index=ignore_index,
+    )
+    (target,) = folder_targets(dataset, with_background=True)
+    assert target.has_background
+    assert target.classes == (*CLASSES, "background")
+    assert target.ignore_label == ignored
+    assert target.items[0].read_truth()[0].tolist() == [0, 2, 3, ignored]
+    (plain,) = folder_targets(dataset)
+    assert not plain.has_background
+    assert plain.classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"annotated": [0, 1, 2], "has_background": False},
+        {"annotated": [0, 1], "has_background": True},  # a sofa may lie in its background
+    ],
+)
+def test_a_folder_without_pixels_of_no_class_has_no_background(
+    tmp_path: Path, source: dict[str, object]
+) -> None:
+    with pytest.raises(DatasetError, match=r"no source of .* labels what is none of them: give it"):
+        folder_targets(folder_of([0], tmp_path, **source), with_background=True)
+
+
+def test_a_class_that_is_called_background_is_refused_beside_it(tmp_path: Path) -> None:
+    classes = ("cat", "Background")
+    dataset = folder_of([0], tmp_path, classes=classes, annotated=[0, 1], has_background=True)
+    with pytest.raises(DatasetError, match="has a class 'background' beside"):
+        folder_targets(dataset, with_background=True)

@@ -67,7 +67,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     background: Annotated[
         str | None,
         typer.Option(
-            help="Other names count as background, or the word is asked.", metavar="others|name"
+            help="Other names count as background, the word is asked, or the rest class has it.",
+            metavar="others|name|rest",
         ),
     ] = None,
     headline: Annotated[
@@ -93,7 +94,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
     a folder with images/, masks/ and classes.json, seen as a whole, each of whose sources is scored
-    by itself. OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report,
+    by itself; with --background rest only those that label pixels of no class, which are one more
+    class then. OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report,
     OUT/NAME.pictures.jsonl what was counted in each picture. Start it with torchrun or accelerate
     launch to share the work among processes or GPUs.
     """
@@ -104,7 +106,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         "seams": seams, "global_view": global_view, "template": template, "names": names,
         "vocabulary": vocabulary, "background": background, "headline": headline,
     }  # fmt: skip
-    found = [target for name in targets for target in _targets(name, data)]
+    with_background = background in {"name", "rest"}
+    found = [
+        target
+        for name in targets
+        for target in _targets(name, data, with_background=with_background)
+    ]
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
     _refuse_idle(plan, changes)
@@ -159,7 +166,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
                 )
 
 
-def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
+def _targets(name: str, data: Path | None, *, with_background: bool) -> "list[EvalTarget]":
     from escnet.data.folder import FolderDataset
     from escnet.errors import ConfigError
     from escnet.evaluation.benchmarks import BENCHMARKS
@@ -180,7 +187,7 @@ def _targets(name: str, data: Path | None) -> "list[EvalTarget]":
             f"no folder or benchmark {name!r}: choose a folder with images/, masks/ and "
             f"classes.json, or one of {', '.join(BENCHMARKS)}"
         )
-    return folder_targets(FolderDataset.read(path))
+    return folder_targets(FolderDataset.read(path), with_background=with_background)
 
 
 def _refuse_repeats(targets: "list[EvalTarget]") -> None:

@@ -66,6 +66,7 @@ class Benchmark:
             ),
             classes=self.classes,
             others=self.others,
+            has_background=bool(self.others),
             ignore_label=self.ignore_label,
             paper=self.protocol,
         )

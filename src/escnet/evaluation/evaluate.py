@@ -118,7 +118,7 @@ def answer_item(
     labels = np.unique(truth)
     asked = question.about([int(label) for label in labels if label != target.ignore_label])
     if asked is None:
-        return truth, np.zeros_like(truth), 0.0
+        return truth, np.full_like(truth, len(target.classes) - 1), 0.0
     vocabulary, class_of = asked
     start = time.monotonic()
     prediction = class_of[predict(item, vocabulary)]

@@ -34,9 +34,10 @@ class EvalProtocol(BaseModel):
             asked once, and the first of them has it.
         vocabulary: Whether every picture is asked about all class names, or only about those that
             its truth holds (an oracle, which flatters).
-        background: For a benchmark with a background class, whether predictions of the other names
-            that are asked count as background, or the word itself is asked like a name; "none"
-            where there is no such class.
+        background: Where the last class is the background, whether predictions of the other names
+            that are asked count as background, the word itself is asked like a name, or the model's
+            rest class has it, which wins where no name is likelier than not; "none" where there is
+            no such class.
         headline: The mean of IoUs that is called the result; both are always reported.
     """
 
@@ -51,7 +52,7 @@ class EvalProtocol(BaseModel):
     template: str | None = None
     names: Literal["whole", "first", "synonyms"] = "whole"
     vocabulary: Literal["all", "present"] = "all"
-    background: Literal["none", "others", "name"] = "none"
+    background: Literal["none", "others", "name", "rest"] = "none"
     headline: Literal["miou_in_truth", "miou_in_either"] = "miou_in_truth"
 
     @field_validator("template")

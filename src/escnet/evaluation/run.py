@@ -230,7 +230,10 @@ class Evaluation:
     def _result(self) -> EvalResult:
         taken = {item.stem for item in self.items}
         records = (r for r in read_records(self.records_path) if r.stem in taken)
-        scored = score_records(records, self.target.classes, self.model.trained_on)
+        trained_on = self.model.trained_on
+        if trained_on and self.target.has_background:  # it is no name that could be unseen
+            trained_on = [*trained_on, self.target.classes[-1]]
+        scored = score_records(records, self.target.classes, trained_on)
         if not scored.matrix.any():
             reason = f": {scored.skipped[0].reason}" if scored.skipped else ""
             raise DatasetError(f"{self.target.name} has no labelled pixel to score{reason}")

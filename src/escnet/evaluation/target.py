@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset, FolderItem, SourceLabels
 from escnet.data.image import shown_path
 from escnet.data.label_map import read_label_map
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
-from escnet.vocabulary import Vocabulary
+from escnet.vocabulary import BACKGROUND, Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class EvalTarget:
         classes: The classes that are scored, in label order.
         others: Names besides these that a model is asked about where the protocol says that their
             predictions count as background, the last class.
+        has_background: Whether the last class is the background.
         ignore_label: The truth's label of pixels that count nowhere.
         paper: The protocol that is taken if nobody asks for another.
     """
@@ -59,38 +60,84 @@ class EvalTarget:
     items: tuple[EvalItem, ...]
     classes: tuple[str, ...]
     others: tuple[str, ...] = ()
+    has_background: bool = False
     ignore_label: int = 255
     paper: EvalProtocol = WHOLE_VIEW
 
 
-def folder_targets(dataset: FolderDataset) -> list[EvalTarget]:
-    """A target for each source that has pictures; pixels of no class count nowhere."""
-    return [
-        EvalTarget(
-            name=name,
-            root=dataset.root.resolve().name,
-            items=tuple(
-                EvalItem(
-                    stem=item.stem,
-                    image_path=item.image_path,
-                    read_truth=partial(_folder_truth, dataset, item),
-                    truth_shown=f"label map {shown_path(item.mask_path)}",
-                )
-                for item in dataset
-                if item.source == name
-            ),
-            classes=dataset.source(name).classes,
-            ignore_label=dataset.ignore_index,
+def folder_targets(dataset: FolderDataset, *, with_background: bool = False) -> list[EvalTarget]:
+    """A target for each source that has pictures.
+
+    Args:
+        dataset: The pictures.
+        with_background: Pixels that are labelled as none of their source's classes are a class of
+            their own, the last. Sources that label no such pixels, or annotate only some of their
+            classes, are left out. Else such pixels count nowhere.
+
+    Raises:
+        DatasetError: If no source is left, or one has a class of that name already.
+    """
+    names = [name for name in dataset.sources if any(item.source == name for item in dataset)]
+    if with_background:
+        names = [name for name in names if _has_background(dataset.source(name))]
+        _check_background(dataset, names)
+    return [_folder_target(dataset, name, with_background=with_background) for name in names]
+
+
+def _check_background(dataset: FolderDataset, names: Sequence[str]) -> None:
+    if not names:
+        raise DatasetError(
+            f"no source of {shown_path(dataset.root)} annotates all its classes and labels what is "
+            f'none of them: give it "has_background": true in classes.json, and label such pixels '
+            f"{dataset.background_index}"
         )
-        for name in dataset.sources
-        if any(item.source == name for item in dataset)
-    ]
+    for name in names:
+        if BACKGROUND in {own.casefold() for own in dataset.source(name).classes}:
+            raise DatasetError(
+                f"source {name!r} of {shown_path(dataset.root)} has a class {BACKGROUND!r} beside "
+                "the pixels of no class: name it otherwise"
+            )
 
 
-def _folder_truth(dataset: FolderDataset, item: FolderItem) -> Integer[np.ndarray, "H W"]:
+def _has_background(source: SourceLabels) -> bool:
+    """Whether pixels of no annotated class are of none of the classes that are asked for."""
+    return source.has_background and len(source.annotated) == len(source.classes)
+
+
+def _folder_target(dataset: FolderDataset, name: str, *, with_background: bool) -> EvalTarget:
+    source = dataset.source(name)
+    ignored = dataset.ignore_index
+    background = len(source.classes) if with_background else ignored
+    if with_background and ignored == background:
+        ignored += 1
+    return EvalTarget(
+        name=name,
+        root=dataset.root.resolve().name,
+        items=tuple(
+            EvalItem(
+                stem=item.stem,
+                image_path=item.image_path,
+                read_truth=partial(_folder_truth, dataset, item, background, ignored),
+                truth_shown=f"label map {shown_path(item.mask_path)}",
+            )
+            for item in dataset
+            if item.source == name
+        ),
+        classes=(*source.classes, BACKGROUND) if with_background else source.classes,
+        has_background=with_background,
+        ignore_label=ignored,
+    )
+
+
+def _folder_truth(
+    dataset: FolderDataset, item: FolderItem, background: int, ignored: int
+) -> Integer[np.ndarray, "H W"]:
+    """A label map whose pixels of no class, and those that count nowhere, have these labels."""
     truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
     _refuse_undeclared(truth, dataset, item)
-    return np.where(truth == dataset.background_index, dataset.ignore_index, truth)
+    is_background, is_ignored = truth == dataset.background_index, truth == dataset.ignore_index
+    truth[is_background], truth[is_ignored] = background, ignored
+    return truth
 
 
 def _refuse_undeclared(
@@ -128,12 +175,22 @@ class Question:
     def __init__(self, target: EvalTarget, protocol: EvalProtocol) -> None:
         self._last = len(target.classes) - 1
         self._has_others = protocol.background == "others"
+        self._has_rest = protocol.background == "rest"
+        if protocol.background in {"rest", "name"} and not target.has_background:
+            raise ConfigError(
+                f"{target.name} has no class for the background: leave the protocol setting "
+                "background at none"
+            )
         if self._has_others and not target.others:
             raise ConfigError(
                 f"{target.name} has no other names that could count as background: "
                 "leave the protocol setting background at none"
             )
-        names = (*target.classes[:-1], *target.others) if self._has_others else target.classes
+        names = target.classes
+        if self._has_others:
+            names = (*names[:-1], *target.others)
+        elif self._has_rest:
+            names = names[:-1]
         queries = _queries_of(names, protocol.names)
         self._entries = list(zip(names, queries, strict=True))
         self._is_oracle = protocol.vocabulary == "present"
@@ -145,14 +202,18 @@ class Question:
         """The names for one picture, and the class of each.
 
         Args:
-            truth_classes: The classes in the picture's truth; without any nothing is asked.
+            truth_classes: The classes in the picture's truth.
+
+        Returns:
+            None where there is nothing to ask: every pixel is of the last class then, or of none.
         """
         if not truth_classes:
             return None
         if not self._is_oracle:
             return self._all
         there = set(truth_classes)
-        return self._asking([i for i in range(len(self._entries)) if self._class_of(i) in there])
+        chosen = [i for i in range(len(self._entries)) if self._class_of(i) in there]
+        return self._asking(chosen) if chosen else None
 
     def _asking(self, chosen: Sequence[int]) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
         entries: dict[str, list[str]] = {}
@@ -164,7 +225,9 @@ class Question:
                 entries[name] = queries
                 classes.append(self._class_of(index))
                 asked.update(query.casefold() for query in queries)
-        return Vocabulary.of(entries), np.array(classes)
+        if self._has_rest:  # which results have behind the names
+            classes.append(self._last)
+        return Vocabulary.of(entries, has_background=self._has_rest), np.array(classes)
 
     def _class_of(self, index: int) -> int:
         return min(index, self._last) if self._has_others else index
