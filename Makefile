@@ -22,8 +22,9 @@ demo: $(READY)
 	$(BIN)/escnet segment examples/coffee.jpg --classes "cup=cup|coffee cup, table=table|dining table" --out out
 	@echo "Look at out/chelsea.overlay.jpg and out/coffee.overlay.jpg"
 
+# One thread a process: the networks of the tests are too small to share out.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 check: format lint types contracts
 

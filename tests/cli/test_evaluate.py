@@ -120,6 +120,9 @@ def test_the_rest_class_is_scored_on_sources_that_label_it(
     assert result.matrix().sum(axis=0)[2] > 0  # some pixel is of the rest class
     assert result.deviations == ["background: none -> rest"]
     assert "background" in (tmp_path / "out" / "pets.md").read_text()
+    windows = ["--view", "windows", "--size", "64", "--window", "48", "--limit", "1"]
+    assert run(command(folder, tmp_path / "2", "--background", "rest", *windows)) == 0
+    assert EvalResult.read(tmp_path / "2" / "pets.json").matrix().shape == (3, 3)
 
 
 def test_the_windows_of_a_folder_are_told_as_deviations(folder: Path, tmp_path: Path) -> None:
@@ -177,8 +180,8 @@ def test_a_share_prior_counts_for_whole_pictures_and_is_told(folder: Path, tmp_p
         (["--template", "a photo"], "write {} once"),
         (["--names", "some"], "names is 'some'"),
         (["--background", "others"], "no other names"),
-        (["--background", "rest"], "labels what is none of them: give it"),
-        (["--background", "name"], "labels what is none of them: give it"),
+        (["--background", "rest"], "labels what is none of them 254, the background"),
+        (["--background", "name"], "labels what is none of them 254, the background"),
         (["--limit", "0"], "--limit"),
         (["--size", "640"], "--size 640 needs windows, but pets is seen as a whole"),
         (["--window", "384", "--view", "whole"], "--window 384 needs windows"),

@@ -239,7 +239,9 @@ def test_background_is_the_last_class_where_it_is_asked_for(
 def test_a_folder_without_pixels_of_no_class_has_no_background(
     tmp_path: Path, source: dict[str, object]
 ) -> None:
-    with pytest.raises(DatasetError, match=r"no source of .* labels what is none of them: give it"):
+    with pytest.raises(
+        DatasetError, match=r"no source of .* labels what is none of them 254, the background"
+    ):
         folder_targets(folder_of([0], tmp_path, **source), with_background=True)
 
 
@@ -248,3 +250,24 @@ def test_a_class_that_is_called_background_is_refused_beside_it(tmp_path: Path) 
     dataset = folder_of([0], tmp_path, classes=classes, annotated=[0, 1], has_background=True)
     with pytest.raises(DatasetError, match="has a class 'background' beside"):
         folder_targets(dataset, with_background=True)
+
+
+@pytest.mark.parametrize(("ignore_index", "stray"), [(255, 3), (3, 4)])
+def test_a_stray_label_is_not_taken_for_background(
+    tmp_path: Path, ignore_index: int, stray: int
+) -> None:
+    dataset = folder_of(
+        [0, stray, 254],
+        tmp_path,
+        annotated=[0, 1, 2],
+        has_background=True,
+        ignore_index=ignore_index,
+    )
+    (target,) = folder_targets(dataset, with_background=True)
+    with pytest.raises(DatasetError, match=f"holds label {stray}, but the benchmark has classes"):
+        target.items[0].read_truth()
+
+
+def test_a_background_that_is_left_out_of_the_protocol_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the last class of t is the background"):
+        asked(["cat", "background"], [0])

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
+from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.inference.segmenter import Segmenter
 from escnet.training.assembly import build_network
 from escnet.training.config import Recipe
 from escnet.training.detail import (
@@ -20,14 +22,16 @@ from escnet.training.detail import (
     DetailTask,
     detail_parts,
 )
+from escnet.training.examples import ExampleSource, Views
 from escnet.training.loop import Progress
-from escnet.training.loss import partial_label_loss
+from escnet.training.loss import UNKNOWN, partial_label_loss
 from escnet.training.run import train
 from escnet.training.task import Share
 from escnet.weights.checkpoint import load_checkpoint
 from tests.training.conftest import CLASSES, JOINT_DIM, NETWORK
 
 MakeRecipe = Callable[..., Recipe]
+TEXTS = torch.randn(len(CLASSES), JOINT_DIM, generator=torch.Generator().manual_seed(1))
 MODEL: dict[str, Any] = {"sam": "none", "share_prior": 0.5, "upsampling": "guided"}
 
 
@@ -48,12 +52,17 @@ def start(tmp_path_factory: pytest.TempPathFactory, make_recipe: MakeRecipe, cac
 
 
 def detail_recipe(
-    start: Path, data_folder: Path, *, data: dict[str, Any] | None = None, **training: Any
+    start: Path,
+    data_folder: Path,
+    *,
+    data: dict[str, Any] | None = None,
+    parts: dict[str, Any] | None = None,
+    **training: Any,
 ) -> Recipe:
     return Recipe.model_validate(
         {
             "model": {"settings": {**NETWORK, **MODEL, "detail": True}},
-            "parts": {"start_from": start, "start_with": "everything"},
+            "parts": {"start_from": start, "start_with": "everything", **(parts or {})},
             "data": {
                 "train": data_folder,
                 "views": {"whole": 0.0},
@@ -71,7 +80,7 @@ def task_of(recipe: Recipe, cache: Path) -> DetailTask:
     dataset = FolderDataset.read(recipe.data.train)
     data = DetailData(
         dataset=dataset,
-        embedding=torch.randn(len(CLASSES), JOINT_DIM),
+        embedding=TEXTS,
         wordings=[[index] for index in range(len(CLASSES))],
         section=recipe.data,
         cache=cache,
@@ -158,6 +167,93 @@ def test_a_portion_is_one_part_of_one_picture_on_all_grids(
         assert content.share == 0.5
 
 
+def test_a_portion_holds_what_is_known_of_the_part_that_it_shows(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder, steps=8)
+    task = task_of(recipe, tmp_path / "cache")
+    items = {item.stem: item for item in FolderDataset.read(data_folder)}
+    assert recipe.data is not None
+    assert recipe.data.detail is not None
+    drawn = ExampleSource(
+        FolderDataset.read(data_folder),
+        side=32,
+        source_weights={},
+        views=Views(settings=recipe.data.views, side=64),
+    )
+    mirrored = []
+    for step, portions in enumerate(task.batches(0, Share())):
+        for portion in portions:
+            random = np.random.default_rng([recipe.training.seed, step, portion.place])
+            example, content = drawn.draw(random, None), portion.content
+            finished = task.finished.of(items[example.item.stem], example.names)
+            part = example.part
+            mirrored.append(part.is_mirrored)
+            assert torch.equal(content.image, example.image)
+            assert torch.equal(content.logits, part.of(finished.logits, 32))
+            assert torch.equal(content.vit, part.of(finished.vit, 4))
+            assert torch.equal(content.joint, part.of(finished.joint, 4))
+            assert torch.equal(content.text, task.data.embedding[finished.names])
+            for place, name in enumerate(finished.names):
+                own = content.target == place
+                assert torch.equal(own, example.target == example.names.tolist().index(name))
+    assert set(mirrored) == {True, False}
+
+
+def test_names_withheld_are_asked_nowhere(start: Path, data_folder: Path, tmp_path: Path) -> None:
+    recipe = detail_recipe(start, data_folder, data={"withheld": ("sky",)}, steps=6)
+    for portions in task_of(recipe, tmp_path).batches(0, Share()):
+        for portion in portions:
+            assert not (portion.content.text == TEXTS[0]).all(dim=1).any()
+            assert (portion.content.target == UNKNOWN).any()
+
+
+def test_what_was_seen_before_stays_seen(start: Path, data_folder: Path, tmp_path: Path) -> None:
+    recipe = detail_recipe(start, data_folder, data={"withheld": ("dog",)}, steps=1)
+    model = train(recipe, tmp_path / "run", cache=tmp_path / "cache")
+    assert load_checkpoint(model).config.trained_on == tuple(CLASSES)
+
+
+def test_a_detail_is_taken_over_whole_among_other_parts(
+    start: Path,
+    make_recipe: MakeRecipe,
+    data_folder: Path,
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    model = train(detail_recipe(start, data_folder), tmp_path / "detail", cache=cache)
+    recipe = make_recipe(model={**MODEL, "detail": True})
+    assert recipe.parts is not None
+    parts = recipe.parts.model_copy(update={"start_from": model, "start_with": "everything"})
+    network, _ = build_network(
+        recipe.model_copy(update={"parts": parts}), FolderDataset.read(data_folder)
+    )
+    found, expected = network.state_dict(), load_checkpoint(model).state_dict()
+    own = [name for name in expected if "detail." in name]
+    assert any(name.startswith("vision.detail.net.") for name in own)
+    assert [name for name in own if not torch.equal(found[name], expected[name])] == []
+
+
+def test_scores_of_a_network_with_detail_are_of_pictures(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Also where feature maps are stored, which the detail cannot be read off."""
+    model = train(detail_recipe(start, data_folder), tmp_path / "detail", cache=cache)
+    recipe = Recipe.model_validate(
+        {
+            **detail_recipe(model, data_folder).model_dump(),
+            "data": {"train": data_folder, "validate_on": data_folder},
+            "training": {"alignment_steps": 0, "steps": 1, "batch_size": 1},
+        }
+    )
+    found = train(recipe, tmp_path / "run", cache=cache)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    segmenter = Segmenter.load(found, device="cpu")
+    expected = evaluate(FolderDataset.read(data_folder), predict_with(segmenter))
+    for name, score in scores.items():
+        assert score["pixel_accuracy"] == pytest.approx(expected[name].pixel_accuracy, abs=1e-4)
+
+
 def test_two_processes_share_a_batch_out(start: Path, data_folder: Path, tmp_path: Path) -> None:
     task = task_of(detail_recipe(start, data_folder), tmp_path)
     (alone, *_), (first, *_), (second, *_) = (
@@ -216,6 +312,9 @@ def test_a_name_is_blurred_but_keeps_its_direction(
         ({"data": {"views": None}}, "data.views is missing"),
         ({"data": {"captions": {"root": ".", "names_of": "voc"}}}, "data.captions is given"),
         ({"alignment_steps": 3}, "training.alignment_steps is 3"),
+        ({"head_rate": 0.7}, "head_rate is 0.7, but data.detail has no use for it"),
+        ({"compile": True}, "compile is True, but data.detail has no use for it"),
+        ({"parts": {"sam_embeddings": "x"}}, "parts.sam_embeddings is given"),
         ({"data": {"detail": {"side": 50}}}, "multiple of 32"),
     ],
 )

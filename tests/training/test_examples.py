@@ -286,3 +286,21 @@ def test_nothing_but_broken_pictures_of_the_only_source_drawn_is_one_line(
         path.write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"pictures in a row are broken \(last: "):
         seen_in_steps(plain_folder, as_views=True, broken=broken)
+
+
+def test_a_label_map_of_another_size_than_its_picture_is_a_broken_picture(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(data_folder, root)
+    for stem in ("voc__0", "voc__1"):
+        Image.new("L", (40, 30)).save(root / "masks" / f"{stem}.png")
+    source = ExampleSource(
+        FolderDataset.read(root),
+        side=24,
+        source_weights={"street": 0.0},
+        views=Views(settings=ViewsSection(), side=48),
+    )
+    random = np.random.default_rng(0)
+    with pytest.raises(DatasetError, match="is 40 x 30, but its picture is 32 x 24"):
+        [source.draw(random, None) for _ in range(30)]

@@ -11,6 +11,7 @@ from escnet.model.escnet import EscNet
 from escnet.weights.average import average_checkpoints
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from escnet.weights.origin import Origin
+from tests.model.conftest import PAIRED
 
 EXTRA = "sam_masks"  # a setting that adds tensors
 
@@ -105,3 +106,13 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
 def test_shares_must_fit(number: int, shares: list[float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         average_checkpoints(["nowhere"] * number, shares)
+
+
+def test_a_detail_that_only_the_first_has_stays(tmp_path: Path) -> None:
+    for name, detail in (("more", True), ("less", False)):
+        torch.manual_seed(0)
+        write_checkpoint(tmp_path / name, EscNet(EscNetConfig(**{**PAIRED, "detail": detail})))
+    mean = average_checkpoints([tmp_path / "more", tmp_path / "less"])
+    assert mean.config.detail
+    own = load_checkpoint(tmp_path / "more").state_dict()
+    assert all(torch.equal(v, own[n]) for n, v in mean.state_dict().items() if "detail." in n)

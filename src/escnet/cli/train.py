@@ -16,7 +16,7 @@ _STEPS_BETWEEN_LINES = 25
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file, such as recipes/mini.toml.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/run"),
-    cache: Annotated[Path, typer.Option(help="Where frozen towers' feature maps are kept.")] = Path(
+    cache: Annotated[Path, typer.Option(help="Where what frozen networks say is kept.")] = Path(
         "runs/cache"
     ),
     override: Annotated[

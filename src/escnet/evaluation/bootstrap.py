@@ -11,9 +11,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from escnet.evaluation.metrics import QUANTITIES, PictureCounts, scores_of
+from escnet.evaluation.metrics import (
+    QUANTITIES,
+    PictureCounts,
+    SeenClasses,
+    scores_of,
+)
 
 NUM_RESAMPLES = 1000
 _CONFIDENCE = 0.95
@@ -61,7 +66,7 @@ def resampled_weights(
 
 def intervals(
     table: PictureTable,
-    is_seen: Bool[np.ndarray, " N"] | None = None,
+    seen: SeenClasses | None = None,
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
@@ -70,14 +75,14 @@ def intervals(
 
     Args:
         table: The pictures.
-        is_seen: The classes that the model was trained on, where that is known.
+        seen: Which classes the model was trained on, where that is known.
         num_resamples: R.
         seed: The same seed gives the same intervals.
     """
     if not table.num_pictures:
         return {}
     draws = resampled_weights(table.num_pictures, num_resamples=num_resamples, seed=seed)
-    parts = [scores_of(table.sums(weights), is_seen) for weights in draws]
+    parts = [scores_of(table.sums(weights), seen) for weights in draws]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
         name: bounds

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 
 from escnet.data.check import digest_line
@@ -25,7 +25,13 @@ from escnet.evaluation.bootstrap import (
     percentile_interval,
     resampled_weights,
 )
-from escnet.evaluation.metrics import SCORES, PictureCounts, iou_of, scores_of
+from escnet.evaluation.metrics import (
+    SCORES,
+    PictureCounts,
+    SeenClasses,
+    iou_of,
+    scores_of,
+)
 from escnet.evaluation.records import PictureRecord, first_difference, read_header, read_records
 from escnet.evaluation.result import EvalResult, to_value
 from escnet.evaluation.scoring import seen_classes
@@ -191,14 +197,14 @@ def _differences(
     pictures: Sequence[PictureDifference],
     classes: Sequence[str],
     num_with_class: Int[np.ndarray, " N"],
-    is_seen: Bool[np.ndarray, " N"] | None,
+    seen: SeenClasses | None,
 ) -> list[Difference]:
     """The scores, the mean over pictures, then the classes, with their intervals."""
     mious = [np.array([_number(miou) for miou in column]) for column in _columns(pictures)]
 
     def measured(weights: Float[np.ndarray, "R P"]) -> list[Float[np.ndarray, "R M"]]:
         pairs = zip(tables, mious, strict=True)
-        return [_measured(table, values, weights, is_seen) for table, values in pairs]
+        return [_measured(table, values, weights, seen) for table, values in pairs]
 
     draws = [
         np.subtract(*measured(weights))
@@ -223,14 +229,19 @@ def _differences(
     ]
 
 
-def _seen_by_both(ours: EvalResult, theirs: EvalResult) -> Bool[np.ndarray, " N"] | None:
-    """The classes that both models have seen labelled; None if that is not known.
+def _seen_by_both(ours: EvalResult, theirs: EvalResult) -> SeenClasses | None:
+    """Which classes both models have seen labelled; None if that is not known.
 
     It is None too if they have seen different ones: a mean over some classes, less a mean over
     others, says nothing of the models.
     """
-    mine, other = (seen_classes(part.classes, part.model.trained_on) for part in (ours, theirs))
-    if mine is None or other is None or (mine != other).any():
+    mine, other = (
+        seen_classes(
+            part.classes, part.model.trained_on, has_background=part.protocol.has_background
+        )
+        for part in (ours, theirs)
+    )
+    if mine is None or other is None or any(map(np.any, np.not_equal(mine, other))):
         return None
     return mine
 
@@ -239,11 +250,11 @@ def _measured(
     table: PictureTable,
     miou: Float[np.ndarray, " P"],
     weights: Float[np.ndarray, "R P"],
-    is_seen: Bool[np.ndarray, " N"] | None,
+    seen: SeenClasses | None,
 ) -> Float[np.ndarray, "R M"]:
     """Every score, the mean over pictures, and every class's IoU, for each resample."""
     sums = table.sums(weights)  # (R, Q, N)
-    scores = scores_of(sums, is_seen)
+    scores = scores_of(sums, seen)
     columns = [*(scores[name] for name in SCORES), _weighted_mean(miou, weights)]
     return np.concatenate([np.stack(columns, axis=1), iou_of(sums)], axis=1)
 

@@ -62,6 +62,11 @@ class EvalProtocol(BaseModel):
             raise ValueError("write {} once, where the class name goes")
         return template
 
+    @property
+    def has_background(self) -> bool:
+        """Whether the last class that is scored is the background."""
+        return self.background != "none"
+
     def with_changes(self, **changes: Any) -> "EvalProtocol":
         """The protocol with some fields set; those that are None stay as they are.
 

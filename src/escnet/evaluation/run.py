@@ -230,10 +230,12 @@ class Evaluation:
     def _result(self) -> EvalResult:
         taken = {item.stem for item in self.items}
         records = (r for r in read_records(self.records_path) if r.stem in taken)
-        trained_on = self.model.trained_on
-        if trained_on and self.target.has_background:  # it is no name that could be unseen
-            trained_on = [*trained_on, self.target.classes[-1]]
-        scored = score_records(records, self.target.classes, trained_on)
+        scored = score_records(
+            records,
+            self.target.classes,
+            self.model.trained_on,
+            has_background=self.protocol.has_background,
+        )
         if not scored.matrix.any():
             reason = f": {scored.skipped[0].reason}" if scored.skipped else ""
             raise DatasetError(f"{self.target.name} has no labelled pixel to score{reason}")

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from escnet.data.check import digest_line
 from escnet.evaluation.bootstrap import PictureTable, intervals
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
     PictureCounts,
+    SeenClasses,
     accuracy_of,
     boundary_iou_of,
     iou_of,
@@ -41,7 +42,11 @@ class Scored:
 
 
 def score_records(
-    records: Iterable[PictureRecord], classes: Sequence[str], trained_on: Sequence[str] | None
+    records: Iterable[PictureRecord],
+    classes: Sequence[str],
+    trained_on: Sequence[str] | None,
+    *,
+    has_background: bool = False,
 ) -> Scored:
     """Score the pictures that were counted.
 
@@ -49,6 +54,7 @@ def score_records(
         records: One for each picture.
         classes: The class names that are scored.
         trained_on: Class names that the model has seen labelled; None if that is not known.
+        has_background: Whether the last class is the background.
     """
     confusion = ConfusionMatrix(len(classes))
     scored = Scored(matrix=confusion.counts)
@@ -67,22 +73,31 @@ def score_records(
 
     table = PictureTable(counted(), len(classes))
     sums = table.sums(np.ones((1, table.num_pictures)))[0]
-    is_seen = seen_classes(classes, trained_on)
-    scored.scores = to_values(scores_of(sums, is_seen))
-    scored.intervals = intervals(table, is_seen)
+    seen = seen_classes(classes, trained_on, has_background=has_background)
+    scored.scores = to_values(scores_of(sums, seen))
+    scored.intervals = intervals(table, seen)
     scored.per_class = _class_scores(classes, sums)
     scored.checksum = digest.hexdigest()
     return scored
 
 
 def seen_classes(
-    classes: Sequence[str], trained_on: Sequence[str] | None
-) -> Bool[np.ndarray, " N"] | None:
-    """Which of the classes a model has seen labelled, by name; None if that is not known."""
+    classes: Sequence[str], trained_on: Sequence[str] | None, *, has_background: bool
+) -> SeenClasses | None:
+    """Which of the classes a model has seen labelled, by name; None if that is not known.
+
+    Args:
+        classes: The class names that are scored.
+        trained_on: Class names that the model has seen labelled.
+        has_background: Whether the last class is the background, which is no name to be seen.
+    """
     if not trained_on:
         return None
     known = {name.strip().casefold() for name in trained_on}
-    return np.array([name.strip().casefold() in known for name in classes])
+    is_known = np.array([name.strip().casefold() in known for name in classes])
+    is_name = np.ones(len(classes), bool)
+    is_name[-1] = not has_background
+    return SeenClasses(is_known & is_name, ~is_known & is_name)
 
 
 def _picture_score(record: PictureRecord, sums: Float[np.ndarray, "Q N"]) -> PictureScore:

@@ -18,6 +18,7 @@ from escnet.data.image import shown_path
 from escnet.data.label_map import read_label_map
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
+from escnet.evaluation.metrics import check_labels
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.vocabulary import BACKGROUND, Vocabulary
 
@@ -88,8 +89,8 @@ def _check_background(dataset: FolderDataset, names: Sequence[str]) -> None:
     if not names:
         raise DatasetError(
             f"no source of {shown_path(dataset.root)} annotates all its classes and labels what is "
-            f'none of them: give it "has_background": true in classes.json, and label such pixels '
-            f"{dataset.background_index}"
+            f"none of them {dataset.background_index}, the background index: one that does needs "
+            '"has_background": true in classes.json'
         )
     for name in names:
         if BACKGROUND in {own.casefold() for own in dataset.source(name).classes}:
@@ -135,6 +136,13 @@ def _folder_truth(
     """A label map whose pixels of no class, and those that count nowhere, have these labels."""
     truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
     _refuse_undeclared(truth, dataset, item)
+    if background != ignored:  # before a stray label is taken for the new one
+        check_labels(
+            np.where(truth == dataset.background_index, dataset.ignore_index, truth),
+            num_classes=len(dataset.source(item.source).classes),
+            ignore_label=dataset.ignore_index,
+            shown=f"label map {shown_path(item.mask_path)}",
+        )
     is_background, is_ignored = truth == dataset.background_index, truth == dataset.ignore_index
     truth[is_background], truth[is_ignored] = background, ignored
     return truth
@@ -180,6 +188,11 @@ class Question:
             raise ConfigError(
                 f"{target.name} has no class for the background: leave the protocol setting "
                 "background at none"
+            )
+        if target.has_background and not protocol.has_background:
+            raise ConfigError(
+                f"the last class of {target.name} is the background: set the protocol setting "
+                "background to rest, or to name"
             )
         if self._has_others and not target.others:
             raise ConfigError(

@@ -9,8 +9,8 @@ never trained have an answer, too. As in BiSeNet, detail and meaning are seen ap
 ECCV 2018); pixel and text embeddings meet as in LSeg (Li et al., ICLR 2022). Not in the paper; see
 docs/paper-notes.md, note 29.
 
-Sizes: B pictures, N class names, D joint space, V the ViT's layers, K pixel embedding, H x W
-pixels, h x w patches.
+Sizes: B pictures, N class names, D joint space, V the ViT's layers, E pixel embedding, H x W
+pixels.
 """
 
 import torch
@@ -32,7 +32,7 @@ from escnet.model.resize import resized
 _NUM_STAGES = 5  # to stride 16; what is deeper, the rest of the network sees
 _WIDTHS = (96, 96, 64, 32)  # of the pyramid, from stride 16 to stride 2
 _PYRAMID = (SIXTEENTH_CHANNELS, EIGHTH_CHANNELS, QUARTER_CHANNELS, HALF_CHANNELS)
-_PIXEL_DIM = 32  # K
+_PIXEL_DIM = 32  # E
 
 
 class DetailBranch(nn.Module):
@@ -67,11 +67,11 @@ class DetailBranch(nn.Module):
 
     @property
     def is_begun(self) -> bool:
-        """Whether it adds anything to the logits."""
+        """Whether it was trained; until then it adds nothing to the logits."""
         return bool(self.pixel.weight.any())
 
     def begin_fit(self, net: EfficientNetTrunk) -> None:
-        """Start from the trained net of the tower; until a step is made nothing is added."""
+        """Start from the trained net of the tower."""
         own = self.net.state_dict()
         self.net.load_state_dict({name: net.state_dict()[name] for name in own})
 
@@ -80,7 +80,7 @@ class DetailBranch(nn.Module):
         image: Float[Tensor, "B 3 H W"],
         vit: Float[Tensor, "B V _ _"],
         joint: Float[Tensor, "B D _ _"],
-    ) -> Float[Tensor, "B K _ _"]:
+    ) -> Float[Tensor, "B E _ _"]:
         """Pixel embeddings on a grid of half the picture's resolution.
 
         Args:
@@ -117,7 +117,7 @@ class DetailLogits(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, pixel: Float[Tensor, "B K H W"], text_embedding: Float[Tensor, "N D"]
+        self, pixel: Float[Tensor, "B E H W"], text_embedding: Float[Tensor, "N D"]
     ) -> Float[Tensor, "B N H W"]:
         """What the logits of every class name gain at every place.
 
@@ -132,7 +132,7 @@ class DetailLogits(nn.Module):
     def added(
         self,
         logits: Float[Tensor, "B N H W"],
-        pixel: Float[Tensor, "B K _ _"],
+        pixel: Float[Tensor, "B E _ _"],
         text_embedding: Float[Tensor, "N D"],
         class_chunk: int | None = None,
     ) -> Float[Tensor, "B N H W"]:

@@ -31,6 +31,7 @@ AnyConfig = TypeVar("AnyConfig", EscNetConfig, CatSegConfig)
 MOST_TOKENS = 128
 CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
+_IMAGE_NET_OR_TEXT = re.compile(r"vision\.(?!detail\.)|text\.")
 _BEHIND_SAM_WIDTH = re.compile(
     r"^to_sam_width\.|^sam_norm\.|\.sam\.|\.embed_mask\.|\.to_guidance\."
 )
@@ -197,11 +198,13 @@ def _take_over(network: EscNet, parts: PartsSection) -> None:
     to SAM's width will be fitted anew, everything behind it starts from SAM's own weights.
     """
     checkpoint = require_local(str(parts.start_from))
+    before = load_checkpoint(checkpoint)
+    network.config.trained_on = before.config.trained_on
     taken = {
         name: value
-        for name, value in load_checkpoint(checkpoint).state_dict().items()
+        for name, value in before.state_dict().items()
         if kind_of(name) in ("head", "text")
-        or (parts.start_with == "everything" and not name.startswith(("vision.", "text.")))
+        or (parts.start_with == "everything" and not _IMAGE_NET_OR_TEXT.match(name))
     }
     if parts.sam_embeddings is not None:
         taken = {name: value for name, value in taken.items() if not _BEHIND_SAM_WIDTH.search(name)}

@@ -44,6 +44,29 @@ _TRAINING_ON_PICTURES = frozenset(
 )
 
 
+# Those that a recipe with a detail uses.
+_TRAINING_OF_DETAIL = frozenset(
+    {
+        "alignment_steps",
+        "average",
+        "balance",
+        "batch_size",
+        "binary_weight",
+        "cross_weight",
+        "dtype",
+        "gradient_clip",
+        "learning_rate",
+        "overlap_weight",
+        "save_every",
+        "seed",
+        "steps",
+        "tower_rate",
+        "warmup_share",
+        "weight_decay",
+    }
+)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -199,6 +222,7 @@ class TrainingSection(_Section):
         text_rate: Factor of the rate for the text tower's last map.
         sam_rate: Factor of the rate for SAM's transformer.
         tower_rate: Factor of the rate for the image nets, which needs `data.views`; 0 freezes them.
+            With `data.detail` they are frozen, and it is the detail branch's own net that is meant.
         vit_blocks: The last blocks of the ViT that are trained with them.
         correlation_weight: In steps of the whole network, weight of the alignment's loss, which
             weighs all names against each other that a picture's source annotates.
@@ -321,6 +345,10 @@ class Recipe(_Section):
             raise ValueError(
                 "data.captions is given, but data.detail has no use for it: leave it out"
             )
+        if self.parts.sam_embeddings is not None:
+            raise ValueError(
+                "parts.sam_embeddings is given, but data.detail has no use for it: leave it out"
+            )
         if self.training.alignment_steps:
             raise ValueError(
                 f"training.alignment_steps is {self.training.alignment_steps}, but data.detail "
@@ -330,17 +358,19 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _nothing_idle(self) -> "Recipe":
-        """A setting that would change nothing is a mistake, such as one of the other kind's."""
-        if self.pictures is None:
+        """A setting that would change nothing is a mistake, such as one of another kind's."""
+        if self.pictures is not None:
+            used, who = _TRAINING_ON_PICTURES, "only recipes with parts use it"
+        elif self.data is not None and self.data.detail is not None:
+            used, who = _TRAINING_OF_DETAIL, "data.detail has no use for it"
+        else:
             return self
         for name, field in TrainingSection.model_fields.items():
             value = getattr(self.training, name)
-            if name not in _TRAINING_ON_PICTURES and value != field.default:
-                also = f", or set pictures.{name}" if name in PicturesSection.model_fields else ""
-                raise ValueError(
-                    f"training.{name} is {value!r}, but only recipes with parts use it: "
-                    f"leave it out{also}"
-                )
+            if name not in used and value != field.default:
+                has_own = self.pictures is not None and name in PicturesSection.model_fields
+                also = f", or set pictures.{name}" if has_own else ""
+                raise ValueError(f"training.{name} is {value!r}, but {who}: leave it out{also}")
         return self
 
 

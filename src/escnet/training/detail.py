@@ -8,13 +8,11 @@ Sizes: n class names of a picture, M texts, D joint space, V the ViT's layers, s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -24,11 +22,11 @@ from escnet.model.detail import DetailBranch, DetailLogits
 from escnet.model.escnet import EscNet
 from escnet.training.config import DataSection, TrainingSection
 from escnet.training.examples import ExampleSource, Views
-from escnet.training.features import weights_hash
 from escnet.training.finished import FinishedNetwork
-from escnet.training.frozen_towers import worded
+from escnet.training.frozen_towers import groups_by_kind, identity_of
 from escnet.training.loss import partial_label_loss
 from escnet.training.task import Batches, ParameterGroups, Portion, Share
+from escnet.training.text_space import blurred
 from escnet.weights.assemble import paired_towers
 
 _BRANCH, _NET = "branch", "tower"  # kinds of rate
@@ -109,6 +107,10 @@ class DetailTask:
         data: What it is trained on.
         training: The schedule.
 
+    Attributes:
+        data: The same.
+        finished: What the rest of the network says of a picture.
+
     Raises:
         ConfigError: If the network has no detail, or a setting does not fit the data.
         DatasetError: If the data are not what they must be.
@@ -130,9 +132,9 @@ class DetailTask:
         self.divides = training.batch_size
         self.groups = detail_groups(network, training)
         self.loss = DetailLoss(network, training)
-        self._data, self._training, self._detail = data, training, detail
+        self.data, self._training, self._detail = data, training, detail
         self._patch_size = network.config.patch_size
-        self._finished = FinishedNetwork(
+        self.finished = FinishedNetwork(
             network,
             data.embedding,
             data.wordings,
@@ -149,19 +151,8 @@ class DetailTask:
         )
 
     def identity(self) -> Mapping[str, Any]:
-        """The network, its frozen weights, the pictures, and what they are called."""
-        trained = {name for group in self.groups.values() for name in group}
-        frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
-        dataset = self._data.dataset
-        stems = "\n".join(item.stem for item in dataset)
-        return {
-            "network": self.network.config.to_dict(),
-            "frozen weights": weights_hash(frozen),
-            "pictures": sha256(stems.encode()).hexdigest(),
-            "class names": list(self._examples.classes),
-            "annotated": {name: list(dataset.source(name).annotated) for name in dataset.sources},
-            "texts": weights_hash({"texts": self._data.embedding}),
-        }
+        """The network, its frozen weights, and the pictures."""
+        return identity_of(self.network, self.groups, self.data.dataset)
 
     def phase_of(self, step: int) -> tuple[str, int, int]:
         """There is one."""
@@ -189,11 +180,10 @@ class DetailTask:
     def _content(self, step: int, place: int, device: torch.device) -> DetailContent:
         random = np.random.default_rng([self._training.seed, step, place])
         example = self._examples.draw(random, None)
-        finished = self._finished.of(example.item, example.names)
+        finished = self.finished.of(example.item, example.names)
         example = example.of_names(np.flatnonzero(np.isin(example.names, finished.names)))
         image = cast("Tensor", example.image)
         grid, part = self._detail.side // self._patch_size, example.part
-        rows = worded(example.names, self._data.wordings, random)
         return DetailContent(
             image=image.to(device),
             target=example.target.to(device),
@@ -201,7 +191,7 @@ class DetailTask:
             vit=part.of(finished.vit, grid).to(device),
             joint=part.of(finished.joint, grid).to(device),
             shift=finished.shift.to(device),
-            text=self._data.embedding[rows].to(device),
+            text=self.data.embedding[finished.rows].to(device),
             share=1 / self._training.batch_size,
         )
 
@@ -209,9 +199,10 @@ class DetailTask:
 class DetailLoss(nn.Module):
     """From a part of a picture to a loss.
 
-    The binary cross-entropy is of the logits themselves, so that a confidence keeps its meaning;
-    where names compete, in the cross-entropy and the overlap, the share prior has its say as it
-    will when pixels are labelled.
+    The binary cross-entropy is of the logits themselves, so that a confidence keeps its meaning.
+    Where names compete, in the cross-entropy and the overlap, the share prior has its say, nearly
+    as it will when pixels are labelled: here the shares are those that the finished network's own
+    logits give to the whole picture.
 
     Args:
         network: With a detail.
@@ -228,8 +219,7 @@ class DetailLoss(nn.Module):
         vision, _ = paired_towers(self.network)
         image = content.image[None].contiguous(memory_format=torch.channels_last)
         pixel = vision.look_closely(image, content.vit[None], content.joint[None])
-        text = F.normalize(content.text, dim=1)
-        text = text + _NOISE * torch.randn_like(text) / text.shape[1] ** 0.5
+        text = blurred(content.text, _NOISE)
         with torch.autocast(image.device.type, enabled=False):
             gain = detail_parts(self.network).logits(pixel.float(), text)[0]
             logits = content.logits + gain
@@ -256,12 +246,10 @@ def detail_groups(network: EscNet, training: TrainingSection) -> ParameterGroups
         network: With a detail.
         training: The schedule.
     """
-    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        is_detail = name.startswith(("vision.detail.", "detail."))
-        parameter.requires_grad_(is_detail)
-        if is_detail:
-            kind = _NET if name.startswith("vision.detail.net.") else _BRANCH
-            decay = training.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((kind, decay), {})[name] = parameter
-    return groups
+
+    def kind_of(name: str) -> str | None:
+        if name.startswith("vision.detail.net."):
+            return _NET
+        return _BRANCH if name.startswith(("vision.detail.", "detail.")) else None
+
+    return groups_by_kind(network, kind_of, training.weight_decay)

@@ -1,6 +1,6 @@
 """Training examples: which picture, which class names, and what its pixels say of them.
 
-Sizes: n class names of a step, h x w pixels of the label map.
+Sizes: n class names of a step, h x w places of the target, H x W pixels of a file.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from itertools import count
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -201,8 +201,7 @@ class ExampleSource:
                 labels = labels[:, ::-1]
         else:
             image, labels, part = random_view(
-                read_image(item.image_path),
-                read_label_map(item.mask_path),
+                *_pair_of(item),
                 self._views.settings,
                 random,
                 image_side=self._views.side,
@@ -263,6 +262,21 @@ def _rareness_of(shown: Sequence[Int[np.ndarray, " _"]], rarity: float) -> Float
     worth = count.clip(min=1).astype(float) ** -rarity
     value = np.array([worth[names].sum() if len(names) else worth.min() for names in shown])
     return value / value.mean()
+
+
+def _pair_of(item: FolderItem) -> tuple[UInt8[np.ndarray, "H W 3"], Integer[np.ndarray, "H W"]]:
+    """A picture and its label map.
+
+    Raises:
+        DatasetError: If they differ in size, beside what reading them raises.
+    """
+    pixels, label_map = read_image(item.image_path), read_label_map(item.mask_path)
+    if pixels.shape[:2] != label_map.shape:
+        raise DatasetError(
+            f"label map {item.mask_path} is {label_map.shape[1]} x {label_map.shape[0]}, but its "
+            f"picture is {pixels.shape[1]} x {pixels.shape[0]}: they must agree"
+        )
+    return pixels, label_map
 
 
 def _shrunk(item: FolderItem, side: int) -> UInt8[np.ndarray, "h w"]:

@@ -2,14 +2,16 @@
 
 The detail branch (`detail.py`) is trained behind a network that no longer changes. That network's
 logits and feature maps cost many times what the branch costs, so a picture's are computed when it
-is first drawn, for some of the class names, and read from then on.
+is first drawn, for some of the class names, and read from then on: about 4 MB for each at 448
+pixels. A name is always asked for by the one of its wordings that chance gave the picture then.
 
 Sizes: n class names, h x w patches, D joint space, V the ViT's layers, M texts.
 """
 
 import io
-from collections.abc import Sequence
-from hashlib import file_digest, sha256
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -19,8 +21,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from escnet.annotations.files import make_folder, write_file
+from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderItem
 from escnet.data.label_map import read_label_map
+from escnet.errors import OutputError
 from escnet.inference.labelling import share_shift
 from escnet.inference.memory import class_chunk
 from escnet.model.escnet import EscNet
@@ -40,6 +44,7 @@ class Finished(NamedTuple):
 
     Attributes:
         names: Indices into the dataset's class names.
+        rows: Of the texts that they were asked for by.
         logits: Of each of them, without detail.
         vit: The ViT's layers.
         joint: Patch embeddings.
@@ -47,6 +52,7 @@ class Finished(NamedTuple):
     """
 
     names: Int[np.ndarray, " n"]
+    rows: Int[np.ndarray, " n"]
     logits: Float[Tensor, "n _ _"]
     vit: Float[Tensor, "V h w"]
     joint: Float[Tensor, "D h w"]
@@ -85,7 +91,9 @@ class FinishedNetwork:
         config = {**network.config.to_dict(), "detail": None, "trained_on": None}
         digest = sha256(f"{weights_hash(own)} {config} {most_names} {wordings} ".encode())
         digest.update(weights_hash({"texts": embedding}).encode())
-        self._folder = make_folder(folder / digest.hexdigest()[:_KEY_LENGTH])
+        self._folder = folder / digest.hexdigest()[:_KEY_LENGTH]
+        with _told_of_cache(folder):
+            make_folder(self._folder)
 
     def of(self, item: FolderItem, names: Int[np.ndarray, " _"]) -> Finished:
         """The answers for a picture.
@@ -99,17 +107,18 @@ class FinishedNetwork:
             DatasetError: If its label map cannot be read.
             OutputError: If the answers cannot be written.
         """
-        with item.image_path.open("rb") as picture, item.mask_path.open("rb") as mask:
-            digest = file_digest(picture, "sha256").digest() + file_digest(mask, "sha256").digest()
-        key = sha256(digest + names.tobytes()).hexdigest()[:_KEY_LENGTH]
+        content = pair_checksum(item.image_path, read_label_map(item.mask_path))
+        key = sha256(f"{content} {names.tolist()}".encode()).hexdigest()[:_KEY_LENGTH]
         path = self._folder / f"{key}.npz"
         if not path.exists():
-            seed = int(key, 16)
-            write_file(path, _packed(self._answer(item, names, np.random.default_rng(seed))))
+            answer = self._answer(item, names, np.random.default_rng(int(key, 16)))
+            with _told_of_cache(self._folder):
+                write_file(path, _packed(answer))
         with np.load(path) as stored:
             return Finished(
                 stored["names"],
-                *(torch.from_numpy(stored[name]).float() for name in Finished._fields[1:]),
+                stored["rows"],
+                *(torch.from_numpy(stored[name]).float() for name in Finished._fields[2:]),
             )
 
     @torch.inference_mode()
@@ -117,9 +126,10 @@ class FinishedNetwork:
         self, item: FolderItem, names: Int[np.ndarray, " _"], random: np.random.Generator
     ) -> Finished:
         network = self._network
-        device = self._embedding.device
+        device = network.logit_scale.device
         image = whole_view(item.image_path, network.config.image_size)[None].to(device)
-        text = self._embedding[worded(names, self._wordings, random)]
+        rows = np.array(worded(names, self._wordings, random))
+        text = self._embedding[rows].to(device)
         with torch.autocast(device.type, torch.bfloat16):
             maps = self._vision.read(image)
             patches = self._vision.project(maps)
@@ -132,6 +142,7 @@ class FinishedNetwork:
         shift = share_shift(logits, network.config.share_prior)
         return Finished(
             names[kept],
+            rows[kept],
             logits,
             maps.vit[0],
             patches.joint[0],
@@ -154,7 +165,7 @@ class FinishedNetwork:
         random: np.random.Generator,
     ) -> Int[np.ndarray, " _"]:
         """The names shown, the likeliest of the others, and some by chance; in order."""
-        shown = np.flatnonzero(is_shown)[: self._most_names]
+        shown = random.permutation(np.flatnonzero(is_shown))[: self._most_names]
         others = np.argsort(-likelihood)
         others = others[~is_shown[others]]
         room = self._most_names - len(shown)
@@ -166,6 +177,18 @@ class FinishedNetwork:
 def _packed(finished: Finished) -> bytes:
     """As the bytes of a file, in half precision."""
     file = io.BytesIO()
-    tensors = {name: getattr(finished, name).half().cpu().numpy() for name in Finished._fields[1:]}
-    np.savez(file, names=finished.names, **tensors)
+    tensors = {name: getattr(finished, name).half().cpu().numpy() for name in Finished._fields[2:]}
+    np.savez(file, names=finished.names, rows=finished.rows, **tensors)
     return file.getvalue()
+
+
+@contextmanager
+def _told_of_cache(folder: Path) -> Iterator[None]:
+    """What cannot be written is told with the option that names its place."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(
+            f"a finished network's answers cannot be kept in {folder} "
+            f"({error.__cause__ or error}): free some space, or give another folder with --cache"
+        ) from error

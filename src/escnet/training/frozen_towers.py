@@ -7,7 +7,7 @@ brings its own class names.
 Sizes: M texts, V width of the sentence vectors, n class names of a picture.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +21,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from escnet.data.folder import FolderDataset
+from escnet.data.folder import FolderDataset, FolderItem
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
-from escnet.training.examples import Example, ExampleSource, Views, some_names_of
+from escnet.training.examples import (
+    Example,
+    ExampleSource,
+    Views,
+    shared_classes,
+    some_names_of,
+)
 from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
 from escnet.training.parameters import SAM_WEIGHT
@@ -153,17 +159,10 @@ class FrozenTowersTask:
 
     def identity(self) -> Mapping[str, Any]:
         """The network, its frozen weights, the pictures, and what is said of them."""
-        trained = {name for group in self.groups.values() for name in group}
-        frozen = {n: p for n, p in self.network.named_parameters() if n not in trained}
-        dataset, captions = self._data.dataset, self._data.captions
-        items = [*dataset, *(captions.pictures.items if captions is not None else [])]
-        stems = "\n".join(item.stem for item in items)
+        captions = self._data.captions
+        others = [] if captions is None else captions.pictures.items
         return {
-            "network": self.network.config.to_dict(),
-            "frozen weights": weights_hash(frozen),
-            "pictures": sha256(stems.encode()).hexdigest(),
-            "class names": list(self._examples.classes),
-            "annotated": {name: list(dataset.source(name).annotated) for name in dataset.sources},
+            **identity_of(self.network, self.groups, self._data.dataset, others),
             "texts": None if captions is None else captions.pictures.pictures.content_hash(),
         }
 
@@ -418,19 +417,62 @@ def frozen_towers_groups(network: EscNet, training: TrainingSection) -> Paramete
     The sentence encoder and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20),
     and so do the image nets, unless they have a rate.
     """
-    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
     num_blocks = network.config.vision_config["num_hidden_layers"]
     first_block = num_blocks - min(num_blocks, training.vit_blocks)
-    for name, parameter in network.named_parameters():
-        kind = kind_of(name)
+
+    def kind_in_step(name: str) -> str | None:
         if training.tower_rate and is_open_tower(name, first_block):
-            kind = "tower"
-        parameter.requires_grad_(kind is not None and not (kind == "sam" and not training.sam_rate))
-        if kind is None or not parameter.requires_grad:
-            continue
-        decay = training.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((kind, decay), {})[name] = parameter
+            return "tower"
+        kind = kind_of(name)
+        return None if kind == "sam" and not training.sam_rate else kind
+
+    return groups_by_kind(network, kind_in_step, training.weight_decay)
+
+
+def groups_by_kind(
+    network: EscNet, kind_of_name: Callable[[str], str | None], weight_decay: float
+) -> ParameterGroups:
+    """The parameters that have a kind of rate, by it and by weight decay; all others are frozen.
+
+    Args:
+        network: The network.
+        kind_of_name: The kind of a parameter; None for those that are frozen here.
+        weight_decay: Of everything but biases, norms and single numbers.
+    """
+    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        kind = kind_of_name(name)
+        parameter.requires_grad_(kind is not None)
+        if kind is not None:
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((kind, decay), {})[name] = parameter
     return groups
+
+
+def identity_of(
+    network: EscNet,
+    groups: ParameterGroups,
+    dataset: FolderDataset,
+    others: Sequence[FolderItem] = (),
+) -> dict[str, Any]:
+    """What must be equal for a state to be taken up: network, frozen weights, pictures, names.
+
+    Args:
+        network: The network.
+        groups: What of it is trained.
+        dataset: The pictures with label maps.
+        others: Further pictures.
+    """
+    trained = {name for group in groups.values() for name in group}
+    frozen = {n: p for n, p in network.named_parameters() if n not in trained}
+    stems = "\n".join(item.stem for item in [*dataset, *others])
+    return {
+        "network": network.config.to_dict(),
+        "frozen weights": weights_hash(frozen),
+        "pictures": sha256(stems.encode()).hexdigest(),
+        "class names": list(shared_classes(dataset)),
+        "annotated": {name: list(dataset.source(name).annotated) for name in dataset.sources},
+    }
 
 
 def is_open_tower(name: str, first_block: int) -> bool:

@@ -27,6 +27,7 @@ from escnet.training.captions import CaptionedPictures, names_said_of
 from escnet.training.examples import shared_classes
 from escnet.training.features import whole_views_read
 from escnet.training.frozen_towers import worded
+from escnet.training.text_space import blurred
 from escnet.weights.assemble import paired_towers
 
 _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
@@ -250,10 +251,8 @@ def _loss(
         rows: The pictures' rows in it.
     """
     seen = mean + F.dropout(summary - mean, _DROPOUT)
-    unit = F.normalize(texts, dim=1)
-    blurred = unit + _NOISE * torch.randn_like(unit) / unit.shape[1] ** 0.5
     loss = F.binary_cross_entropy_with_logits(
-        presence(seen, blurred),
+        presence(seen, blurred(texts, _NOISE)),
         torch.from_numpy(shown.present[rows]).float(),
         weight=torch.from_numpy(shown.is_known[rows]).float(),
         reduction="sum",

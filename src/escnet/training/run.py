@@ -87,7 +87,8 @@ def train(
         recipe: What to train, and on what.
         folder: The run's own: recipe, log, states, curves, sheets, the checkpoint in model/, and
             scores.json if the recipe names pictures to validate on.
-        cache: Where frozen towers' feature maps are kept; runs may share it.
+        cache: Where frozen towers' feature maps are kept, or for `data.detail` a finished network's
+            answers; runs may share it.
         resume: Go on from the newest state in the folder.
         on_step: Called after every step, in the first process.
 
@@ -210,13 +211,13 @@ def _with_validation(
     cache: Path,
 ) -> Prepared:
     """A task of the built-in model's kind with what the run needs beside it."""
+    network: EscNet = task.network
     tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
     validation = None
     if data.validate_on is not None:
         to_tokens = load_tokenizer(tokenizer, MOST_TOKENS)
         dtype = recipe.training.dtype
-        network: EscNet = task.network
-        if data.views is None:
+        if data.views is None and not network.config.detail:
             validation = validation_of_stored(
                 network,
                 to_tokens,
@@ -226,10 +227,11 @@ def _with_validation(
             )
         else:
             validation = validation_of_pictures(network, to_tokens, data.validate_on, dtype=dtype)
+    shown = [name for name in shared_classes(dataset) if name not in data.withheld]
     return Prepared(
         task=task,
         validation=validation,
-        trained_on=tuple(name for name in shared_classes(dataset) if name not in data.withheld),
+        trained_on=tuple(dict.fromkeys((*network.config.trained_on, *shown))),
         tokenizer=tokenizer,
     )
 

@@ -87,3 +87,14 @@ def fit_map(
 
 def _identifier(entry: dict[str, int]) -> int:
     return entry["id"]
+
+
+def blurred(text: Float[Tensor, "N D"], length: float) -> Float[Tensor, "N D"]:
+    """Text embeddings of length 1 with noise of about that length, for words never met.
+
+    Args:
+        text: Of any length.
+        length: Of the noise.
+    """
+    unit = F.normalize(text, dim=1)
+    return unit + length * torch.randn_like(unit) / unit.shape[1] ** 0.5

@@ -14,6 +14,7 @@ from jaxtyping import Integer, UInt
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
+from escnet.errors import ConfigError
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
 from escnet.evaluation.target import EvalItem, folder_targets
@@ -124,10 +125,16 @@ def validation_of_stored(
         dtype: What matrix products are computed in.
 
     Raises:
+        ConfigError: If the network has a detail, which needs more than feature maps.
         DatasetError: If the folder is not a dataset.
         ImageError: If a picture cannot be read.
         OutputError: If the feature maps cannot be written.
     """
+    if network.config.detail:
+        raise ConfigError(
+            "detail needs the pictures, but the scores are to be of stored feature maps: "
+            "validate on pictures"
+        )
     dataset = FolderDataset.read(folder)
     vision, _ = paired_towers(network)
     size = network.config.image_size
@@ -162,17 +169,6 @@ def validation_of_pictures(
         return network.vision(image[None].to(next(network.parameters()).device))
 
     return Validation(network, tokenize, dataset, see=see, dtype=dtype)
-
-
-def validate(
-    network: EscNet, tokenize: Tokenize, folder: Path, *, cache: Path, dtype: str
-) -> dict[str, Scores]:
-    """The scores of each source of a folder; see `validation_of_stored`.
-
-    Raises:
-        DatasetError: If the folder is not a dataset.
-    """
-    return validation_of_stored(network, tokenize, folder, cache=cache, dtype=dtype).scores()
 
 
 def mean_miou(scores: dict[str, Scores]) -> float:
