@@ -21,6 +21,7 @@ from escnet.training.detail import (
     DetailLoss,
     DetailTask,
     detail_parts,
+    disturbed,
 )
 from escnet.training.examples import ExampleSource, Views
 from escnet.training.loop import Progress
@@ -170,7 +171,8 @@ def test_a_portion_is_one_part_of_one_picture_on_all_grids(
 def test_a_portion_holds_what_is_known_of_the_part_that_it_shows(
     start: Path, data_folder: Path, tmp_path: Path
 ) -> None:
-    recipe = detail_recipe(start, data_folder, steps=8)
+    undisturbed = {"detail": {"side": 64, "most_names": 3, "disturbed": 0.0}}
+    recipe = detail_recipe(start, data_folder, data=undisturbed, steps=8)
     task = task_of(recipe, tmp_path / "cache")
     items = {item.stem: item for item in FolderDataset.read(data_folder)}
     assert recipe.data is not None
@@ -198,6 +200,40 @@ def test_a_portion_holds_what_is_known_of_the_part_that_it_shows(
                 own = content.target == place
                 assert torch.equal(own, example.target == example.names.tolist().index(name))
     assert set(mirrored) == {True, False}
+
+
+def test_logits_are_disturbed_as_often_as_the_recipe_says(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    parts = {}
+    for share in (0.0, 0.5, 1.0):
+        data = {"detail": {"side": 64, "most_names": 3, "disturbed": share}}
+        task = task_of(detail_recipe(start, data_folder, data=data, steps=15), tmp_path)
+        parts[share] = [one.content for step in task.batches(0, Share()) for one in step]
+    same = {
+        share: [
+            torch.equal(one.logits, own.logits)
+            for one, own in zip(contents, parts[0.0], strict=True)
+        ]
+        for share, contents in parts.items()
+    }
+    assert not any(same[1.0])
+    assert 8 < sum(same[0.5]) < 22
+    for one, own in zip(parts[1.0], parts[0.0], strict=True):
+        assert torch.equal(one.image, own.image)
+        assert torch.equal(one.vit, own.vit)
+
+
+def test_disturbed_logits_by_hand() -> None:
+    logits = torch.randn(3, 12, 12)
+    random = np.random.default_rng(0)
+    scale, most = random.uniform(0.6, 1.0), random.uniform(0, 1.5)
+    by_name = random.normal(0, 0.5, (3, 1, 1))
+    found = disturbed(logits, np.random.default_rng(0))
+    rest = found - scale * logits - torch.from_numpy(by_name).float()
+    # what is left is smooth, and as large as was drawn
+    assert rest.std() == pytest.approx(most * 0.8, rel=0.35)
+    assert (rest.diff(dim=2).abs().mean() / rest.std()) < 0.6
 
 
 def test_names_withheld_are_asked_nowhere(start: Path, data_folder: Path, tmp_path: Path) -> None:
@@ -269,7 +305,7 @@ def test_two_processes_share_a_batch_out(start: Path, data_folder: Path, tmp_pat
 @torch.no_grad()
 def test_the_loss_by_hand(start: Path, data_folder: Path, tmp_path: Path) -> None:
     """Until it is begun it adds nothing: the finished network's own loss is left."""
-    recipe = detail_recipe(start, data_folder, binary_weight=0.5, overlap_weight=2.0)
+    recipe = detail_recipe(start, data_folder, binary_weight=0.5, overlap_weight=2.0, dropout=0.0)
     task = task_of(recipe, tmp_path)
     content = next(task.batches(0, Share()))[0].content
     assert isinstance(task.loss, DetailLoss)

@@ -53,6 +53,7 @@ _TRAINING_OF_DETAIL = frozenset(
         "batch_size",
         "binary_weight",
         "cross_weight",
+        "dropout",
         "dtype",
         "gradient_clip",
         "learning_rate",
@@ -174,10 +175,13 @@ class DetailSection(_Section):
         side: Of the square that a view is brought to, in pixels; a view with half the area of the
             picture is seen at the scale of the whole where this is 0.7 of `image_size`.
         most_names: Class names for each picture, those that it shows among them.
+        disturbed: How often the finished network's logits are disturbed, as it makes fewer mistakes
+            on the pictures that it was trained on than the branch will have to mend.
     """
 
     side: int = Field(default=352, ge=32, multiple_of=32)
     most_names: int = Field(default=16, ge=2)
+    disturbed: float = Field(default=0.7, ge=0, le=1)
 
 
 class DataSection(_Section):
@@ -239,6 +243,8 @@ class TrainingSection(_Section):
         gradient_checkpointing: Compute the ESC-Blocks a second time instead of keeping what they
             computed, which saves memory.
         compile: Translate the network with torch.compile; not with `gradient_checkpointing`.
+        dropout: How often the map to the joint space misses a channel of a feature map; with
+            `data.detail` the detail branch does.
         save_every: Steps between two saved states.
     """
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -31,6 +32,9 @@ from escnet.weights.assemble import paired_towers
 
 _BRANCH, _NET = "branch", "tower"  # kinds of rate
 _PIXELS_PER_LABEL = 2  # the branch's own grid
+_WEAKER = (0.6, 1.0)  # factors of disturbed logits
+_BY_NAME, _MOST_BY_REGION = 0.5, 1.5  # deviations of what is added to them
+_REGIONS = 6  # on each side
 _NOISE = 0.3  # length of what blurs a text embedding of length 1, for words never met
 
 
@@ -184,10 +188,13 @@ class DetailTask:
         example = example.of_names(np.flatnonzero(np.isin(example.names, finished.names)))
         image = cast("Tensor", example.image)
         grid, part = self._detail.side // self._patch_size, example.part
+        logits = part.of(finished.logits, example.target.shape[0])
+        if random.random() < self._detail.disturbed:
+            logits = disturbed(logits, random)
         return DetailContent(
             image=image.to(device),
             target=example.target.to(device),
-            logits=part.of(finished.logits, example.target.shape[0]).to(device),
+            logits=logits.to(device),
             vit=part.of(finished.vit, grid).to(device),
             joint=part.of(finished.joint, grid).to(device),
             shift=finished.shift.to(device),
@@ -218,7 +225,10 @@ class DetailLoss(nn.Module):
         """The part of the step's loss that this picture has."""
         vision, _ = paired_towers(self.network)
         image = content.image[None].contiguous(memory_format=torch.channels_last)
-        pixel = vision.look_closely(image, content.vit[None], content.joint[None])
+        vit, joint = (
+            F.dropout2d(maps[None], self._training.dropout) for maps in (content.vit, content.joint)
+        )
+        pixel = vision.look_closely(image, vit, joint)
         text = blurred(content.text, _NOISE)
         with torch.autocast(image.device.type, enabled=False):
             gain = detail_parts(self.network).logits(pixel.float(), text)[0]
@@ -237,6 +247,22 @@ class DetailLoss(nn.Module):
                 overlap_weight=self._training.overlap_weight,
             )
         return loss * content.share
+
+
+def disturbed(logits: Float[Tensor, "n h w"], random: np.random.Generator) -> Tensor:
+    """Logits that are weaker, and off by something for each name and for each region of a name.
+
+    Args:
+        logits: Of a part of a picture.
+        random: Decides by how much.
+    """
+    n = len(logits)
+    scale, most = random.uniform(*_WEAKER), random.uniform(0, _MOST_BY_REGION)
+    by_name = torch.from_numpy(random.normal(0, _BY_NAME, (n, 1, 1))).to(logits)
+    coarse = torch.from_numpy(random.normal(0, most, (1, n, _REGIONS, _REGIONS))).to(logits)
+    size = (logits.shape[1], logits.shape[2])
+    by_region = F.interpolate(coarse, size=size, mode="bicubic", align_corners=False)[0]
+    return scale * logits + by_name + by_region
 
 
 def detail_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
