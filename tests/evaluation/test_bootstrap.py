@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from escnet.evaluation.bootstrap import PictureTable, intervals, resampled_weights
-from escnet.evaluation.metrics import SCORES, PictureCounts, count_picture, scores_of
+from escnet.evaluation.metrics import (
+    SCORES,
+    PictureCounts,
+    SeenClasses,
+    count_picture,
+    scores_of,
+)
 
 
 def pictures(num_pictures: int = 12) -> list[PictureCounts]:
@@ -60,8 +66,8 @@ def test_equal_pictures_leave_no_doubt() -> None:
 def test_only_scores_that_are_defined_have_an_interval() -> None:
     table = PictureTable(pictures(), 4)
     assert "miou_seen" not in intervals(table)
-    assert {"miou_seen", "miou_unseen"} < intervals(
-        table, np.array([True, False, False, True])
-    ).keys()
+    is_seen = np.array([True, False, False, True])
+    seen = SeenClasses(is_seen, ~is_seen)
+    assert {"miou_seen", "miou_unseen"} < intervals(table, seen).keys()
     assert intervals(table).keys() < set(SCORES)
     assert intervals(PictureTable([], 4)) == {}

@@ -46,6 +46,20 @@ def test_logits_by_hand(stir: Stir, texts: Tensor) -> None:
 
 
 @torch.no_grad()
+def test_centred_it_adds_nothing_on_average_and_nobody_else_wins(stir: Stir, texts: Tensor) -> None:
+    logits = DetailLogits(joint_dim=D)
+    stir(logits)
+    pixel, others = torch.randn(2, K, 4, 6), torch.randn(5, D)
+    before = logits(pixel, torch.cat([texts, others]))
+    logits.centre(3 * texts)
+    after = logits(pixel, torch.cat([texts, others]))
+    torch.testing.assert_close(after[:, :N].mean(dim=1), torch.zeros(2, 4, 6), atol=1e-5, rtol=0)
+    lost = before - after
+    torch.testing.assert_close(lost, lost[:, :1].expand_as(lost))
+    assert lost.abs().max() > 0.1
+
+
+@torch.no_grad()
 def test_a_name_gains_the_same_whatever_stands_beside_it(stir: Stir, texts: Tensor) -> None:
     logits = DetailLogits(joint_dim=D)
     stir(logits)

@@ -13,7 +13,7 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.evaluate import evaluate, predict_with
 from escnet.inference.segmenter import Segmenter
-from escnet.training.assembly import build_network
+from escnet.training.assembly import build_network, sentence_vectors
 from escnet.training.config import Recipe
 from escnet.training.detail import (
     DetailContent,
@@ -28,6 +28,7 @@ from escnet.training.loop import Progress
 from escnet.training.loss import UNKNOWN, partial_label_loss
 from escnet.training.run import train
 from escnet.training.task import Share
+from escnet.weights.assemble import paired_towers
 from escnet.weights.checkpoint import load_checkpoint
 from tests.training.conftest import CLASSES, JOINT_DIM, NETWORK
 
@@ -242,6 +243,19 @@ def test_names_withheld_are_asked_nowhere(start: Path, data_folder: Path, tmp_pa
         for portion in portions:
             assert not (portion.content.text == TEXTS[0]).all(dim=1).any()
             assert (portion.content.target == UNKNOWN).any()
+
+
+def test_the_checkpoints_detail_is_centred_on_the_class_names(
+    start: Path, data_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = detail_recipe(start, data_folder, learning_rate=1e-2)
+    network = load_checkpoint(train(recipe, tmp_path / "run", cache=cache))
+    _, tokenize = build_network(recipe, FolderDataset.read(data_folder))
+    with torch.no_grad():
+        text = paired_towers(network)[1].to_joint(sentence_vectors(network, tokenize, CLASSES))
+        gain = detail_parts(network).logits(torch.randn(1, 32, 4, 4), text)
+    assert gain.abs().max() > 1e-2
+    assert gain.mean(dim=1).abs().max() < 1e-4
 
 
 def test_what_was_seen_before_stays_seen(start: Path, data_folder: Path, tmp_path: Path) -> None:

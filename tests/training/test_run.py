@@ -11,7 +11,12 @@ import torch
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
 from escnet.inference.segmenter import Segmenter
-from escnet.training.assembly import build_network, imagenet_names, wordings_of
+from escnet.training.assembly import (
+    build_network,
+    imagenet_names,
+    sentence_vectors,
+    wordings_of,
+)
 from escnet.training.config import PART_FILES, Recipe
 from escnet.training.frozen_towers import worded
 from escnet.training.loop import Progress
@@ -419,3 +424,18 @@ def test_blocks_that_are_computed_twice_learn_the_same(
         train(recipe, tmp_path / str(twice), cache=cache)
     once, again = ([one["loss"] for one in log_of(tmp_path / name)] for name in ("False", "True"))
     assert again == pytest.approx(once, rel=1e-5)
+
+
+def test_a_network_with_other_settings_has_the_same_sentence_vectors(
+    run: Path, make_recipe: MakeRecipe, data_folder: Path
+) -> None:
+    recipe = make_recipe()
+    parts = {"start_from": run / "model", "start_with": "everything"}
+    settings = {**recipe.model.settings, "share_prior": 0.5}
+    other = Recipe.model_validate(
+        {**recipe.model_dump(), "parts": parts, "model": {"settings": settings}}
+    )
+    network, tokenize = build_network(other, FolderDataset.read(data_folder))
+    found = sentence_vectors(network, tokenize, CLASSES)
+    expected = sentence_vectors(load_checkpoint(run / "model").eval(), tokenize, CLASSES)
+    torch.testing.assert_close(found, expected)

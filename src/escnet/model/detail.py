@@ -129,6 +129,20 @@ class DetailLogits(nn.Module):
         query = self.query(text) / _PIXEL_DIM**0.5
         return torch.einsum("bkyx,nk->bnyx", pixel, query) + self.shift(text)[:, 0, None, None]
 
+    @torch.no_grad()
+    def centre(self, text_embedding: Float[Tensor, "M D"]) -> None:
+        """Shift everything by what these names gain on average, which is 0 at every place then.
+
+        Every name loses the same at a place, so none wins where another did; but a confidence
+        keeps its level, below which a pixel is of none of the names.
+
+        Args:
+            text_embedding: Of M names, of any length.
+        """
+        mean = F.normalize(text_embedding, dim=1).mean(dim=0, keepdim=True)
+        self.query.bias.sub_(self.query(mean)[0])
+        self.shift.bias.sub_(self.shift(mean)[0])
+
     def added(
         self,
         logits: Float[Tensor, "B N H W"],

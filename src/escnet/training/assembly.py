@@ -127,7 +127,7 @@ def _extended(network: EscNet, settings: Mapping[str, Any], shown: str) -> EscNe
     """
     extended = EscNet(_changed(network.config, settings))
     install_module(extended, network.state_dict(), shown, partly=True)
-    return extended
+    return extended.eval()  # or its sentence vectors would have dropout
 
 
 def _preset_of(name: str) -> EscNetConfig | CatSegConfig:

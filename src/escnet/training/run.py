@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,14 @@ class Prepared:
         validation: What it is scored by, if by anything.
         trained_on: Class names that the network is shown.
         tokenizer: A folder with the tokenizer's files, which the checkpoint will hold.
+        finish: What is still to be done to the network before the checkpoint is written.
     """
 
     task: Task
     validation: Validation | None
     trained_on: tuple[str, ...]
     tokenizer: Path
+    finish: Callable[[], None] = lambda: None
 
 
 def train(
@@ -175,9 +177,9 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
             section=data,
             cache=cache / _FINISHED_FOLDER,
         )
-        return _with_validation(
-            recipe, data, dataset, DetailTask(network, detail, recipe.training), folder, cache
-        )
+        task = DetailTask(network, detail, recipe.training)
+        prepared = _with_validation(recipe, data, dataset, task, folder, cache)
+        return replace(prepared, finish=task.finish)
     store = None
     if data.views is None:
         store = compute_features(
@@ -198,8 +200,9 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
         section=data,
         captions=_captions(network, dataset, data, wordings, texts, cache),
     )
-    task = FrozenTowersTask(network, shown, recipe.training)
-    return _with_validation(recipe, data, dataset, task, folder, cache)
+    return _with_validation(
+        recipe, data, dataset, FrozenTowersTask(network, shown, recipe.training), folder, cache
+    )
 
 
 def _with_validation(
@@ -300,6 +303,7 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> None:
     model = folder / "model"
     with trainer.averaged():
         network.config.trained_on = prepared.trained_on
+        prepared.finish()
         write_checkpoint(model, network, tokenizer_from=prepared.tokenizer)
         if prepared.validation is not None:
             scores = prepared.validation.scores()
