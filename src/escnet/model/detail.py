@@ -133,8 +133,8 @@ class DetailLogits(nn.Module):
     def centre(self, text_embedding: Float[Tensor, "M D"]) -> None:
         """Shift everything by what these names gain on average, which is 0 at every place then.
 
-        Every name loses the same at a place, so none wins where another did; but a confidence
-        keeps its level, below which a pixel is of none of the names.
+        Every name loses the same at a place, so none wins where another did (but for the share
+        prior); and a confidence keeps its level, below which a pixel is of none of the names.
 
         Args:
             text_embedding: Of M names, of any length.
