@@ -9,6 +9,7 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, ImageError
+from escnet.evaluation.comparison import compare
 from escnet.evaluation.metrics import SCORES, ConfusionMatrix
 from escnet.evaluation.processes import Processes
 from escnet.evaluation.protocol import WHOLE_VIEW
@@ -366,3 +367,27 @@ def test_classes_that_the_model_was_trained_on_are_scored_apart(
     assert result.scores["miou_unseen"] == pytest.approx(
         sum(result.per_class[index].iou or 0 for index in (0, 2)) / 2
     )
+
+
+def test_the_background_is_neither_seen_nor_unseen(folder: Path, tmp_path: Path) -> None:
+    table = {"datasets": {"pets": {"classes": ["cat", "dog"], "has_background": True}}}
+    (folder / "classes.json").write_text(json.dumps(table))
+    for path in (folder / "masks").iterdir():
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels == 2, np.uint8(254), labels)).save(path)
+    (target,) = folder_targets(FolderDataset.read(folder), with_background=True)
+    model = ModelUsed(name="m", method="none", weights_hash="", settings={}, trained_on=["Dog"])
+    result = Evaluation(
+        target=target,
+        out=tmp_path / "out",
+        protocol=WHOLE_VIEW.with_changes(background="rest"),
+        predict=guess,
+        model=model,
+    ).run()
+    assert result is not None
+    path = tmp_path / "out" / "pets.json"
+    cat, dog, background = (one.iou for one in result.per_class)
+    assert background == 0  # the model never says it
+    assert (result.scores["miou_seen"], result.scores["miou_unseen"]) == (dog, cat)
+    compared = {part.name: part.ours for part in compare(result, path, result, path).scores}
+    assert (compared["miou_seen"], compared["miou_unseen"]) == pytest.approx((dog, cat))
