@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from escnet.data.image import image_size_hw, shown_path
+from escnet.data.label_map import check_same_size
 from escnet.data.layout import (
     LabelledPicture,
     Layout,
@@ -124,12 +125,8 @@ def _checked(split: Split, pair: LabelledPicture) -> str:
             f"has classes 0..{len(split.classes) - 1} and ignores {split.ignore_label}: make it "
             f"again with `escnet data prepare {split.name}`"
         )
-    size_hw = image_size_hw(pair.image_path)
-    if labels.shape != size_hw:
-        raise DatasetError(
-            f"label map {shown_path(pair.label_path)} is {labels.shape[1]} x {labels.shape[0]}, "
-            f"but its picture is {size_hw[1]} x {size_hw[0]}: they must agree"
-        )
+    shown = f"label map {shown_path(pair.label_path)}"
+    check_same_size(shown, labels.shape, image_size_hw(pair.image_path))
     return pair_checksum(pair.image_path, labels)
 
 

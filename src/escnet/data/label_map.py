@@ -5,6 +5,7 @@ decoders stretch its values to 0..255, which would change the labels. An EXIF or
 applied: a label map lies on its picture as displayed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,4 +47,22 @@ def _refuse_colours(path: Path, shown: str) -> None:
         raise DatasetError(
             f"{shown} is a PNG of {bit_depth}-bit {_COLOUR_TYPES.get(colour_type, 'unknown')}: "
             "save it as indexed, or as grey with 8 or 16 bits"
+        )
+
+
+def check_same_size(shown: str, labels_hw: Sequence[int], picture_hw: Sequence[int]) -> None:
+    """Refuse a label map that does not have its picture's size.
+
+    Args:
+        shown: What the label map is called in the message.
+        labels_hw: Its height and width.
+        picture_hw: The picture's.
+
+    Raises:
+        DatasetError: If they differ.
+    """
+    if tuple(labels_hw) != tuple(picture_hw):
+        raise DatasetError(
+            f"{shown} is {labels_hw[1]} x {labels_hw[0]}, but its picture is "
+            f"{picture_hw[1]} x {picture_hw[0]}: they must agree"
         )

@@ -13,12 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from escnet.evaluation.metrics import (
-    QUANTITIES,
-    PictureCounts,
-    SeenClasses,
-    scores_of,
-)
+from escnet.evaluation.metrics import QUANTITIES, PictureCounts, SeenClasses, scores_of
 
 NUM_RESAMPLES = 1000
 _CONFIDENCE = 0.95

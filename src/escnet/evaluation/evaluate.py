@@ -5,7 +5,7 @@ picture without any other pixel is not even asked about.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Integer, UInt
@@ -13,6 +13,7 @@ from jaxtyping import Integer, UInt
 from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
+from escnet.data.label_map import check_same_size
 from escnet.errors import DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
@@ -123,8 +124,7 @@ def answer_item(
     start = time.monotonic()
     prediction = class_of[predict(item, vocabulary)]
     seconds = time.monotonic() - start
-    if truth.shape != prediction.shape:
-        _refuse_size(item, truth.shape, prediction.shape)
+    check_same_size(item.truth_shown, truth.shape, prediction.shape)
     return truth, prediction, seconds
 
 
@@ -186,9 +186,7 @@ class _Templated:
 
 def _checked_truth(target: EvalTarget, item: EvalItem) -> Integer[np.ndarray, "H W"]:
     truth = item.read_truth().astype(np.int64)
-    size_hw = image_size_hw(item.image_path)
-    if truth.shape != size_hw:
-        _refuse_size(item, truth.shape, size_hw)
+    check_same_size(item.truth_shown, truth.shape, image_size_hw(item.image_path))
     check_labels(
         truth,
         num_classes=len(target.classes),
@@ -196,10 +194,3 @@ def _checked_truth(target: EvalTarget, item: EvalItem) -> Integer[np.ndarray, "H
         shown=item.truth_shown,
     )
     return truth
-
-
-def _refuse_size(item: EvalItem, truth_hw: Sequence[int], picture_hw: Sequence[int]) -> None:
-    raise DatasetError(
-        f"{item.truth_shown} is {truth_hw[1]} x {truth_hw[0]}, but its picture is "
-        f"{picture_hw[1]} x {picture_hw[0]}: they must agree"
-    )

@@ -347,14 +347,15 @@ class Recipe(_Section):
                 "parts are to be put together, but data.detail needs a finished network: give "
                 'start_from with start_with = "everything" and no part'
             )
-        if self.data.captions is not None:
-            raise ValueError(
-                "data.captions is given, but data.detail has no use for it: leave it out"
-            )
-        if self.parts.sam_embeddings is not None:
-            raise ValueError(
-                "parts.sam_embeddings is given, but data.detail has no use for it: leave it out"
-            )
+        idle = {
+            "data.captions": self.data.captions,
+            "parts.sam_embeddings": self.parts.sam_embeddings,
+        }
+        for name, value in idle.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is given, but data.detail has no use for it: leave it out"
+                )
         if self.training.alignment_steps:
             raise ValueError(
                 f"training.alignment_steps is {self.training.alignment_steps}, but data.detail "

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from escnet.data.folder import FolderDataset, FolderItem
 from escnet.data.image import read_image
-from escnet.data.label_map import read_label_map
+from escnet.data.label_map import check_same_size, read_label_map
 from escnet.errors import ConfigError, DatasetError, EscnetError
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.config import ViewsSection
@@ -271,11 +271,7 @@ def _pair_of(item: FolderItem) -> tuple[UInt8[np.ndarray, "H W 3"], Integer[np.n
         DatasetError: If they differ in size, beside what reading them raises.
     """
     pixels, label_map = read_image(item.image_path), read_label_map(item.mask_path)
-    if pixels.shape[:2] != label_map.shape:
-        raise DatasetError(
-            f"label map {item.mask_path} is {label_map.shape[1]} x {label_map.shape[0]}, but its "
-            f"picture is {pixels.shape[1]} x {pixels.shape[0]}: they must agree"
-        )
+    check_same_size(f"label map {item.mask_path}", label_map.shape, pixels.shape[:2])
     return pixels, label_map
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from escnet.annotations.files import make_folder, write_file
@@ -107,11 +107,13 @@ class FinishedNetwork:
             DatasetError: If its label map cannot be read.
             OutputError: If the answers cannot be written.
         """
-        content = pair_checksum(item.image_path, read_label_map(item.mask_path))
+        label_map = read_label_map(item.mask_path)
+        content = pair_checksum(item.image_path, label_map)
         key = sha256(f"{content} {names.tolist()}".encode()).hexdigest()[:_KEY_LENGTH]
         path = self._folder / f"{key}.npz"
         if not path.exists():
-            answer = self._answer(item, names, np.random.default_rng(int(key, 16)))
+            is_shown = np.isin(names, label_map)
+            answer = self._answer(item, names, is_shown, np.random.default_rng(int(key, 16)))
             with _told_of_cache(self._folder):
                 write_file(path, _packed(answer))
         with np.load(path) as stored:
@@ -123,7 +125,11 @@ class FinishedNetwork:
 
     @torch.inference_mode()
     def _answer(
-        self, item: FolderItem, names: Int[np.ndarray, " _"], random: np.random.Generator
+        self,
+        item: FolderItem,
+        names: Int[np.ndarray, " n"],
+        is_shown: Bool[np.ndarray, " n"],
+        random: np.random.Generator,
     ) -> Finished:
         network = self._network
         device = network.logit_scale.device
@@ -135,8 +141,7 @@ class FinishedNetwork:
             patches = self._vision.project(maps)
             kept = np.arange(len(names))
             if len(names) > self._most_names:
-                shown = np.isin(names, np.unique(read_label_map(item.mask_path)))
-                kept = self._some_of(shown, self._likelihood(patches, text), random)
+                kept = self._some_of(is_shown, self._likelihood(patches, text), random)
             chunk = class_chunk(network.config)
             logits = network.segment(patches, text[kept], chunk).logits[0].float()
         shift = share_shift(logits, network.config.share_prior)
@@ -160,7 +165,7 @@ class FinishedNetwork:
 
     def _some_of(
         self,
-        is_shown: np.ndarray,
+        is_shown: Bool[np.ndarray, " n"],
         likelihood: Float[np.ndarray, " n"],
         random: np.random.Generator,
     ) -> Int[np.ndarray, " _"]:
