@@ -90,3 +90,25 @@ def test_a_batch_equals_its_single_pictures(net: EfficientNetLite) -> None:
         alone = net(images[index : index + 1])
         for ours, theirs in zip(together, alone, strict=True):
             torch.testing.assert_close(ours[index : index + 1], theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_trained_channelwise_convolution_is_in_single_precision_on_a_processor() -> None:
+    """There its gradient would take three times as long; what comes out is as autocast wants it."""
+    torch.manual_seed(0)
+    conv = SameConv2d(8, 8, 3, stride=1, groups=8)
+    x = torch.randn(1, 8, 12, 12).bfloat16()
+    expected = conv(x.float())
+    expected.sum().backward()
+    assert conv.weight.grad is not None
+    gradient = conv.weight.grad.clone()
+    conv.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = conv(x)
+        with torch.no_grad():
+            rounded = conv(x)
+        whole = SameConv2d(8, 8, 3, stride=1)(x)
+    assert trained.dtype == rounded.dtype == whole.dtype == torch.bfloat16
+    assert trained.equal(expected.bfloat16())
+    assert not rounded.equal(trained)
+    trained.float().sum().backward()
+    torch.testing.assert_close(conv.weight.grad, gradient)

@@ -109,19 +109,6 @@ def test_projecting_what_was_read_is_the_whole_tower(paired: PairedVision) -> No
 
 
 @torch.no_grad()
-def test_under_autocast_the_net_alone_may_stay_in_single_precision(paired: PairedVision) -> None:
-    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    exact = paired.read(image)
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded, found = paired.read(image), paired.read(image, net_is_exact=True)
-    assert found.half.equal(exact.half)
-    assert found.head.equal(exact.head)
-    assert not rounded.head.equal(exact.head)
-    assert found.vit.equal(rounded.vit)
-    assert not found.vit.equal(exact.vit)
-
-
-@torch.no_grad()
 def test_the_labels_of_a_place_share_one_probability(paired: PairedVision) -> None:
     maps = paired.read(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     power = paired.net.label_logits(maps.head).exp()

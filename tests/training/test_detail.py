@@ -16,13 +16,12 @@ from escnet.inference.segmenter import Segmenter
 from escnet.training.assembly import build_network, sentence_vectors
 from escnet.training.config import Recipe
 from escnet.training.detail import (
-    DetailContent,
     DetailData,
     DetailLoss,
     DetailTask,
     detail_parts,
-    disturbed,
 )
+from escnet.training.detail_content import DetailContent
 from escnet.training.examples import ExampleSource, Views
 from escnet.training.loop import Progress
 from escnet.training.loss import UNKNOWN, partial_label_loss
@@ -225,16 +224,56 @@ def test_logits_are_disturbed_as_often_as_the_recipe_says(
         assert torch.equal(one.vit, own.vit)
 
 
-def test_disturbed_logits_by_hand() -> None:
-    logits = torch.randn(3, 12, 12)
-    random = np.random.default_rng(0)
-    scale, most = random.uniform(0.6, 1.0), random.uniform(0, 1.5)
-    by_name = random.normal(0, 0.5, (3, 1, 1))
-    found = disturbed(logits, np.random.default_rng(0))
-    rest = found - scale * logits - torch.from_numpy(by_name).float()
-    # what is left is smooth, and as large as was drawn
-    assert rest.std() == pytest.approx(most * 0.8, rel=0.35)
-    assert (rest.diff(dim=2).abs().mean() / rest.std()) < 0.6
+def test_parts_are_pasted_into_as_often_as_the_recipe_says(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    num_changed = {}
+    parts: dict[float, list[DetailContent]] = {}
+    for share in (0.0, 0.5, 1.0):
+        detail = {"side": 64, "most_names": 3, "disturbed": 0.0, "pasted": share}
+        recipe = detail_recipe(start, data_folder, data={"detail": detail}, steps=15)
+        task = task_of(recipe, tmp_path)
+        parts[share] = [one.content for step in task.batches(0, Share()) for one in step]
+        num_changed[share] = sum(
+            not torch.equal(one.image, own.image)
+            for one, own in zip(parts[share], parts[0.0], strict=True)
+        )
+    assert num_changed[0.0] == 0
+    assert 0 < num_changed[0.5] < num_changed[1.0]
+    assert num_changed[1.0] > len(parts[0.0]) / 2  # some pictures show nothing to paste
+    for content in parts[1.0]:
+        assert content.target.max() < len(content.names) == len(content.text) == len(content.logits)
+
+
+def test_only_parts_of_the_sources_named_are_made_harder(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    changed = {}
+    for harder in ((), ("street",), None):
+        detail = {"side": 64, "most_names": 3, "disturbed": 1.0, "pasted": 1.0, "harder": harder}
+        recipe = detail_recipe(start, data_folder, data={"detail": detail}, steps=15)
+        task = task_of(recipe, tmp_path)
+        random = [np.random.default_rng([recipe.training.seed, step, 0]) for step in range(15)]
+        for step, portions in zip(range(15), task.batches(0, Share()), strict=True):
+            plain, source = task._part(random[step])
+            found = portions[0].content
+            changed[harder, step] = not (
+                plain.logits.shape == found.logits.shape and torch.equal(plain.logits, found.logits)
+            )
+            if harder == ("street",):
+                assert changed[harder, step] == (source == "street")
+    num_changed = {h: sum(changed[h, step] for step in range(15)) for h in ((), ("street",), None)}
+    assert num_changed[()] == 0
+    assert 0 < num_changed["street",] < num_changed[None] == 15
+
+
+def test_a_source_that_is_not_there_cannot_be_made_harder(
+    start: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    detail = {"side": 64, "most_names": 3, "harder": ["road"]}
+    recipe = detail_recipe(start, data_folder, data={"detail": detail})
+    with pytest.raises(ConfigError, match=r"detail\.harder: no source 'road': choose from "):
+        task_of(recipe, tmp_path)
 
 
 def test_names_withheld_are_asked_nowhere(start: Path, data_folder: Path, tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_the_names_are_those_shown_and_others_of_the_source_as_many_as_asked_for
         assert len(names) == len(set(names)) == min(3, len(annotated))
 
 
+def test_of_one_source_only_its_pictures_are_drawn_as_often_as_before(data_folder: Path) -> None:
+    source = ExampleSource(FolderDataset.read(data_folder), side=24, source_weights={})
+    random = np.random.default_rng(0)
+    any_source = Counter(source.draw(random, None).item.stem for _ in range(60))
+    for name in ("voc", "street"):
+        drawn = Counter(source.draw(random, None, name).item.stem for _ in range(30))
+        assert set(drawn) == {stem for stem in any_source if stem.startswith(name)}
+
+
 def test_a_negative_is_any_other_name_of_the_source(data_folder: Path) -> None:
     seen = Counter(
         name

@@ -7,7 +7,6 @@ Sizes: B pictures, H x W pixels, h x w patches, D joint space, V the tower's inn
 of a summary.
 """
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -258,20 +257,17 @@ class PairedVision(nn.Module):
             return patches
         return patches._replace(detail=self.look_closely(image, maps.vit, patches.joint))
 
-    def read(self, image: Float[Tensor, "B 3 H W"], *, net_is_exact: bool = False) -> PairedMaps:
+    def read(self, image: Float[Tensor, "B 3 H W"]) -> PairedMaps:
         """What the two nets see.
 
         Args:
             image: In [0, 1].
-            net_is_exact: Run the convolutional net in single precision under autocast, too. On a
-                processor the gradient of its channelwise convolutions takes a third of the time so.
         """
         h, w = _grid(image, self.patch_size)
         own = self.vit.config.patch_size
         shrunk = resized(image, (h * own, w * own))
         vit = torch.cat(_dinov2_maps(self.vit, shrunk, self.layers), dim=1)
-        with torch.autocast(image.device.type, enabled=False) if net_is_exact else nullcontext():
-            maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
+        maps = self.net(_normalise(image, _LITE_MEAN, _LITE_DEVIATION))
         return PairedMaps(
             vit, maps.sixteenth, maps.deep, maps.head, maps.eighth, maps.quarter, maps.half
         )

@@ -177,11 +177,17 @@ class DetailSection(_Section):
         most_names: Class names for each picture, those that it shows among them.
         disturbed: How often the finished network's logits are disturbed, as it makes fewer mistakes
             on the pictures that it was trained on than the branch will have to mend.
+        pasted: How often half of the names that another part of the same source shows are pasted
+            into a part (`detail_content.py`).
+        harder: Sources whose parts are disturbed and pasted into; None for all. One with few
+            pictures for each of many names is better left out.
     """
 
     side: int = Field(default=352, ge=32, multiple_of=32)
     most_names: int = Field(default=16, ge=2)
     disturbed: float = Field(default=0.7, ge=0, le=1)
+    pasted: float = Field(default=0.0, ge=0, le=1)
+    harder: tuple[str, ...] | None = None
 
 
 class DataSection(_Section):

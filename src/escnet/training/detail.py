@@ -7,14 +7,14 @@ Sizes: n class names of a picture, M texts, D joint space, V the ViT's layers, s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.data.folder import FolderDataset
@@ -22,6 +22,7 @@ from escnet.errors import ConfigError
 from escnet.model.detail import DetailBranch, DetailLogits
 from escnet.model.escnet import EscNet
 from escnet.training.config import DataSection, TrainingSection
+from escnet.training.detail_content import DetailContent, disturbed, pasted
 from escnet.training.examples import ExampleSource, Views
 from escnet.training.finished import FinishedNetwork
 from escnet.training.frozen_towers import groups_by_kind, identity_of
@@ -32,9 +33,6 @@ from escnet.weights.assemble import paired_towers
 
 _BRANCH, _NET = "branch", "tower"  # kinds of rate
 _PIXELS_PER_LABEL = 2  # the branch's own grid
-_WEAKER = (0.6, 1.0)  # factors of disturbed logits
-_BY_NAME, _MOST_BY_REGION = 0.5, 1.5  # deviations of what is added to them
-_REGIONS = 6  # on each side
 _NOISE = 0.3  # length of what blurs a text embedding of length 1, for words never met
 
 
@@ -76,32 +74,6 @@ class DetailData:
     cache: Path
 
 
-@dataclass(frozen=True, slots=True)
-class DetailContent:
-    """A part of a picture.
-
-    Attributes:
-        image: Its pixels, in [0, 1].
-        target: For each place of the branch's grid a position among the n names, or a value of
-            `escnet.training.loss`.
-        logits: The finished network's, on that grid.
-        vit: The ViT's layers.
-        joint: Patch embeddings.
-        shift: What the share prior adds to each name's logits.
-        text: Text embeddings of the names.
-        share: Of the step's loss.
-    """
-
-    image: Float[Tensor, "3 s s"]
-    target: Int[Tensor, "_ _"]
-    logits: Float[Tensor, "n _ _"]
-    vit: Float[Tensor, "V _ _"]
-    joint: Float[Tensor, "D _ _"]
-    shift: Float[Tensor, " n"]
-    text: Float[Tensor, "n D"]
-    share: float
-
-
 class DetailTask:
     """The branch's training; see `escnet.training.task.Task`.
 
@@ -126,6 +98,12 @@ class DetailTask:
         detail, views = section.detail, section.views
         if detail is None or views is None:  # which a recipe is refused for
             raise RuntimeError("no settings for the detail")
+        sources = data.dataset.sources
+        self._harder = sources if detail.harder is None else detail.harder
+        if unknown := sorted(set(self._harder) - set(sources)):
+            raise ConfigError(
+                f"data.detail.harder: no source {unknown[0]!r}: choose from {', '.join(sources)}"
+            )
         parts = detail_parts(network)
         vision, _ = paired_towers(network)
         if not parts.branch.is_begun:
@@ -189,24 +167,35 @@ class DetailTask:
 
     def _content(self, step: int, place: int, device: torch.device) -> DetailContent:
         random = np.random.default_rng([self._training.seed, step, place])
-        example = self._examples.draw(random, None)
+        content, source = self._part(random)
+        if source in self._harder:
+            if random.random() < self._detail.pasted:
+                content = pasted(content, self._part(random, source)[0], random)
+            if random.random() < self._detail.disturbed:
+                content = replace(content, logits=disturbed(content.logits, random))
+        return content.on(device)
+
+    def _part(
+        self, random: np.random.Generator, source: str | None = None
+    ) -> tuple[DetailContent, str]:
+        """A part of a picture, and of which source that is."""
+        example = self._examples.draw(random, None, source)
         finished = self.finished.of(example.item, example.names)
         example = example.of_names(np.flatnonzero(np.isin(example.names, finished.names)))
         image = cast("Tensor", example.image)
         grid, part = self._detail.side // self._patch_size, example.part
-        logits = part.of(finished.logits, example.target.shape[0])
-        if random.random() < self._detail.disturbed:
-            logits = disturbed(logits, random)
-        return DetailContent(
-            image=image.to(device),
-            target=example.target.to(device),
-            logits=logits.to(device),
-            vit=part.of(finished.vit, grid).to(device),
-            joint=part.of(finished.joint, grid).to(device),
-            shift=finished.shift.to(device),
-            text=self.data.embedding[finished.rows].to(device),
+        content = DetailContent(
+            names=finished.names,
+            image=image,
+            target=example.target,
+            logits=part.of(finished.logits, example.target.shape[0]),
+            vit=part.of(finished.vit, grid),
+            joint=part.of(finished.joint, grid),
+            shift=finished.shift,
+            text=self.data.embedding[finished.rows],
             share=1 / self._training.batch_size,
         )
+        return content, example.item.source
 
 
 class DetailLoss(nn.Module):
@@ -253,22 +242,6 @@ class DetailLoss(nn.Module):
                 overlap_weight=self._training.overlap_weight,
             )
         return loss * content.share
-
-
-def disturbed(logits: Float[Tensor, "n h w"], random: np.random.Generator) -> Tensor:
-    """Logits that are weaker, and off by something for each name and for each region of a name.
-
-    Args:
-        logits: Of a part of a picture.
-        random: Decides by how much.
-    """
-    n = len(logits)
-    scale, most = random.uniform(*_WEAKER), random.uniform(0, _MOST_BY_REGION)
-    by_name = torch.from_numpy(random.normal(0, _BY_NAME, (n, 1, 1))).to(logits)
-    coarse = torch.from_numpy(random.normal(0, most, (1, n, _REGIONS, _REGIONS))).to(logits)
-    size = (logits.shape[1], logits.shape[2])
-    by_region = F.interpolate(coarse, size=size, mode="bicubic", align_corners=False)[0]
-    return scale * logits + by_name + by_region
 
 
 def detail_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:

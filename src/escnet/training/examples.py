@@ -51,9 +51,7 @@ class Example:
         Args:
             rows: Positions in `names`.
         """
-        table = torch.full((len(self.names),), NONE_OF_THEM)
-        table[rows] = torch.arange(len(rows))
-        target = torch.where(self.target >= 0, table[self.target.clamp(min=0)], self.target)
+        target = target_of_names(self.target, rows, len(self.names))
         return replace(self, names=self.names[rows], target=target)
 
 
@@ -147,25 +145,35 @@ class ExampleSource:
             weight = weight * self._rareness(rarity)
         self._probability = weight / weight.sum()
 
-    def draw(self, random: np.random.Generator, most_names: int | None) -> Example:
+    def draw(
+        self, random: np.random.Generator, most_names: int | None, source: str | None = None
+    ) -> Example:
         """A random picture, mirrored every other time; another one where it is broken.
 
         Args:
             random: Where the chance comes from.
             most_names: The names it shows and random others of its source, this many in all;
                 None for all that its source annotates.
+            source: Of which the picture is; None for any. It must be one that is drawn from.
 
         Raises:
             DatasetError: If more than one picture in a hundred is broken, or many in a row.
         """
-        example = self._sound(random)
+        example = self._sound(random, self._probability_of(source))
         if most_names is None or most_names >= len(example.names):
             return example
         return some_names_of(example, most_names, random)
 
-    def _sound(self, random: np.random.Generator) -> Example:
+    def _probability_of(self, source: str | None) -> Float[np.ndarray, " P"]:
+        """How probably each picture is drawn."""
+        if source is None:
+            return self._probability
+        value = self._probability * [item.source == source for item in self.items]
+        return value / value.sum()
+
+    def _sound(self, random: np.random.Generator, probability: Float[np.ndarray, " P"]) -> Example:
         """The first of the pictures drawn that can be read, with all its names."""
-        rows = (int(random.choice(len(self.items), p=self._probability)) for _ in count())
+        rows = (int(random.choice(len(self.items), p=probability)) for _ in count())
         place, example, broken = first_sound(
             ((0, row), partial(self._seen, row, random)) for row in rows
         )
@@ -235,6 +243,21 @@ class ExampleSource:
         table[self._withheld] = UNKNOWN
         table[names] = np.arange(len(names))
         return table
+
+
+def target_of_names(
+    target: Int[Tensor, "h w"], rows: Int[np.ndarray, " m"], num_names: int
+) -> Int[Tensor, "h w"]:
+    """A target for some of the names alone; pixels of the others are none of them.
+
+    Args:
+        target: For each pixel the position of its name, or a value of `escnet.training.loss`.
+        rows: Positions of the names that are kept.
+        num_names: n.
+    """
+    table = torch.full((num_names,), NONE_OF_THEM)
+    table[rows] = torch.arange(len(rows))
+    return torch.where(target >= 0, table[target.clamp(min=0)], target)
 
 
 def some_names_of(example: Example, most_names: int, random: np.random.Generator) -> Example:

@@ -352,7 +352,7 @@ class FrozenTowersLoss(nn.Module):
         vision, _ = paired_towers(self.network)
         if isinstance(seen, Tensor):
             image = seen.contiguous(memory_format=torch.channels_last)
-            seen = vision.read(image, net_is_exact=seen.device.type == "cpu")
+            seen = vision.read(image)
         return vision.project(seen)
 
     def _correlations(self, patches: Patches, rows: Sequence[list[int]]) -> Iterator[Tensor]:
