@@ -60,6 +60,25 @@ def test_centred_it_adds_nothing_on_average_and_nobody_else_wins(stir: Stir, tex
 
 
 @torch.no_grad()
+def test_weakened_each_text_keeps_its_share_and_one_between_something_between(
+    stir: Stir, texts: Tensor
+) -> None:
+    logits = DetailLogits(joint_dim=D)
+    stir(logits)
+    pixel = torch.randn(2, K, 4, 6)
+    before = logits(pixel, texts)
+    share = torch.tensor([1.0, 0.5, 0.0])
+    logits.weaken(3 * texts, share)
+    after = logits(pixel, texts)
+    assert before.std(dim=(0, 2, 3)).min() > 0.1
+    torch.testing.assert_close(after, before * share[:, None, None], atol=0.02, rtol=0.02)
+    unit = F.normalize(texts, dim=1)
+    between = logits(pixel, unit[1:2] + unit[2:])[:, 0]
+    assert F.cosine_similarity(between.flatten(), after[:, 1].flatten(), dim=0) > 0.9
+    assert 0.1 < between.norm() / after[:, 1].norm() < 0.95
+
+
+@torch.no_grad()
 def test_a_name_gains_the_same_whatever_stands_beside_it(stir: Stir, texts: Tensor) -> None:
     logits = DetailLogits(joint_dim=D)
     stir(logits)

@@ -64,6 +64,21 @@ def test_of_one_source_only_its_pictures_are_drawn_as_often_as_before(data_folde
         assert set(drawn) == {stem for stem in any_source if stem.startswith(name)}
 
 
+def test_pictures_that_show_a_name_are_counted_where_they_are_drawn_and_labelled_for_it(
+    data_folder: Path,
+) -> None:
+    dataset = FolderDataset.read(data_folder)
+    for weights in ({}, {"street": 0.0}):
+        source = ExampleSource(dataset, side=24, source_weights=weights, withheld=("dog",))
+        expected = np.zeros(len(source.classes), int)
+        for item in dataset:
+            if weights.get(item.source, 1.0):
+                for name in ANNOTATED[item.source] - {DOG}:
+                    expected[name] += bool((read_label_map(item.mask_path) == name).any())
+        assert source.num_pictures().tolist() == expected.tolist()
+        assert expected.any()
+
+
 def test_a_negative_is_any_other_name_of_the_source(data_folder: Path) -> None:
     seen = Counter(
         name

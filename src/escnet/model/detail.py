@@ -33,6 +33,7 @@ _NUM_STAGES = 5  # to stride 16; what is deeper, the rest of the network sees
 _WIDTHS = (96, 96, 64, 32)  # of the pyramid, from stride 16 to stride 2
 _PYRAMID = (SIXTEENTH_CHANNELS, EIGHTH_CHANNELS, QUARTER_CHANNELS, HALF_CHANNELS)
 _PIXEL_DIM = 32  # E
+_RIDGE = 1e-3  # against the squared length of one text, 1
 
 
 class DetailBranch(nn.Module):
@@ -142,6 +143,28 @@ class DetailLogits(nn.Module):
         mean = F.normalize(text_embedding, dim=1).mean(dim=0, keepdim=True)
         self.query.bias.sub_(self.query(mean)[0])
         self.shift.bias.sub_(self.shift(mean)[0])
+
+    @torch.no_grad()
+    def weaken(self, text_embedding: Float[Tensor, "M D"], share: Float[Tensor, " M"]) -> None:
+        """Leave of what these texts gain at every place a share of each.
+
+        Both linear maps are fitted anew by ridge regression, so that a text between them gains
+        something between.
+
+        Args:
+            text_embedding: Of M texts, of any length.
+            share: What is left, in [0, 1].
+        """
+        text = F.normalize(text_embedding, dim=1).double()
+        query, shift = self.query(text.float()), self.shift(text.float())
+        wanted = torch.cat([query, shift], dim=1).double() * share.double()[:, None]
+        known = torch.cat([text, text.new_ones(len(text), 1)], dim=1)
+        ridge = _RIDGE * torch.eye(known.shape[1], dtype=text.dtype, device=text.device)
+        fitted = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted).to(query.dtype)
+        self.query.weight.copy_(fitted[:-1, :-1].T)
+        self.query.bias.copy_(fitted[-1, :-1])
+        self.shift.weight.copy_(fitted[:-1, -1:].T)
+        self.shift.bias.copy_(fitted[-1, -1:])
 
     def added(
         self,

@@ -152,10 +152,20 @@ class DetailTask:
         return {_BRANCH: 1.0, _NET: self._training.tower_rate}
 
     def finish(self) -> None:
-        """Make what the branch adds 0 on average over all class names."""
-        names = [rows[0] for rows in self.data.wordings]
-        logits = detail_parts(self.network).logits
-        logits.centre(self.data.embedding[names].to(logits.query.weight.device))
+        """Make what the branch adds 0 on average over all class names, then less for rare ones.
+
+        What is learnt of a name from few pictures does not hold for others. So such a name keeps
+        only a share of what it gains, and one that no picture shows nothing.
+        """
+        logits, wordings = detail_parts(self.network).logits, self.data.wordings
+        device = logits.query.weight.device
+        logits.centre(self.data.embedding[[rows[0] for rows in wordings]].to(device))
+        share = (self._examples.num_pictures() / self._detail.enough_pictures).clip(max=1.0)
+        rows = np.concatenate(wordings).astype(int)
+        of_row = np.repeat(self._detail.most_kept * share, [len(own) for own in wordings])
+        logits.weaken(
+            self.data.embedding[rows].to(device), torch.from_numpy(of_row).float().to(device)
+        )
 
     def batches(self, start: int, share: Share) -> Batches:
         """One portion a picture."""

@@ -164,6 +164,16 @@ class ExampleSource:
             return example
         return some_names_of(example, most_names, random)
 
+    def num_pictures(self) -> Int[np.ndarray, " N"]:
+        """Of how many of the pictures that are drawn each of the N class names has pixels."""
+        count = np.zeros(len(self.classes), np.int64)
+        for item, labels, probability in zip(
+            self.items, self._labels, self._probability, strict=True
+        ):
+            if probability > 0:
+                count[np.intersect1d(labels, self._annotated[item.source])] += 1
+        return count
+
     def _probability_of(self, source: str | None) -> Float[np.ndarray, " P"]:
         """How probably each picture is drawn."""
         if source is None:
