@@ -10,6 +10,7 @@ Sizes: n class names, s side of the view, D joint space, V the ViT's layers.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,9 @@ class DetailContent:
             device: Where they are wanted.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            n: v.to(device) for n, v in values.items() if isinstance(v, Tensor)
+        }
         return replace(self, **moved)
 
     def of_names(self, names: Int[np.ndarray, " m"]) -> "DetailContent":
@@ -101,7 +104,8 @@ def pasted(
         own, new = getattr(content, name), getattr(other, name)
         return torch.where(_on_grid(mask, own.shape[-1]), new, own)
 
-    return replace(content, **{n: mixed(n) for n in ("image", "target", "logits", "vit", "joint")})
+    maps: dict[str, Any] = {n: mixed(n) for n in ("image", "target", "logits", "vit", "joint")}
+    return replace(content, **maps)
 
 
 def disturbed(logits: Float[Tensor, "n h w"], random: np.random.Generator) -> Tensor:
