@@ -291,7 +291,7 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
     num_pictures = ExampleSource(dataset, side=32, source_weights={}).num_pictures()
     pixel = torch.randn(1, 32, 4, 4)
     gains = []
-    for most_kept, enough in ((1.0, 1), (0.5, int(num_pictures.max()))):
+    for most_kept, enough in ((1.0, 0), (0.5, int(num_pictures.max()))):
         end = {"most_kept": most_kept, "enough_pictures": enough}
         data = {"detail": {"side": 64, "most_names": 3, **end}}
         recipe = detail_recipe(start, data_folder, data=data, learning_rate=1e-2)
@@ -301,15 +301,13 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
             text = paired_towers(network)[1].to_joint(sentence_vectors(network, tokenize, CLASSES))
             gains.append(detail_parts(network).logits(pixel, text)[0])
     centred, weak = gains
-    is_shown = torch.from_numpy(num_pictures > 0)
-    assert centred[is_shown].abs().amax(dim=(1, 2)).min() > 1e-2
+    assert centred.abs().max() > 1e-2
+    assert centred.mean(dim=0).abs().max() < 1e-4
     share = 0.5 * torch.from_numpy(num_pictures / num_pictures.max()).float()
     assert share.unique().numel() > 2
     torch.testing.assert_close(
         weak, share[:, None, None] * centred, atol=0.05 * float(centred.abs().max()), rtol=0
     )
-    if is_shown.all():
-        assert centred.mean(dim=0).abs().max() < 0.05 * centred.abs().max()
 
 
 def test_what_was_seen_before_stays_seen(start: Path, data_folder: Path, tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ class DetailSection(_Section):
             pictures for each of many names is better left out.
         most_kept: Share of what a name gains that it keeps in the end, at most: beside disturbed
             logits, which are weaker than others, it learns to gain too much.
-        enough_pictures: So many have to show a name for it to keep that; of fewer, less.
+        enough_pictures: So many have to show a name for it to keep that; of fewer, in proportion
+            less. 0 for no such condition.
     """
 
     side: int = Field(default=352, ge=32, multiple_of=32)
@@ -191,8 +192,8 @@ class DetailSection(_Section):
     disturbed: float = Field(default=0.7, ge=0, le=1)
     pasted: float = Field(default=0.0, ge=0, le=1)
     harder: tuple[str, ...] | None = None
-    most_kept: float = Field(default=0.85, gt=0, le=1)
-    enough_pictures: int = Field(default=450, ge=1)
+    most_kept: float = Field(default=1.0, gt=0, le=1)
+    enough_pictures: int = Field(default=0, ge=0)
 
 
 class DataSection(_Section):

@@ -154,18 +154,25 @@ class DetailTask:
     def finish(self) -> None:
         """Make what the branch adds 0 on average over all class names, then less for rare ones.
 
-        What is learnt of a name from few pictures does not hold for others. So such a name keeps
-        only a share of what it gains, and one that no picture shows nothing.
+        What is learnt of a name from few pictures does not hold for others. So where the recipe
+        says how many are enough such a name keeps only a share of what it gains, and one that no
+        picture shows nothing.
         """
-        logits, wordings = detail_parts(self.network).logits, self.data.wordings
+        logits, wordings, detail = (
+            detail_parts(self.network).logits,
+            self.data.wordings,
+            self._detail,
+        )
         device = logits.query.weight.device
         logits.centre(self.data.embedding[[rows[0] for rows in wordings]].to(device))
-        share = (self._examples.num_pictures() / self._detail.enough_pictures).clip(max=1.0)
+        share = np.full(len(wordings), detail.most_kept)
+        if detail.enough_pictures:
+            share *= (self._examples.num_pictures() / detail.enough_pictures).clip(max=1.0)
+        if (share == 1.0).all():
+            return
         rows = np.concatenate(wordings).astype(int)
-        of_row = np.repeat(self._detail.most_kept * share, [len(own) for own in wordings])
-        logits.weaken(
-            self.data.embedding[rows].to(device), torch.from_numpy(of_row).float().to(device)
-        )
+        of_row = torch.from_numpy(np.repeat(share, [len(own) for own in wordings])).float()
+        logits.weaken(self.data.embedding[rows].to(device), of_row.to(device))
 
     def batches(self, start: int, share: Share) -> Batches:
         """One portion a picture."""
