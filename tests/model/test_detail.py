@@ -63,6 +63,7 @@ def test_centred_it_adds_nothing_on_average_and_nobody_else_wins(stir: Stir, tex
 def test_weakened_each_text_keeps_its_share_and_one_between_something_between(
     stir: Stir, texts: Tensor
 ) -> None:
+    torch.manual_seed(1)  # how alike the two are is a matter of the directions drawn
     logits = DetailLogits(joint_dim=D)
     stir(logits)
     pixel = torch.randn(2, K, 4, 6)

@@ -28,6 +28,7 @@ from escnet.model.efficientnet_lite import (
     EfficientNetTrunk,
 )
 from escnet.model.resize import resized
+from escnet.model.ridge import ridge_weight
 
 _NUM_STAGES = 5  # to stride 16; what is deeper, the rest of the network sees
 _WIDTHS = (96, 96, 64, 32)  # of the pyramid, from stride 16 to stride 2
@@ -155,16 +156,13 @@ class DetailLogits(nn.Module):
             text_embedding: Of M texts, of any length.
             share: What is left, in [0, 1].
         """
-        text = F.normalize(text_embedding, dim=1).double()
-        query, shift = self.query(text.float()), self.shift(text.float())
-        wanted = torch.cat([query, shift], dim=1).double() * share.double()[:, None]
-        known = torch.cat([text, text.new_ones(len(text), 1)], dim=1)
-        ridge = _RIDGE * torch.eye(known.shape[1], dtype=text.dtype, device=text.device)
-        fitted = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted).to(query.dtype)
-        self.query.weight.copy_(fitted[:-1, :-1].T)
-        self.query.bias.copy_(fitted[-1, :-1])
-        self.shift.weight.copy_(fitted[:-1, -1:].T)
-        self.shift.bias.copy_(fitted[-1, -1:])
+        text = F.normalize(text_embedding, dim=1)
+        gained = torch.cat([self.query(text), self.shift(text)], dim=1)
+        known = torch.cat([text, torch.ones_like(text[:, :1])], dim=1)  # a bias is a weight, too
+        wanted = gained.double() * share.double()[:, None]
+        weight = ridge_weight(known.double(), wanted, _RIDGE)
+        self.query.load_state_dict({"weight": weight[:-1, :-1], "bias": weight[:-1, -1]})
+        self.shift.load_state_dict({"weight": weight[-1:, :-1], "bias": weight[-1:, -1]})
 
     def added(
         self,

@@ -23,7 +23,7 @@ from escnet.model.detail import DetailBranch, DetailLogits
 from escnet.model.escnet import EscNet
 from escnet.training.config import DataSection, TrainingSection
 from escnet.training.detail_content import DetailContent, disturbed, pasted
-from escnet.training.examples import ExampleSource, Views
+from escnet.training.examples import ExampleSource, Views, check_sources
 from escnet.training.finished import FinishedNetwork
 from escnet.training.frozen_towers import groups_by_kind, identity_of
 from escnet.training.loss import partial_label_loss
@@ -98,12 +98,8 @@ class DetailTask:
         detail, views = section.detail, section.views
         if detail is None or views is None:  # which a recipe is refused for
             raise RuntimeError("no settings for the detail")
-        sources = data.dataset.sources
-        self._harder = sources if detail.harder is None else detail.harder
-        if unknown := sorted(set(self._harder) - set(sources)):
-            raise ConfigError(
-                f"data.detail.harder: no source {unknown[0]!r}: choose from {', '.join(sources)}"
-            )
+        self._harder = data.dataset.sources if detail.harder is None else detail.harder
+        check_sources("data.detail.harder", self._harder, data.dataset)
         parts = detail_parts(network)
         vision, _ = paired_towers(network)
         if not parts.branch.is_begun:

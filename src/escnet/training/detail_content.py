@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.training.examples import target_of_names
+from escnet.training.examples import shown_in, target_of_names
 
 _WEAKER = (0.6, 1.0)  # factors of disturbed logits
 _BY_NAME, _MOST_BY_REGION = 0.5, 1.5  # deviations of what is added to them
@@ -92,8 +92,7 @@ def pasted(
     """
     names = np.intersect1d(content.names, other.names)
     other = other.of_names(names)
-    shown = other.target.unique().numpy()
-    shown = shown[shown >= 0]
+    shown = shown_in(other.target)
     if not len(shown):
         return content
     content = content.of_names(names)

@@ -3,7 +3,7 @@
 Sizes: n class names of a step, h x w places of the target, H x W pixels of a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -88,6 +88,23 @@ def shared_classes(dataset: FolderDataset) -> tuple[str, ...]:
     return classes
 
 
+def check_sources(setting: str, names: Iterable[str], dataset: FolderDataset) -> None:
+    """Refuse names of sources that a dataset has not.
+
+    Args:
+        setting: Where the recipe has them.
+        names: Of sources.
+        dataset: The pictures.
+
+    Raises:
+        ConfigError: If one is not there.
+    """
+    if unknown := sorted(set(names) - set(dataset.sources)):
+        raise ConfigError(
+            f"{setting}: no source {unknown[0]!r}: choose from {', '.join(dataset.sources)}"
+        )
+
+
 class ExampleSource:
     """Draws examples from a folder whose sources annotate different names.
 
@@ -118,11 +135,7 @@ class ExampleSource:
         views: Views | None = None,
         broken: BrokenFiles | None = None,
     ) -> None:
-        if unknown := sorted(set(source_weights) - set(dataset.sources)):
-            raise ConfigError(
-                f"data.source_weights: no source {unknown[0]!r}: choose from "
-                f"{', '.join(dataset.sources)}"
-            )
+        check_sources("data.source_weights", source_weights, dataset)
         self.items = list(dataset)
         self.classes = shared_classes(dataset)
         if missing := sorted(set(withheld) - set(self.classes)):
@@ -255,6 +268,16 @@ class ExampleSource:
         return table
 
 
+def shown_in(target: Int[Tensor, "h w"]) -> Int[np.ndarray, " _"]:
+    """Positions of the names that a target shows, in order.
+
+    Args:
+        target: For each pixel the position of its name, or a value of `escnet.training.loss`.
+    """
+    shown = target.unique().numpy()
+    return shown[shown >= 0]
+
+
 def target_of_names(
     target: Int[Tensor, "h w"], rows: Int[np.ndarray, " m"], num_names: int
 ) -> Int[Tensor, "h w"]:
@@ -278,8 +301,7 @@ def some_names_of(example: Example, most_names: int, random: np.random.Generator
         most_names: How many in all; some of those shown if it shows more.
         random: Chooses.
     """
-    shown = example.target.unique().numpy()
-    shown = shown[shown >= 0]
+    shown = shown_in(example.target)
     if len(shown) > most_names:
         shown = random.choice(shown, most_names, replace=False)
     others = np.setdiff1d(np.arange(len(example.names)), shown)

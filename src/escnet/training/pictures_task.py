@@ -21,6 +21,7 @@ from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import TrainingSection
 from escnet.training.data_config import PicturesSection, TextsSection, TowersSection
 from escnet.training.dense_loss import dense_loss
+from escnet.training.examples import shown_in
 from escnet.training.features import weights_hash
 from escnet.training.image_text import binary_loss, contrastive_loss, picture_text_score
 from escnet.training.loss import NONE_OF_THEM
@@ -266,9 +267,8 @@ class PicturesTask:
         )
 
     def _names_of(self, view: LabelledView, most_names: int) -> Int[np.ndarray, " N"]:
-        shown = view.target.unique()
         return names_of_picture(
-            shown[shown >= 0].tolist(),
+            shown_in(view.target).tolist(),
             self._sources.sources[view.place[0]].annotated,
             most_names,
             seed=self._training.seed,

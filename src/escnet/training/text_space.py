@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from escnet.errors import WeightsError
+from escnet.model.ridge import ridge_weight
 
 # Chosen on 200 names left out of the fit: the nearest of the 200 CLIP vectors was the name's own
 # for 77.5 % at 1, 77.0 % at 0.1, 75.5 % at 3.
@@ -79,9 +80,7 @@ def fit_map(
         ridge: How much a large weight costs.
     """
     centre = sentence.mean(dim=0)
-    x, y = sentence - centre, vector - vector.mean(dim=0)
-    inner = x.T @ x + ridge * torch.eye(x.shape[1])
-    weight = torch.linalg.solve(inner, x.T @ y).T
+    weight = ridge_weight(sentence - centre, vector - vector.mean(dim=0), ridge)
     return weight, -weight @ centre
 
 
