@@ -11,6 +11,26 @@ import escnet
 from escnet.cli import main
 from escnet.cli.main import run
 
+# As its last tensors go, slowly, gloo's threads need Python, which is ending by then.
+ONE_OF_SEVERAL = """
+import sys
+import time
+import weakref
+import torch
+import torch.distributed
+from escnet.cli.main import main
+
+torch.distributed.init_process_group(
+    "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+)
+tensors = [torch.ones(1) for _ in range(500)]
+seen = [weakref.ref(one, lambda _: time.sleep(0.01)) for one in tensors]
+while tensors:
+    torch.distributed.all_reduce(tensors.pop(), async_op=True)
+sys.argv = ["escnet", *sys.argv[1:]]
+main()
+"""
+
 
 def best_time_of(command: list[str], *, repeats: int = 5) -> float:
     """Processor seconds of the fastest run, which hardly depend on what else is running."""
@@ -176,3 +196,24 @@ def test_a_name_that_the_terminal_cannot_show_causes_no_traceback(tmp_path: Path
     )
     assert done.returncode == 2
     assert b"does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "said"),
+    [
+        ("--version", 0, (f"escnet {escnet.__version__}\n", "")),
+        ("nope", 2, ("", "escnet: No such command 'nope'. See escnet --help.\n")),
+    ],
+)
+def test_threads_of_gloo_leave_the_exit_code_and_what_is_said_as_they_are(
+    argument: str, code: int, said: tuple[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_OF_SEVERAL, argument],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # output is held back
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, (done.stdout, done.stderr)) == (code, said)

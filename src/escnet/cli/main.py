@@ -82,7 +82,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if _is_one_of_several():
+        # A thread of gloo that lets go of its last tensor as Python ends aborts the process. To end
+        # the group would wait for that thread, for ever if it waits for Python or for a peer.
+        sys.stderr.flush()  # standard output is by now
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -124,6 +130,17 @@ def _code_of(arguments: Sequence[str]) -> int:
     if code == _INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _is_one_of_several() -> bool:
+    """Whether the command has left this process in a group of gloo's."""
+    distributed = sys.modules.get("torch.distributed")  # without PyTorch there is none
+    return (
+        distributed is not None
+        and distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_backend() == "gloo"
+    )
 
 
 def _nowhere() -> TextIO:
