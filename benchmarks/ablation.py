@@ -4,7 +4,8 @@
 
 ALIGNED is a checkpoint whose alignment (the map to the joint space) all runs start from; blocks and
 decoder start anew, with the same data, budget, and seeds. Scores are those of every third picture
-of the recipe's validation folder. One JSON line a run; a run whose line is there is skipped.
+of the recipe's validation folder, or of all with `--every 1`. One JSON line a run; a run whose line
+is there is skipped.
 """
 
 import argparse
@@ -17,8 +18,6 @@ from pathlib import Path
 from escnet.data.folder import FolderDataset
 from escnet.training.config import read_recipe
 from escnet.training.run import train
-
-_EVERY = 3
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "pretrained": (),
@@ -51,6 +50,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=1, help="of every variant but its own")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--every", type=int, default=3, help="of the pictures to validate on")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of all runs")
     arguments = parser.parse_args()
     whole = read_recipe(arguments.recipe).data.validate_on
@@ -66,8 +66,8 @@ def main() -> None:
     ]
     done = finished(arguments.out)
     with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / "every-third"
-        copy_some(whole, part)
+        part = Path(folder) / f"every-{arguments.every}"
+        copy_some(whole, part, arguments.every)
         for seed in arguments.seeds:
             for variant in arguments.variants:
                 changes = [*common, *VARIANTS[variant], f"training.seed={seed}"]
@@ -98,12 +98,12 @@ def finished(path: Path) -> list[tuple[str, list[str]]]:
     return [(record["variant"], record["changes"]) for record in records]
 
 
-def copy_some(whole: Path, part: Path) -> None:
-    """Every third picture of a folder dataset, as a folder dataset of its own."""
+def copy_some(whole: Path, part: Path, every: int) -> None:
+    """Every so many-th picture of a folder dataset, as a folder dataset of its own."""
     for name in ("images", "masks"):
         (part / name).mkdir(parents=True)
     shutil.copy(whole / "classes.json", part / "classes.json")
-    for item in list(FolderDataset.read(whole))[::_EVERY]:
+    for item in list(FolderDataset.read(whole))[::every]:
         shutil.copy(item.image_path, part / "images" / item.image_path.name)
         shutil.copy(item.mask_path, part / "masks" / item.mask_path.name)
 

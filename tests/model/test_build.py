@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from escnet.errors import ConfigError
 from escnet.model.build import (
     build_blocks,
     build_prompt_encoder,
@@ -103,3 +104,11 @@ def test_masks_add_sams_mask_head_and_an_embedding_to_every_block() -> None:
     assert num_parameters(block.get_submodule("sam.mask_head")) == 4_058_340 - 3_160_320 - 132_612
     assert num_parameters(block.get_submodule("embed_mask")) == 6_400
     assert num_parameters(network) == 445_224_483 + 4 * (765_408 + 6_400)
+
+
+@pytest.mark.parametrize("vision", ["clip", "siglip", "dinov2"])
+def test_a_tower_that_gives_no_maps_of_its_own_is_refused_to_sam(vision: str) -> None:
+    config = preset("tiny")
+    config.vision, config.sam_input = vision, "tower"
+    with pytest.raises(ConfigError, match=f"which the tower '{vision}' does not give"):
+        EscNet(config)

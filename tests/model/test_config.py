@@ -52,6 +52,7 @@ def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
         ({"text": "gpt"}, "text 'gpt' is unknown"),
         ({"sam": "huge"}, "sam 'huge' is unknown: choose from pretrained, random, none"),
         ({"sam_layers": "three"}, "sam_layers 'three' is unknown"),
+        ({"sam_input": "pixels"}, "sam_input 'pixels' is unknown: choose from joint, tower"),
         ({"appearance": "loop"}, "appearance 'loop' is unknown"),
         ({"state": "vector"}, "state 'vector' is unknown"),
         ({"prompts": ()}, "prompts [] are not some of point, box, mask"),

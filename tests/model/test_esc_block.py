@@ -31,7 +31,8 @@ def test_a_block_is_prompts_then_sam_then_fusion(
     encoder = network.prompt_encoder
     assert block.sam is not None
     assert encoder is not None
-    found_state, found_appearance = block(state, appearance, evidence, text, encoder)
+    found_state, found_appearance, drawn = block(state, appearance, evidence, text, encoder)
+    assert drawn is None
     patches = appearance.reshape(B, h * w, S)
     answer = block.sam(patches, block.generator(evidence), encoder, text, evidence)
     torch.testing.assert_close(found_appearance, answer.appearance.reshape(B, h, w, S))
@@ -44,9 +45,9 @@ def test_without_sam_the_appearance_stays_and_the_evidence_is_not_looked_at(
 ) -> None:
     network = tiny_network(sam="none")
     block, (state, appearance, evidence, text) = block_and_inputs(network, text_embedding)
-    found_state, found_appearance = block(state, appearance, evidence, text, None)
+    found_state, found_appearance, _ = block(state, appearance, evidence, text, None)
     assert found_appearance.equal(appearance)
-    other_state, _ = block(state, appearance, evidence.flip(1), text, None)
+    other_state, *_ = block(state, appearance, evidence.flip(1), text, None)
     assert found_state.equal(other_state)
 
 
@@ -57,7 +58,7 @@ def test_no_gradient_reaches_the_evidence_through_the_prompts(
     block, (state, appearance, evidence, text) = block_and_inputs(network, text_embedding)
     evidence.requires_grad_()
     state.requires_grad_()
-    refined, _ = block(state, appearance, evidence, text, network.prompt_encoder)
+    refined, *_ = block(state, appearance, evidence, text, network.prompt_encoder)
     refined.sum().backward()
     assert evidence.grad is None
     assert state.grad is not None

@@ -386,6 +386,25 @@ def test_masks_join_the_state_of_their_own_class_alone(
     assert not torch.allclose(with_mask.logits[:, 3], without.logits[:, 3], atol=1e-3)
 
 
+@torch.no_grad()
+def test_a_map_is_half_the_correlation_and_half_what_the_last_masks_draw(
+    tiny_network: MakeNetwork, make_patches: MakePatches, text_embedding: Tensor
+) -> None:
+    network, patches = tiny_network(sam_masks=True), make_patches()
+    generator = torch.Generator().manual_seed(6)
+    drawn = [torch.randn(2, 7, 4, 4, generator=generator) for _ in network.blocks]
+    for block, own in zip(network.blocks, drawn, strict=True):
+        block.sam.register_forward_hook(lambda _, __, answer, own=own: answer._replace(drawn=own))
+    for layer in network.read_out:
+        layer.weight.zero_()
+        layer.bias.zero_()
+    correlation, *later = network.segment(patches, text_embedding).evidence
+    for found, own in zip(later, drawn, strict=True):
+        torch.testing.assert_close(found, (correlation + own) / 2)
+    without = network.segment(patches, text_embedding, with_sam=False).evidence
+    assert all(torch.equal(one, correlation) for one in without)
+
+
 def test_without_masks_nothing_is_there_that_was_not_there_before(
     tiny_network: MakeNetwork,
 ) -> None:
@@ -415,6 +434,7 @@ TOWERS: list[dict[str, Any]] = [
         "image_size": 64,
     },
 ]
+TOWERS.append({**TOWERS[-1], "sam_input": "tower"})
 
 
 def with_own_width(settings: dict[str, Any]) -> dict[str, Any]:
@@ -565,8 +585,6 @@ def test_without_sam_is_a_network_that_takes_nothing_from_its_answers(
     without = network.segment(patches, text_embedding, with_sam=False)
     for block in network.blocks:
         block.sam.take.weight.zero_()
-        if settings.get("sam_masks"):
-            for parameter in block.embed_mask.parameters():
-                parameter.zero_()
+        block.sam.register_forward_hook(lambda _, __, answer: answer._replace(drawn=None))
     assert_same(without, network.segment(patches, text_embedding))
     assert not torch.allclose(without.logits, full.logits, atol=1e-3)

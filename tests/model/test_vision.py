@@ -109,6 +109,31 @@ def test_projecting_what_was_read_is_the_whole_tower(paired: PairedVision) -> No
 
 
 @torch.no_grad()
+def test_what_the_joint_embeddings_are_made_of_is_given_where_it_is_asked_for(
+    paired: PairedVision,
+) -> None:
+    maps = paired.read(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    assert paired.project(maps).inner is None
+    paired.gives_inner = True
+    patches = paired.project(maps)
+    assert patches.inner is not None
+    assert patches.inner.shape == (2, paired.inner_channels, *patches.joint.shape[2:])
+    vit, sixteenth, deep, head = paired.head.norms
+    width = maps.vit.shape[1]
+    torch.testing.assert_close(patches.inner[:, :width], vit(maps.vit))
+    torch.testing.assert_close(patches.inner[:, width : width + 120], sixteenth(maps.sixteenth))
+    for coarse, found in (
+        (deep(maps.deep), patches.inner[:, width + 120 : -1280]),
+        (head(maps.head), patches.inner[:, -1280:]),
+    ):
+        size = (found.shape[2], found.shape[3])
+        wanted = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+        torch.testing.assert_close(found, wanted)
+    own = patches.of_picture(1).inner
+    assert own is not None
+    assert torch.equal(own[0], patches.inner[1])
+
+
 def test_the_labels_of_a_place_share_one_probability(paired: PairedVision) -> None:
     maps = paired.read(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     power = paired.net.label_logits(maps.head).exp()

@@ -86,6 +86,33 @@ def test_feature_maps_on_disk_serve_in_place_of_the_tower(
     assert (ours - theirs).norm() < 0.05 * theirs.norm()  # the maps are stored in half precision
 
 
+def test_what_the_joint_space_lost_is_found_in_the_towers_own_maps(
+    items: list[FolderItem], tmp_path: Path
+) -> None:
+    settings = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
+    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}, "sam_input": "tower"}
+    torch.manual_seed(0)
+    tower = EscNet(EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings, **options}))
+    tower.eval()
+    joint = EscNet(EscNetConfig.from_dict({**tower.config.to_dict(), "sam_input": "joint"})).eval()
+    joint.vision.load_state_dict(tower.vision.state_dict())
+    vision, _ = paired_towers(tower)
+    weight = torch.randn(32, vision.inner_channels, generator=torch.Generator().manual_seed(1))
+    for item in items:
+        with torch.inference_mode():
+            inner = vision(whole_view(item.image_path, 64)[None]).inner
+        assert inner is not None
+        map_ = torch.einsum("sv,vhw->shw", weight, inner[0]) / 50
+        square = np.zeros((1, 32, 16, 16), np.float16)  # the pictures are 24 x 32
+        fine = map_.repeat_interleave(3, dim=1).repeat_interleave(4, dim=2)
+        square[0, :, :12] = fine.numpy()
+        np.save(tmp_path / f"{item.stem}.npy", square)
+    left_of_tower, left_of_joint = (
+        1 - fit_sam_width(one, items, tmp_path) for one in (tower, joint)
+    )
+    assert left_of_tower < 0.1 * left_of_joint
+
+
 def test_an_untrained_network_has_sams_scale(network: EscNet, items: list[FolderItem]) -> None:
     assert appearance(network, items[0]).std(dim=0).mean() == pytest.approx(
         IMAGE_DEVIATION, rel=0.05

@@ -1,6 +1,6 @@
 """Settings to modules: the one place that knows both."""
 
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -30,7 +30,7 @@ def build_vision(config: EscNetConfig) -> VisionTower:
     """The vision tower that the settings name.
 
     Raises:
-        ConfigError: If they want a branch of it that it has not.
+        ConfigError: If they want a branch or maps of it that it has not.
     """
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
@@ -40,6 +40,11 @@ def build_vision(config: EscNetConfig) -> VisionTower:
         raise ConfigError(
             f"detail needs a branch of the vision tower, which {config.vision!r} has not: turn it "
             "off, or take the tower 'paired'"
+        )
+    if config.sam_input == "tower" and config.vision != "paired":
+        raise ConfigError(
+            f"sam_input 'tower' needs the nets' own maps, which the tower {config.vision!r} does "
+            "not give: choose 'joint', or take the tower 'paired'"
         )
     if config.vision == "clip":
         return ClipVision(config.vision_config, **options)
@@ -52,6 +57,7 @@ def build_vision(config: EscNetConfig) -> VisionTower:
         joint_dim=config.joint_dim,
         patch_size=config.patch_size,
         has_detail=config.detail,
+        gives_inner=config.sam_input == "tower",
         **options,
     )
 
@@ -63,6 +69,13 @@ def build_text(config: EscNetConfig) -> TextTower:
     if config.text == "siglip":
         return SiglipText(config.text_config)
     return SentenceText(config.text_config, joint_dim=config.joint_dim)
+
+
+def build_sam_width(config: EscNetConfig, vision: VisionTower) -> nn.Conv2d:
+    """From what SAM sees of the picture to its width."""
+    is_joint = config.sam_input == "joint"
+    channels = config.joint_dim if is_joint else cast("PairedVision", vision).inner_channels
+    return nn.Conv2d(channels, config.sam_dim, 1)
 
 
 def build_prompt_encoder(config: EscNetConfig) -> PromptEncoder | None:

@@ -32,6 +32,7 @@ SAM_KINDS = ("pretrained", "random", "none")
 APPEARANCES = ("chain", "restart")
 STATES = ("hidden", "scalar")
 SAM_LAYERS = ("both", "alternate")
+SAM_INPUTS = ("joint", "tower")
 UPSAMPLINGS = ("bilinear", "guided")
 
 _SAM_HEADS = 8
@@ -67,7 +68,10 @@ class EscNetConfig(PretrainedConfig):
         prompts: Kinds of prompts that SAM gets (Table 3).
         sam: "pretrained" SAM blocks, "random" ones, or "none" (Table 2).
         sam_layers: "both" of SAM's two-way layers in every block, or one each, "alternate"ly [7].
-        sam_masks: Whether each class's own mask is read off SAM, too, and joins its state [7].
+        sam_masks: Whether each class's own mask is read off SAM, too, and joins its state and its
+            map [7].
+        sam_input: What SAM's blocks see of the picture, brought to SAM's width: the patches in the
+            "joint" space, or what the "tower" made them of [9].
         sam_dim: S, SAM's width.
         sam_mlp_dim: Inner width of SAM's feed-forward network.
         text_token: Whether the text embedding joins SAM's tokens [8].
@@ -130,6 +134,7 @@ class EscNetConfig(PretrainedConfig):
         sam: str = "pretrained",
         sam_layers: str = "both",
         sam_masks: bool = False,
+        sam_input: str = "joint",
         sam_dim: int = 256,
         sam_mlp_dim: int = 2048,
         text_token: bool = False,
@@ -176,6 +181,7 @@ class EscNetConfig(PretrainedConfig):
         self.sam = sam
         self.sam_layers = sam_layers
         self.sam_masks = sam_masks
+        self.sam_input = sam_input
         self.sam_dim = sam_dim
         self.sam_mlp_dim = sam_mlp_dim
         self.text_token = text_token
@@ -218,6 +224,7 @@ class EscNetConfig(PretrainedConfig):
             "text": TEXT_KINDS,
             "sam": SAM_KINDS,
             "sam_layers": SAM_LAYERS,
+            "sam_input": SAM_INPUTS,
             "appearance": APPEARANCES,
             "state": STATES,
             "softmax": get_args(Softmax),

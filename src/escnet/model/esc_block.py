@@ -3,6 +3,8 @@
 Sizes: B pictures, N class names, C hidden width, S SAM's width, D joint space, h x w patches.
 """
 
+from typing import NamedTuple
+
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +14,20 @@ from escnet.model.fusion import Fusion
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
+
+
+class BlockAnswer(NamedTuple):
+    """What a block leaves to the next one.
+
+    Attributes:
+        state: Class states, refined.
+        appearance: Refined by SAM, or as it was.
+        drawn: Each class's map as its masks draw it; None where no masks are read off SAM.
+    """
+
+    state: Float[Tensor, "B N h w C"]
+    appearance: Float[Tensor, "B h w S"]
+    drawn: Float[Tensor, "B N h w"] | None
 
 
 class EscBlock(nn.Module):
@@ -46,8 +62,8 @@ class EscBlock(nn.Module):
         prompt_encoder: PromptEncoder | None,
         class_chunk: int | None = None,
         with_sam: bool = True,
-    ) -> tuple[Float[Tensor, "B N h w C"], Float[Tensor, "B h w S"]]:
-        """The refined class states and the refined appearance.
+    ) -> BlockAnswer:
+        """The refined class states, the refined appearance, and what the masks draw.
 
         Args:
             state: Class states, as the block before left them.
@@ -59,6 +75,7 @@ class EscBlock(nn.Module):
             with_sam: False drops SAM's answer to the prompts, to show what it is good for: the
                 SAM block then passes on its residual alone.
         """
+        drawn = None
         if self.sam is not None and not with_sam:
             appearance = self.sam.keep(appearance)
         elif self.sam is not None and prompt_encoder is not None:
@@ -72,6 +89,8 @@ class EscBlock(nn.Module):
                 class_chunk,
             )
             appearance = answer.appearance.unflatten(1, appearance.shape[1:3])
-            if self.embed_mask is not None and answer.drawn is not None:
-                state = state + class_state(self.embed_mask, answer.drawn[:, :, None], class_chunk)
-        return self.fusion(state, appearance, text_embedding, class_chunk), appearance
+            drawn = answer.drawn
+            if self.embed_mask is not None and drawn is not None:
+                state = state + class_state(self.embed_mask, drawn[:, :, None], class_chunk)
+        state = self.fusion(state, appearance, text_embedding, class_chunk)
+        return BlockAnswer(state, appearance, drawn)

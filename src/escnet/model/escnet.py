@@ -22,6 +22,7 @@ from escnet.model.build import (
     build_embedding,
     build_presence,
     build_prompt_encoder,
+    build_sam_width,
     build_text,
     build_upsampling,
     build_vision,
@@ -36,6 +37,7 @@ from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.model.vision import Patches
 
 _FIRST_SCALE, _FIRST_SHIFT = 10.0, -2.0  # so that a cosine of 0.2 starts at even odds
+_MASK_SHARE = 0.5  # of a class's map, the rest is the correlation's (docs/paper-notes.md, note 7)
 
 
 class Prediction(NamedTuple):
@@ -67,7 +69,7 @@ class EscNet(PreTrainedModel):
         self.text = build_text(config)
         self.logit_scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
         self.logit_shift = nn.Parameter(torch.tensor(_FIRST_SHIFT))
-        self.to_sam_width = nn.Conv2d(config.joint_dim, config.sam_dim, 1)
+        self.to_sam_width = build_sam_width(config, self.vision)
         self.sam_norm = ChannelNorm(config.sam_dim)
         self.embed = build_embedding(config)
         self.prompt_encoder = build_prompt_encoder(config)
@@ -144,7 +146,8 @@ class EscNet(PreTrainedModel):
             with_sam: As in `EscBlock.forward`.
         """
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
-        first = rearrange(self.sam_norm(self.to_sam_width(patches.joint)), "B S h w -> B h w S")
+        first = self.sam_norm(self.to_sam_width(self.sam_input(patches)))
+        first = rearrange(first, "B S h w -> B h w S")
         state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
         evidence, appearance = [correlation], [first]
         for block, read_out in zip(self.blocks, self.read_out, strict=True):
@@ -161,13 +164,17 @@ class EscNet(PreTrainedModel):
                 with_sam,
             )
             if self.gradient_checkpointing and self.training:
-                state, refined = checkpoint(
+                answer = checkpoint(
                     block, *arguments, use_reentrant=False, context_fn=_same_attention
                 )
             else:
-                state, refined = block(*arguments)
-            appearance.append(refined)
-            evidence.append(correlation + read_out(state)[..., 0])
+                answer = block(*arguments)
+            state = answer.state
+            appearance.append(answer.appearance)
+            known = correlation
+            if answer.drawn is not None:
+                known = torch.lerp(correlation, answer.drawn.to(correlation), _MASK_SHARE)
+            evidence.append(known + read_out(state)[..., 0])
         logits = self.decoder(state, patches.skips, class_chunk)
         if self.config.correlation_residual:
             logits = logits + resized(evidence[-1], (logits.shape[2], logits.shape[3]))
@@ -180,6 +187,12 @@ class EscNet(PreTrainedModel):
         if self.detail is not None and patches.detail is not None:
             logits = self.detail.added(logits, patches.detail, text_embedding, class_chunk)
         return Prediction(logits, evidence, appearance[1:])
+
+    def sam_input(self, patches: Patches) -> Float[Tensor, "B _ h w"]:
+        """What is brought to SAM's width: the joint embeddings, or what they were made of."""
+        # No tower is built for the second that does not give it.
+        is_joint = self.config.sam_input == "joint"
+        return patches.joint if is_joint else cast("Tensor", patches.inner)
 
     def correlate(
         self, patches: Patches, text_embedding: Float[Tensor, "N D"]

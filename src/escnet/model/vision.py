@@ -58,6 +58,8 @@ class Patches(NamedTuple):
         summary: Of the whole picture, as one vector; None where the tower has none.
         detail: Pixel embeddings on a fine grid (`detail.py`); None where the tower has no branch
             for them, or was given feature maps instead of a picture.
+        inner: What the joint embeddings were made of, where SAM is to see that instead
+            (docs/paper-notes.md, note 9).
     """
 
     joint: Float[Tensor, "B D h w"]
@@ -65,15 +67,17 @@ class Patches(NamedTuple):
     edges: Float[Tensor, "B _ _ _"] | None = None
     summary: Float[Tensor, "B S"] | None = None
     detail: Float[Tensor, "B _ _ _"] | None = None
+    inner: Float[Tensor, "B _ h w"] | None = None
 
     def of_picture(self, index: int) -> "Patches":
         """One picture's."""
         own = slice(index, index + 1)
         first, second = self.skips
-        edges, summary, detail = (
-            None if x is None else x[own] for x in (self.edges, self.summary, self.detail)
+        edges, summary, detail, inner = (
+            None if x is None else x[own]
+            for x in (self.edges, self.summary, self.detail, self.inner)
         )
-        return Patches(self.joint[own], (first[own], second[own]), edges, summary, detail)
+        return Patches(self.joint[own], (first[own], second[own]), edges, summary, detail, inner)
 
 
 class ClipVision(nn.Module):
@@ -223,6 +227,7 @@ class PairedVision(nn.Module):
         patch_size: Pixels of the picture for one patch; the ViT sees the picture shrunk so that
             its own patches cover the same places.
         has_detail: Whether there is a branch for thin and small things (`detail.py`).
+        gives_inner: Whether the nets' own maps are given beside the patch embeddings.
     """
 
     skip_channels = (EIGHTH_CHANNELS, QUARTER_CHANNELS)
@@ -237,6 +242,7 @@ class PairedVision(nn.Module):
         head_dim: int,
         patch_size: int,
         has_detail: bool = False,
+        gives_inner: bool = False,
     ) -> None:
         super().__init__()
         self.vit = Dinov2Model(Dinov2Config(**config))
@@ -245,6 +251,10 @@ class PairedVision(nn.Module):
         self.patch_size = patch_size
         width = self.vit.config.hidden_size
         self.head = JointHead(len(layers) * width, joint_dim, head_dim)
+        self.inner_channels = sum(
+            (len(layers) * width, SIXTEENTH_CHANNELS, DEEP_CHANNELS, HEAD_CHANNELS)
+        )
+        self.gives_inner = gives_inner
         self.summary_channels = (len(layers) + 1) * width + 2 * (HEAD_CHANNELS + NUM_LABELS)
         self.detail = None
         if has_detail:
@@ -294,7 +304,12 @@ class PairedVision(nn.Module):
         label = self.net.label_logits(maps.head).softmax(dim=1)
         joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
         summary = self._summarise(maps, label)
-        return Patches(joint, (maps.eighth, maps.quarter), maps.half, summary)
+        inner = None
+        if self.gives_inner:
+            normed = self.head.normed(maps.vit, maps.sixteenth, maps.deep, maps.head)
+            size = (joint.shape[2], joint.shape[3])
+            inner = torch.cat([resized(x, size) for x in normed], dim=1)
+        return Patches(joint, (maps.eighth, maps.quarter), maps.half, summary, inner=inner)
 
     def _summarise(
         self, maps: PairedMaps, label: Float[Tensor, "B 1000 _ _"]
@@ -345,13 +360,17 @@ class JointHead(nn.Module):
         """
         size = (vit.shape[2], vit.shape[3])
         named = torch.einsum("bkhw,kd->bdhw", label, self.label_embedding)
-        maps = [norm(x) for norm, x in zip(self.norms, (vit, sixteenth, deep, head), strict=True)]
+        maps = self.normed(vit, sixteenth, deep, head)
         total = torch.zeros((), device=vit.device, dtype=vit.dtype)
         for project, x in zip(self.inputs, (*maps, named), strict=True):
             total = total + resized(project(self.dropout(x)), size)
         hidden = F.gelu(total)
         joint = self.nonlinear(F.gelu(self.mix(self.dropout(hidden)))) + self.linear(hidden)
         return joint + self.label_gain * resized(named, size)
+
+    def normed(self, *maps: Float[Tensor, "B _ _ _"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The first four of `forward`'s maps, every channel with its deviation taken out."""
+        return [norm(x) for norm, x in zip(self.norms, maps, strict=True)]
 
 
 def _dinov2_maps(

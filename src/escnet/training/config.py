@@ -229,6 +229,8 @@ class TrainingSection(_Section):
 
     Attributes:
         alignment_steps: Steps that train the correlation alone, before the blocks take part.
+        alignment_labels: What these see of the label maps: all of them ("maps"), or only which
+            names a picture shows ("names"), from which the correlation learns as CLIP's does.
         steps: Steps of the whole network after that.
         batch_size: Pictures for each step of the whole network.
         alignment_batch_size: Pictures for each alignment step.
@@ -261,6 +263,7 @@ class TrainingSection(_Section):
     """
 
     alignment_steps: int = Field(default=1000, ge=0)
+    alignment_labels: Literal["maps", "names"] = "maps"
     steps: int = Field(default=500, ge=0)
     batch_size: int = Field(default=4, ge=1)
     alignment_batch_size: int = Field(default=12, ge=1)

@@ -33,6 +33,7 @@ from escnet.training.examples import (
     ExampleSource,
     Views,
     shared_classes,
+    shown_in,
     some_names_of,
 )
 from escnet.training.features import FeatureStore, weights_hash, whole_view
@@ -43,6 +44,7 @@ from escnet.weights.assemble import paired_towers
 
 _PIXELS_PER_LABEL = 2  # twice as fine as the decoder's grid, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
+_SHOWN_PEAK = 0.1  # of the patches, where a name is that a picture shows somewhere
 _CAPTIONS = 1 << 20  # their place in a batch, behind every labelled picture's
 
 
@@ -328,16 +330,24 @@ class FrozenTowersLoss(nn.Module):
 
     def _alignment_losses(self, content: Content) -> list[Tensor]:
         patches = self._patches(content.seen)
-        return self._correlation_losses(patches, content.pictures)
+        if self._training.alignment_labels == "maps":
+            return self._correlation_losses(patches, content.pictures)
+        return [
+            shown_names_loss(logits[0], example.target)
+            for logits, example in self._with_correlations(patches, content.pictures)
+        ]
 
     def _correlation_losses(self, patches: Patches, pictures: Sequence[Shown]) -> list[Tensor]:
-        rows = [rows for _, rows in pictures]
         return [
             self._loss(logits, example)
-            for logits, (example, _) in zip(
-                self._correlations(patches, rows), pictures, strict=True
-            )
+            for logits, example in self._with_correlations(patches, pictures)
         ]
+
+    def _with_correlations(
+        self, patches: Patches, pictures: Sequence[Shown]
+    ) -> Iterator[tuple[Tensor, Example]]:
+        logits = self._correlations(patches, [rows for _, rows in pictures])
+        return zip(logits, (example for example, _ in pictures), strict=True)
 
     def _caption_losses(self, content: CaptionsContent) -> list[Tensor]:
         patches = self._patches(content.seen)
@@ -388,6 +398,22 @@ class FrozenTowersLoss(nn.Module):
             balance=self._training.balance,
             overlap_weight=self._training.overlap_weight,
         )
+
+
+def shown_names_loss(
+    logits: Float[Tensor, "n h w"], target: Int[Tensor, "_ _"]
+) -> Float[Tensor, ""]:
+    """The loss of a picture of which only the names that it shows are known, not where they are.
+
+    Args:
+        logits: One map for each name.
+        target: The label map, whose places do not count; one that shows no name has no loss.
+    """
+    shown = shown_in(target).tolist()
+    if not shown:
+        return 0 * logits.sum()
+    others = sorted(set(range(len(logits))) - set(shown))
+    return caption_loss(logits[shown + others], len(shown), _SHOWN_PEAK)
 
 
 def _quick_attention(device: torch.device) -> AbstractContextManager[None]:

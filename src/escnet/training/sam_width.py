@@ -1,11 +1,12 @@
-"""The map from the joint space to SAM's width, fitted to what SAM's own image encoder makes.
+"""The map to SAM's width, fitted to what SAM's own image encoder makes.
 
 SAM's two-way transformer was trained on the embeddings of SAM's image encoder, which ESC-Net does
 not have. Fed with anything else, its weights are worth as much as random ones, and a short training
 does not teach the map in front of it to speak their language. A ridge regression on a hundred
 pictures does, as well as a linear map can (docs/paper-notes.md, note 9).
 
-Sizes: M patches of all pictures, D joint space, S SAM's width, h x w patches, g the side of SAM's
+Sizes: M patches of all pictures, V channels of what SAM sees of them (the joint space, or the
+tower's own maps), S SAM's width, h x w patches, g the side of SAM's
 own grid.
 """
 
@@ -28,7 +29,7 @@ from escnet.training.features import FeatureStore, whole_view
 from escnet.training.text_space import fit_map
 from escnet.weights.assemble import paired_towers
 
-_RIDGE = 0.01  # relative to the mean square of the joint embedding's channels
+_RIDGE = 0.01  # relative to the mean square of the channels
 
 
 @torch.inference_mode()
@@ -61,31 +62,32 @@ def fit_sam_width(
     ]
     if not pairs:
         raise DatasetError(f"{folder} holds STEM.npy of none of the pictures: see docs/mini.md")
-    joint = torch.cat([one for one, _ in pairs])
+    seen = torch.cat([one for one, _ in pairs])
     wanted = torch.cat([one for _, one in pairs])
     deviation = wanted.std(dim=1).mean()
     wanted = wanted / deviation
-    ridge = _RIDGE * float(joint.sub(joint.mean(dim=0)).square().sum(dim=0).mean())
-    weight, bias = fit_map(joint, wanted, ridge)
+    ridge = _RIDGE * float(seen.sub(seen.mean(dim=0)).square().sum(dim=0).mean())
+    weight, bias = fit_map(seen, wanted, ridge)
     bias = bias + wanted.mean(dim=0)
     network.to_sam_width.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
     network.sam_norm.weight.fill_(float(deviation))
     network.sam_norm.bias.zero_()
-    left = (F.linear(joint, weight, bias) - wanted).square().sum()
+    left = (F.linear(seen, weight, bias) - wanted).square().sum()
     return 1 - float(left / (wanted - wanted.mean(dim=0)).square().sum())
 
 
 def _pair(
     network: EscNet, item: FolderItem, path: Path, store: FeatureStore | None
-) -> tuple[Float[Tensor, "M D"], Float[Tensor, "M S"]]:
-    """The patches of a picture in the joint space, and in SAM's."""
+) -> tuple[Float[Tensor, "M V"], Float[Tensor, "M S"]]:
+    """What SAM is to see of a picture's patches, and what its own encoder makes of them."""
     if store is None:
-        joint = network.vision(whole_view(item.image_path, network.config.image_size)[None]).joint
+        patches = network.vision(whole_view(item.image_path, network.config.image_size)[None])
     else:
-        joint = paired_towers(network)[0].project(store.maps([item.stem])).joint
+        patches = paired_towers(network)[0].project(store.maps([item.stem]))
+    seen = network.sam_input(patches)
     embedding = read_embedding(path, network.config.sam_dim)
-    wanted = on_grid(embedding, image_size_hw(item.image_path), joint.shape[2:])
-    return rearrange(joint.float(), "1 D h w -> (h w) D"), rearrange(wanted, "S h w -> (h w) S")
+    wanted = on_grid(embedding, image_size_hw(item.image_path), seen.shape[2:])
+    return rearrange(seen.float(), "1 V h w -> (h w) V"), rearrange(wanted, "S h w -> (h w) S")
 
 
 def read_embedding(path: Path, width: int) -> Float[Tensor, "S g g"]:
