@@ -8,7 +8,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +37,7 @@ _PARTS = {
     "blocks 2": "two ESC-Blocks",
     "blocks 4": "four ESC-Blocks",
 }
+_BY_NAMES = "ablation-names.jsonl"
 _SAM_DEFAULT = "all and unions, averaged, share by agreement"
 _STRUCTURES = {
     "proposals": "(a) SAM's masks, each named by the correlation inside",
@@ -89,13 +90,17 @@ def _with_interval(result: dict, rule: str) -> str:
     return f"{value} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def ablation(runs: str = "ablation.jsonl") -> str:
+def ablation(runs: str = "ablation.jsonl", changes: Sequence[str] = ()) -> str:
     """What each part contributes, mean and spread over seeds, beside the paper's numbers.
 
     In brackets the difference to the row without a SAM block, of the same seeds.
+
+    Args:
+        runs: The file of results.
+        changes: Of the runs to show, what they have in common.
     """
-    records = _lines(runs)
-    heads = [*_SOURCES.values(), "seeds", "paper: A-847 / A-150 / PAS-20b"]
+    records = [record for record in _lines(runs) if set(changes) <= set(record["changes"])]
+    heads = [*_SOURCES.values(), "mean", "seeds", "paper: A-847 / A-150 / PAS-20b"]
     rows = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     found = {
         kind: {record["seed"]: record["scores"] for record in records if record["variant"] == kind}
@@ -105,9 +110,9 @@ def ablation(runs: str = "ablation.jsonl") -> str:
         if not found[kind]:
             continue
         cells = []
-        for source in _SOURCES:
+        for sources in (*((source,) for source in _SOURCES), tuple(_SOURCES)):
             values, bare = (
-                [100 * found[one][seed][source]["miou_in_truth"] for seed in found[kind]]
+                [_miou_of(found[one][seed], sources) for seed in found[kind]]
                 for one in (kind, "none")
             )
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
@@ -117,6 +122,10 @@ def ablation(runs: str = "ablation.jsonl") -> str:
         paper = " / ".join(f"{value:.1f}" for value in _PAPER.get(kind, ())) or "-"
         rows.append(f"| {shown} | " + " | ".join([*cells, str(len(found[kind])), paper]) + " |")
     return "\n".join(rows)
+
+
+def _miou_of(scores: dict, sources: Sequence[str]) -> float:
+    return 100 * statistics.mean(scores[source]["miou_in_truth"] for source in sources)
 
 
 def speed() -> str:
@@ -257,7 +266,13 @@ def training_timed() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "ablation": ablation,
-    "ablation behind a weak correlation": lambda: ablation("ablation-weak.jsonl"),
+    "ablation by names": lambda: ablation(
+        _BY_NAMES, ["training.steps=100", "model.settings.sam_input=tower"]
+    ),
+    "ablation by names, joint": lambda: ablation(
+        _BY_NAMES, ["training.steps=100", "model.settings.sam_input=joint"]
+    ),
+    "ablation by names, untrained": lambda: ablation(_BY_NAMES, ["training.steps=0"]),
     "speed": speed,
     "sam-prompts": sam_prompts,
     "sam-prompts-halves": sam_prompts_halves,
