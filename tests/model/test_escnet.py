@@ -210,7 +210,7 @@ def test_the_network_is_figure_2_written_out(
     appearance = network.sam_norm(network.to_sam_width(patches.joint)).permute(0, 2, 3, 1)
     evidence, seen = [correlation], []
     for block, read_out in zip(network.blocks, network.read_out, strict=True):
-        state, appearance = block(
+        state, appearance, _ = block(
             state, appearance, evidence[-1], text_embedding, network.prompt_encoder
         )
         evidence.append(correlation + read_out(state)[..., 0])
