@@ -134,11 +134,14 @@ def test_what_the_joint_embeddings_are_made_of_is_given_where_it_is_asked_for(
     assert torch.equal(own[0], patches.inner[1])
 
 
+@torch.no_grad()
 def test_the_labels_of_a_place_share_one_probability(paired: PairedVision) -> None:
     maps = paired.read(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     power = paired.net.label_logits(maps.head).exp()
     label = power / power.sum(dim=1, keepdim=True)
-    expected = paired.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
+    expected = paired.head(
+        paired.head.normed(maps.vit, maps.sixteenth, maps.deep, maps.head), label
+    )
     torch.testing.assert_close(paired.project(maps).joint, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -151,9 +154,9 @@ def test_a_patch_that_is_surely_a_label_is_pulled_to_its_name(stir: Stir) -> Non
     label = torch.zeros(1, 1000, 2, 2)
     label[0, 7] = 1.0
     head.get_parameter("inputs.4.weight").zero_()  # the names' other way in
-    before = head(*maps, label)
+    before = head(head.normed(*maps), label)
     head.label_gain.add_(5.0)
-    pull = head(*maps, label) - before
+    pull = head(head.normed(*maps), label) - before
     expected = 5.0 * head.label_embedding[7][None, :, None, None].expand_as(pull)
     torch.testing.assert_close(pull, expected, atol=1e-4, rtol=1e-4)
 
@@ -183,7 +186,7 @@ def test_the_joint_head_written_out_for_maps_of_one_size(stir: Stir) -> None:
     hidden = F.gelu(total)
     expected = conv(F.gelu(conv(hidden, "mix", padding=1)), "nonlinear") + conv(hidden, "linear")
     expected = expected + state["label_gain"] * named
-    torch.testing.assert_close(head(*maps, label), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(head(head.normed(*maps), label), expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -40,23 +40,30 @@ def captions_folder(root: Path) -> Path:
     return root
 
 
-def captions_of_steps(recipe: Recipe) -> list[CaptionsContent]:
+def task_of(recipe: Recipe) -> FrozenTowersTask:
+    """The recipe's training, whose image nets see the pictures in every step."""
     assert recipe.data is not None
-    assert recipe.data.captions is not None
     dataset = FolderDataset.read(recipe.data.train)
+    torch.manual_seed(0)
     network, tokenize = build_network(recipe, dataset)
     wordings, texts = wordings_of(shared_classes(dataset), {})
-    pictures = CaptionedPictures.of(dataset, recipe.data.captions, wordings, texts)
+    captions, section = None, recipe.data.captions
+    if section is not None:
+        pictures = CaptionedPictures.of(dataset, section, wordings, texts)
+        captions = Captions(pictures, None, section)
     data = FrozenTowersData(
         dataset=dataset,
         store=None,
         sentences=sentence_vectors(network, tokenize, texts),
         wordings=wordings,
         section=recipe.data,
-        captions=Captions(pictures, None, recipe.data.captions),
+        captions=captions,
     )
-    task = FrozenTowersTask(network, data, recipe.training)
-    contents = [portions[-1].content for portions in task.batches(0, Share())]
+    return FrozenTowersTask(network, data, recipe.training)
+
+
+def captions_of_steps(recipe: Recipe) -> list[CaptionsContent]:
+    contents = [portions[-1].content for portions in task_of(recipe).batches(0, Share())]
     return [one for one in contents if isinstance(one, CaptionsContent)]
 
 
@@ -116,21 +123,8 @@ def test_a_picture_that_shows_no_name_has_no_loss_of_shown_names() -> None:
 
 def losses_of_alignment(recipe: Recipe, *, is_moved: bool) -> list[float]:
     """With the label maps as they are, or turned upside down."""
-    assert recipe.data is not None
-    dataset = FolderDataset.read(recipe.data.train)
-    torch.manual_seed(0)
-    network, tokenize = build_network(recipe, dataset)
-    wordings, texts = wordings_of(shared_classes(dataset), {})
-    data = FrozenTowersData(
-        dataset=dataset,
-        store=None,
-        sentences=sentence_vectors(network, tokenize, texts),
-        wordings=wordings,
-        section=recipe.data,
-    )
-    task = FrozenTowersTask(network, data, recipe.training)
+    task = task_of(recipe)
     task.begin(0)
-    task.network.vision.head.dropout.p = 0.0
     losses = []
     for portions in task.batches(0, Share()):
         (portion,) = portions

@@ -26,6 +26,12 @@ def items(data_folder: Path) -> list[FolderItem]:
     return list(FolderDataset.read(data_folder))
 
 
+def paired_config(**settings: str) -> EscNetConfig:
+    tower = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
+    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}}
+    return EscNetConfig.from_dict({**preset("tiny").to_dict(), **tower, **options, **settings})
+
+
 @torch.inference_mode()
 def appearance(network: EscNet, item: FolderItem) -> torch.Tensor:
     joint = network.vision(whole_view(item.image_path, 32)[None]).joint
@@ -33,16 +39,17 @@ def appearance(network: EscNet, item: FolderItem) -> torch.Tensor:
 
 
 def write_linear(network: EscNet, items: list[FolderItem], folder: Path) -> torch.Tensor:
-    """Embeddings that are a linear map of the patches, normed over channels, of deviation 0.3.
+    """Embeddings that are a linear map of what SAM sees, normed over channels, of deviation 0.3.
 
     The pictures are 24 x 32, so they fill the upper 3 rows of a square of 4 x 4.
     """
     generator = torch.Generator().manual_seed(1)
-    weight = torch.randn(32, 16, generator=generator)
+    weight = torch.randn(32, network.to_sam_width.in_channels, generator=generator)
     for item in items:
         with torch.inference_mode():
-            joint = network.vision(whole_view(item.image_path, 32)[None]).joint[0]
-        map_ = torch.einsum("sd,dhw->shw", weight, joint)
+            view = whole_view(item.image_path, network.config.image_size)
+            seen = network.sam_input(network.vision(view[None]))[0]
+        map_ = torch.einsum("sv,vhw->shw", weight, seen)
         map_ = map_ - map_.mean(dim=0)
         map_ = 0.3 * map_ / map_.std(dim=0)
         square = np.full((1, 32, 16, 16), 9.0, np.float16)  # padding must not be looked at
@@ -70,9 +77,7 @@ def test_feature_maps_on_disk_serve_in_place_of_the_tower(
     items: list[FolderItem], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    settings = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
-    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}}
-    config = EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings, **options})
+    config = paired_config()
     seeing, reading = EscNet(config).eval(), EscNet(config).eval()
     reading.load_state_dict(seeing.state_dict())
     vision, _ = paired_towers(reading)
@@ -89,24 +94,10 @@ def test_feature_maps_on_disk_serve_in_place_of_the_tower(
 def test_what_the_joint_space_lost_is_found_in_the_towers_own_maps(
     items: list[FolderItem], tmp_path: Path
 ) -> None:
-    settings = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
-    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}, "sam_input": "tower"}
     torch.manual_seed(0)
-    tower = EscNet(EscNetConfig.from_dict({**preset("tiny").to_dict(), **settings, **options}))
-    tower.eval()
-    joint = EscNet(EscNetConfig.from_dict({**tower.config.to_dict(), "sam_input": "joint"})).eval()
+    tower, joint = (EscNet(paired_config(sam_input=one)).eval() for one in ("tower", "joint"))
     joint.vision.load_state_dict(tower.vision.state_dict())
-    vision, _ = paired_towers(tower)
-    weight = torch.randn(32, vision.inner_channels, generator=torch.Generator().manual_seed(1))
-    for item in items:
-        with torch.inference_mode():
-            inner = vision(whole_view(item.image_path, 64)[None]).inner
-        assert inner is not None
-        map_ = torch.einsum("sv,vhw->shw", weight, inner[0]) / 50
-        square = np.zeros((1, 32, 16, 16), np.float16)  # the pictures are 24 x 32
-        fine = map_.repeat_interleave(3, dim=1).repeat_interleave(4, dim=2)
-        square[0, :, :12] = fine.numpy()
-        np.save(tmp_path / f"{item.stem}.npy", square)
+    write_linear(tower, items, tmp_path)
     left_of_tower, left_of_joint = (
         1 - fit_sam_width(one, items, tmp_path) for one in (tower, joint)
     )

@@ -251,9 +251,7 @@ class PairedVision(nn.Module):
         self.patch_size = patch_size
         width = self.vit.config.hidden_size
         self.head = JointHead(len(layers) * width, joint_dim, head_dim)
-        self.inner_channels = sum(
-            (len(layers) * width, SIXTEENTH_CHANNELS, DEEP_CHANNELS, HEAD_CHANNELS)
-        )
+        self.inner_channels = self.head.in_channels
         self.gives_inner = gives_inner
         self.summary_channels = (len(layers) + 1) * width + 2 * (HEAD_CHANNELS + NUM_LABELS)
         self.detail = None
@@ -302,11 +300,11 @@ class PairedVision(nn.Module):
     def project(self, maps: PairedMaps) -> Patches:
         """What `read` gave, carried into the joint space."""
         label = self.net.label_logits(maps.head).softmax(dim=1)
-        joint = self.head(maps.vit, maps.sixteenth, maps.deep, maps.head, label)
+        normed = self.head.normed(maps.vit, maps.sixteenth, maps.deep, maps.head)
+        joint = self.head(normed, label)
         summary = self._summarise(maps, label)
         inner = None
         if self.gives_inner:
-            normed = self.head.normed(maps.vit, maps.sixteenth, maps.deep, maps.head)
             size = (joint.shape[2], joint.shape[3])
             inner = torch.cat([resized(x, size) for x in normed], dim=1)
         return Patches(joint, (maps.eighth, maps.quarter), maps.half, summary, inner=inner)
@@ -330,6 +328,7 @@ class JointHead(nn.Module):
     def __init__(self, vit_channels: int, joint_dim: int, head_dim: int) -> None:
         super().__init__()
         channels = (vit_channels, SIXTEENTH_CHANNELS, DEEP_CHANNELS, HEAD_CHANNELS)
+        self.in_channels = sum(channels)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in channels)
         self.inputs = nn.ModuleList(
             nn.Conv2d(width, head_dim, 1) for width in (*channels, joint_dim)
@@ -341,36 +340,43 @@ class JointHead(nn.Module):
         self.label_gain = nn.Parameter(torch.tensor(_FIRST_LABEL_GAIN))
         self.register_buffer("label_embedding", torch.randn(NUM_LABELS, joint_dim))
 
-    def forward(
+    def normed(
         self,
         vit: Float[Tensor, "B V h w"],
         sixteenth: Float[Tensor, "B 120 h w"],
         deep: Float[Tensor, "B 352 _ _"],
         head: Float[Tensor, "B 1280 _ _"],
-        label: Float[Tensor, "B 1000 _ _"],
-    ) -> Float[Tensor, "B D h w"]:
-        """Patch embeddings.
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """The maps with every channel's mean and deviation taken out.
 
         Args:
             vit: The ViT's layers, one upon the other.
             sixteenth: Of the convolutional net, as are the next two.
             deep: Its last block.
             head: Its head convolution.
+        """
+        maps = (vit, sixteenth, deep, head)
+        return [norm(x) for norm, x in zip(self.norms, maps, strict=True)]
+
+    def forward(
+        self,
+        maps: list[Float[Tensor, "B _ _ _"]],
+        label: Float[Tensor, "B 1000 _ _"],
+    ) -> Float[Tensor, "B D h w"]:
+        """Patch embeddings on the grid of the first map.
+
+        Args:
+            maps: As `normed` gives them.
             label: Probability of each of ImageNet's labels.
         """
-        size = (vit.shape[2], vit.shape[3])
+        size = (maps[0].shape[2], maps[0].shape[3])
         named = torch.einsum("bkhw,kd->bdhw", label, self.label_embedding)
-        maps = self.normed(vit, sixteenth, deep, head)
-        total = torch.zeros((), device=vit.device, dtype=vit.dtype)
+        total = torch.zeros((), device=label.device, dtype=maps[0].dtype)
         for project, x in zip(self.inputs, (*maps, named), strict=True):
             total = total + resized(project(self.dropout(x)), size)
         hidden = F.gelu(total)
         joint = self.nonlinear(F.gelu(self.mix(self.dropout(hidden)))) + self.linear(hidden)
         return joint + self.label_gain * resized(named, size)
-
-    def normed(self, *maps: Float[Tensor, "B _ _ _"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """The first four of `forward`'s maps, every channel with its deviation taken out."""
-        return [norm(x) for norm, x in zip(self.norms, maps, strict=True)]
 
 
 def _dinov2_maps(

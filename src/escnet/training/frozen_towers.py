@@ -409,11 +409,11 @@ def shown_names_loss(
         logits: One map for each name.
         target: The label map, whose places do not count; one that shows no name has no loss.
     """
-    shown = shown_in(target).tolist()
-    if not shown:
+    shown = shown_in(target)
+    if not len(shown):
         return 0 * logits.sum()
-    others = sorted(set(range(len(logits))) - set(shown))
-    return caption_loss(logits[shown + others], len(shown), _SHOWN_PEAK)
+    others = np.setdiff1d(np.arange(len(logits)), shown)
+    return caption_loss(logits[np.concatenate([shown, others])], len(shown), _SHOWN_PEAK)
 
 
 def _quick_attention(device: torch.device) -> AbstractContextManager[None]:

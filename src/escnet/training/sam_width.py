@@ -6,8 +6,7 @@ does not teach the map in front of it to speak their language. A ridge regressio
 pictures does, as well as a linear map can (docs/paper-notes.md, note 9).
 
 Sizes: M patches of all pictures, V channels of what SAM sees of them (the joint space, or the
-tower's own maps), S SAM's width, h x w patches, g the side of SAM's
-own grid.
+tower's own maps), S SAM's width, h x w patches, g the side of SAM's own grid.
 """
 
 from collections.abc import Sequence
