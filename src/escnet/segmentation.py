@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
 
-from escnet.annotations.files import make_folder, write_file
 from escnet.annotations.label_png import encode_label_png
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
 from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
+from escnet.files import make_folder, write_file
 
 FORMATS: Mapping[str, str] = {  # what is written, and how its file's name ends
     "labels": ".labels.png",

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image, UnidentifiedImageError
 
-from escnet.annotations.files import write_file
 from escnet.annotations.palette import VOID_COLOUR, class_colours
 from escnet.errors import DatasetError
+from escnet.files import write_file
 
 NAMES_KEY = "escnet:names"
 MOST_NAMES_IN_8_BITS = 254

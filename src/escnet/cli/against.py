@@ -29,10 +29,10 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
     Raises:
         ConfigError: If one cannot be read, or is of no target or of other class names.
     """
-    from escnet.data.image import shown_path
     from escnet.errors import ConfigError
     from escnet.evaluation.comparison import check_comparable
     from escnet.evaluation.result import EvalResult
+    from escnet.files import shown_path
 
     by_name = {target.name: target for target in targets}
     found: dict[str, Other] = {}
@@ -78,9 +78,9 @@ def print_comparison(
         ConfigError: If they are of different data.
         OutputError: If a file cannot be written.
     """
-    from escnet.data.image import shown_path
     from escnet.evaluation.against import draw_disagreements, write_comparison
     from escnet.evaluation.comparison import compare
+    from escnet.files import shown_path
 
     comparison = compare(ours, path, other.result, other.path)
     shown, results = [replace(answers, title="ours")], [ours]

@@ -70,8 +70,8 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     escnet.comparison.json with the numbers. Each model runs in a process of its own, one after the
     other; times are taken after one warm-up. A picture that cannot be read stops everything.
     """
-    from escnet.annotations.files import make_folder, write_file
-    from escnet.data.image import find_images, read_image, shown_path
+    from escnet.data.image import find_images, read_image
+    from escnet.files import make_folder, shown_path, write_file
     from escnet.inference.comparison import check_models, compare_models
     from escnet.inference.sheet import reduced
     from escnet.segmentation import to_json
@@ -119,7 +119,7 @@ def _write_sheets(
     names: Sequence[str],
 ) -> list[Path]:
     """The sheets' files: one, unless there are many pictures."""
-    from escnet.annotations.files import write_file
+    from escnet.files import write_file
     from escnet.inference.comparison_sheet import MOST_ROWS, draw_comparison
 
     sheets: list[Path] = []

@@ -267,7 +267,7 @@ def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[P
 
 
 def _print_result(result: "EvalResult", path: Path, report: Path) -> None:
-    from escnet.data.image import shown_path
+    from escnet.files import shown_path
 
     print(f"{result.benchmark}: {result.data.num_pictures} pictures, {result.model.name}")
     for name, value in result.scores.items():

@@ -50,8 +50,8 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     regions, points, boxes and masks of each ESC-Block, and the class's map after it with SAM and
     without; and STEM.explain.json, the numbers. A training-free model has its correlation alone.
     """
-    from escnet.annotations.files import make_folder, write_file
     from escnet.data.image import read_image
+    from escnet.files import make_folder, write_file
     from escnet.segmentation import to_json
 
     # everything cheap comes before the model, which takes seconds to load
@@ -107,7 +107,7 @@ def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, st
 
 
 def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path]) -> None:
-    from escnet.data.image import shown_path
+    from escnet.files import shown_path
 
     print(
         f"{shown_path(picture)}: {explanation.name} by {explanation.model} ({explanation.method})"

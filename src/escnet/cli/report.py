@@ -15,9 +15,9 @@ def report(
 
     Pictures that `escnet evaluate` drew are shown if they are still there; no model is asked.
     """
-    from escnet.data.image import shown_path
     from escnet.evaluation.report import write_report
     from escnet.evaluation.result import EvalResult
+    from escnet.files import shown_path
 
     for path in results:
         markdown, page = write_report(EvalResult.read(path), path)

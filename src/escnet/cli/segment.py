@@ -89,10 +89,10 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     confidence). Another program's files of these names are not replaced. Files that cannot be read
     do not stop the others; they are listed at the end and in failures.json, and the exit code is 1.
     """
-    from escnet.annotations.files import make_folder
     from escnet.cli.progress import shown_progress
     from escnet.data.image import find_images
     from escnet.errors import ConfigError
+    from escnet.files import make_folder
     from escnet.inference.batch import check_job, segment_files
     from escnet.inference.outputs import check_outputs, plan_outputs
 
@@ -240,7 +240,7 @@ def _entry(picture: "PictureReport") -> dict[str, Any]:
 
 
 def _print_summary(report: "JobReport", out: Path) -> None:
-    from escnet.data.image import shown_path
+    from escnet.files import shown_path
 
     if len(report.pictures) == 1:
         _print_table(report.pictures[0])
@@ -257,7 +257,7 @@ def _print_summary(report: "JobReport", out: Path) -> None:
 
 
 def _print_table(picture: "PictureReport") -> None:
-    from escnet.data.image import shown_path
+    from escnet.files import shown_path
 
     names = picture.summary["names"]
     width = max((len(entry["name"]) for entry in names), default=0)

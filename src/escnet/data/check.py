@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.data.image import image_size_hw, shown_path
+from escnet.data.image import image_size_hw
 from escnet.data.label_map import check_same_size
 from escnet.data.layout import (
     LabelledPicture,
@@ -22,6 +22,7 @@ from escnet.data.layout import (
     picture_files,
 )
 from escnet.errors import DatasetError, EscnetError, ImageError
+from escnet.files import shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

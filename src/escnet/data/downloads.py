@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from escnet.data.image import shown_path
 from escnet.errors import DatasetError
+from escnet.files import shown_path
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.gz.")  # the last as one of them is published
 _GZIP = b"\x1f\x8b"

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from escnet.data.image import IMAGE_SUFFIXES, natural_key, shown_path
+from escnet.data.image import IMAGE_SUFFIXES, natural_key
 from escnet.errors import DatasetError, VocabularyError
+from escnet.files import shown_path
 from escnet.vocabulary import Vocabulary
 
 

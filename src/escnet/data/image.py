@@ -32,6 +32,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from escnet.errors import ImageError
+from escnet.files import shown_path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -182,12 +183,6 @@ def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     # every second piece is a number, so that only like is compared with like
     pieces = (tuple(int(p) if i % 2 else p for i, p in enumerate(part)) for part in parts)
     return tuple(pieces), str(path)
-
-
-def shown_path(path: str | Path) -> str:
-    """The path for a message: on one line, and printable on any terminal."""
-    text = str(path)
-    return text if text.isprintable() and text else ascii(text)
 
 
 def _of_array(array: np.ndarray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.data.image import MAX_PIXELS, decoding, open_image, shown_path
+from escnet.data.image import MAX_PIXELS, decoding, open_image
 from escnet.errors import DatasetError, ImageError
+from escnet.files import shown_path
 
 _GREY, _INDEXED = 0, 3  # PNG's colour types
 _COLOUR_TYPES = {_GREY: "grey", 2: "RGB", _INDEXED: "indexed", 4: "grey with alpha", 6: "RGBA"}

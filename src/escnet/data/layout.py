@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, UInt16
 
-from escnet.data.image import decoding, open_image, shown_path
+from escnet.data.image import decoding, open_image
 from escnet.data.label_map import read_label_map
 from escnet.errors import DatasetError, ImageError
+from escnet.files import shown_path
 
 _UNKNOWN = -1  # a raw label that the layout does not know; no class and no ignore label
 _RAW_LABELS = 65_536

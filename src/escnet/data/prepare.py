@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image
 
-from escnet.annotations.files import make_folder, remove_leftovers, write_file
 from escnet.data.ade20k import (
     codes_of_full,
     labels_of_full,
@@ -26,7 +25,7 @@ from escnet.data.ade20k import (
     reduced_picture,
 )
 from escnet.data.downloads import Download, Downloads
-from escnet.data.image import decoding, image_size_hw, shown_path
+from escnet.data.image import decoding, image_size_hw
 from escnet.data.layout import Layout, Split, names_in
 from escnet.data.pascal import (
     AnnotatedPicture,
@@ -35,6 +34,7 @@ from escnet.data.pascal import (
     read_annotated,
 )
 from escnet.errors import DatasetError, EscnetError, ImageError
+from escnet.files import make_folder, remove_leftovers, shown_path, write_file
 
 _CONTEXT_LISTS = ("pascalcontext_val.txt", "ImageSets/SegmentationContext/val.txt")
 _MERGED = "trainval_merged.json"

@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from escnet.annotations.files import write_file
 from escnet.evaluation.comparison import Comparison, Difference, PictureDifference
 from escnet.evaluation.document import Block, Document, Figure, Heading, Table, Text
 from escnet.evaluation.panels import Answers, panels_name, write_panels
 from escnet.evaluation.report import percent
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget
+from escnet.files import write_file
 
 _NUM_SHOWN = 20  # pictures in the table
 

@@ -7,12 +7,12 @@ counts as background, which is a class of its own (see docs/evaluation.md).
 from dataclasses import dataclass
 from pathlib import Path
 
-from escnet.data.image import shown_path
 from escnet.data.layout import Split
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.splits import SPLITS
 from escnet.evaluation.protocol import PAPER, EvalProtocol
 from escnet.evaluation.target import EvalItem, EvalTarget
+from escnet.files import shown_path
 
 _NO_BENCHMARKS = {"coco-stuff-train"}
 

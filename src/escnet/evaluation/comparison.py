@@ -17,7 +17,6 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 
 from escnet.data.check import digest_line
-from escnet.data.image import shown_path
 from escnet.errors import ConfigError
 from escnet.evaluation.bootstrap import (
     NUM_RESAMPLES,
@@ -36,6 +35,7 @@ from escnet.evaluation.records import PictureRecord, first_difference, read_head
 from escnet.evaluation.result import EvalResult, to_value
 from escnet.evaluation.scoring import seen_classes
 from escnet.evaluation.target import EvalTarget
+from escnet.files import shown_path
 
 FORMAT = 1
 _FEWEST_PICTURES = 5  # that show a class; resamples of fewer are mostly repeats of one

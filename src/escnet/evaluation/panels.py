@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from escnet.annotations.files import make_folder, write_file
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.data.image import read_image
 from escnet.evaluation.evaluate import Predict, answer_item
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalItem, EvalTarget, Question
+from escnet.files import make_folder, write_file
 
 _LONGEST_SIDE = 400  # of a panel's picture, in pixels
 _TITLE_HEIGHT = 24

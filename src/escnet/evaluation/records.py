@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from escnet.annotations.files import write_file
-from escnet.data.image import shown_path
 from escnet.errors import ConfigError, OutputError
 from escnet.evaluation.metrics import PictureCounts
+from escnet.files import shown_path, write_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from escnet.annotations.files import write_file
 from escnet.errors import ConfigError
 from escnet.evaluation.document import Block, Document, Figure, Heading, Table, Text
 from escnet.evaluation.leaderboard import Entry, published_table, standings
@@ -18,6 +17,7 @@ from escnet.evaluation.metrics import SCORES
 from escnet.evaluation.panels import Answers, panels_name, write_panels
 from escnet.evaluation.result import EvalResult, PictureScore
 from escnet.evaluation.target import EvalTarget
+from escnet.files import write_file
 
 NUM_PICTURES = 4  # of the best, and of the worst
 _NUM_PAIRS = 20

@@ -13,10 +13,9 @@ from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import escnet
-from escnet.annotations.files import write_file
-from escnet.data.image import shown_path
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import EvalProtocol
+from escnet.files import shown_path, write_file
 
 FORMAT = 1
 _MOST_DENSE = 200  # classes; the matrix of more is mostly zeros

@@ -15,9 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from escnet.annotations.files import make_folder
 from escnet.data.check import pair_checksum
-from escnet.data.image import shown_path
 from escnet.errors import ConfigError, DatasetError, ImageError
 from escnet.evaluation.evaluate import Predict, record_item
 from escnet.evaluation.metrics import QUANTITIES, scores_of
@@ -41,6 +39,7 @@ from escnet.evaluation.result import (
 )
 from escnet.evaluation.scoring import score_records
 from escnet.evaluation.target import EvalItem, EvalTarget, Question
+from escnet.files import make_folder, shown_path
 from escnet.inference.process_memory import peak_memory
 
 

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Integer
 
 from escnet.data.folder import FolderDataset, FolderItem, SourceLabels
-from escnet.data.image import shown_path
 from escnet.data.label_map import read_label_map
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.metrics import check_labels
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
+from escnet.files import shown_path
 from escnet.vocabulary import BACKGROUND, Vocabulary
 
 

@@ -19,9 +19,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from escnet.annotations.files import is_of_one_name, make_folder, write_file
 from escnet.data.image import MAX_PIXELS, open_image, read_image
 from escnet.errors import ConfigError, EscnetError, OutputError
+from escnet.files import is_of_one_name, make_folder, write_file
 from escnet.inference.outputs import (
     FAILURES_FILE,
     PlannedOutput,

@@ -17,10 +17,9 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from escnet.annotations.files import remove_leftovers
 from escnet.annotations.label_png import NAMES_KEY
-from escnet.data.image import shown_path
 from escnet.errors import OutputError
+from escnet.files import remove_leftovers, shown_path
 from escnet.segmentation import FORMATS
 
 FAILURES_FILE = "failures.json"

@@ -20,10 +20,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from escnet.annotations.files import make_folder
 from escnet.data.folder import FolderItem
 from escnet.data.image import read_image
 from escnet.errors import ImageError, OutputError
+from escnet.files import make_folder
 from escnet.model.vision import PairedMaps, PairedVision
 from escnet.training.broken_files import BrokenFiles
 

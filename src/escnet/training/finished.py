@@ -20,11 +20,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.annotations.files import make_folder, write_file
 from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderItem
 from escnet.data.label_map import read_label_map
 from escnet.errors import OutputError
+from escnet.files import make_folder, write_file
 from escnet.inference.labelling import share_shift
 from escnet.inference.memory import class_chunk
 from escnet.model.escnet import EscNet

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from escnet.annotations.files import make_folder, write_file
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
+from escnet.files import make_folder, write_file
 from escnet.inference.tokens import WORDS_FILE, load_tokenizer, words_of
 from escnet.model.escnet import EscNet
 from escnet.training.answer_sheet import encode_answer_sheet

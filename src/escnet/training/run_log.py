@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from escnet.annotations.files import write_file
 from escnet.errors import ConfigError, OutputError
+from escnet.files import write_file
 
 LOG_FILE = "log.jsonl"
 _EVENTS_FOLDER = "tensorboard"

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Int, Integer, UInt8
 
 from escnet.data.folder import FolderDataset
-from escnet.data.image import read_image, shown_path
+from escnet.data.image import read_image
 from escnet.data.label_map import read_label_map
 from escnet.data.layout import LabelledPicture
 from escnet.data.splits import find_split
 from escnet.errors import ConfigError, DatasetError
+from escnet.files import shown_path
 from escnet.training.data_config import SourceSection
 from escnet.training.loss import NONE_OF_THEM, UNKNOWN
 from escnet.training.mixture import LEAST_SHARE

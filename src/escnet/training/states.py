@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from escnet.annotations.files import make_folder, remove_leftovers, write_file
 from escnet.errors import ConfigError, OutputError, WeightsError
+from escnet.files import make_folder, remove_leftovers, write_file
 
 STATES_FOLDER = "states"
 _NAME = "step-{:08}.pt"

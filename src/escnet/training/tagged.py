@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.data.image import IMAGE_SUFFIXES, shown_path
+from escnet.data.image import IMAGE_SUFFIXES
 from escnet.errors import DatasetError
+from escnet.files import shown_path
 from escnet.training.features import whole_view
 from escnet.training.mixture import Mixture
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from escnet.annotations.files import is_of_one_name, make_folder, remove_leftovers, write_file
 from escnet.errors import OutputError
+from escnet.files import is_of_one_name, make_folder, remove_leftovers, write_file
 
 
 def test_a_written_file_holds_its_content_and_nothing_is_beside_it(tmp_path: Path) -> None:

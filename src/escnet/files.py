@@ -86,6 +86,12 @@ def remove_leftovers(folder: str | Path, names: Collection[str]) -> None:
                 entry.unlink()
 
 
+def shown_path(path: str | Path) -> str:
+    """The path for a message: on one line, and printable on any terminal."""
+    text = str(path)
+    return text if text.isprintable() and text else ascii(text)
+
+
 def _shortened(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:_LONGEST_STEM])
 
