@@ -105,7 +105,7 @@ def copy_some(whole: Path, part: Path, every: int) -> None:
     shutil.copy(whole / "classes.json", part / "classes.json")
     for item in list(FolderDataset.read(whole))[::every]:
         shutil.copy(item.image_path, part / "images" / item.image_path.name)
-        shutil.copy(item.mask_path, part / "masks" / item.mask_path.name)
+        shutil.copy(item.label_path, part / "masks" / item.label_path.name)
 
 
 if __name__ == "__main__":

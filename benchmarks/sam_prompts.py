@@ -30,7 +30,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.inference.sam_masks import (
     Answers,
     answers_for,
@@ -88,7 +89,7 @@ def main() -> None:
 
 def run(
     asking: "Asking",
-    todo: list[tuple[FolderItem, int]],
+    todo: list[tuple[LabelledPicture, int]],
     half: dict[str, int],
     out: Path,
     seconds: float,
@@ -109,10 +110,12 @@ def run(
             file.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in found)
 
 
-def objects(items: list[FolderItem], dataset: FolderDataset) -> Iterator[tuple[FolderItem, int]]:
+def objects(
+    items: list[LabelledPicture], dataset: FolderDataset
+) -> Iterator[tuple[LabelledPicture, int]]:
     """Every class of a picture that covers a patch or more."""
     for item in items:
-        truth = np.asarray(Image.open(item.mask_path))
+        truth = np.asarray(Image.open(item.label_path))
         for label in np.unique(truth).tolist():
             is_class = label < min(dataset.ignore_index, dataset.background_index)
             if is_class and np.mean(truth == label) * SIDE**2 >= 1:
@@ -139,8 +142,8 @@ class Asking:
         self._kept = kept
 
     @torch.inference_mode()
-    def about(self, item: FolderItem, label: int) -> Iterator[Seen]:
-        truth = np.asarray(Image.open(item.mask_path))
+    def about(self, item: LabelledPicture, label: int) -> Iterator[Seen]:
+        truth = np.asarray(Image.open(item.label_path))
         size_hw = grid_size(truth.shape)
         mask = torch.from_numpy((truth == label).astype(np.float32))[None, None]
         labelled = torch.from_numpy((truth != 255).astype(np.float32))[None, None]
@@ -155,7 +158,7 @@ class Asking:
 
     def _answers(
         self,
-        item: FolderItem,
+        item: LabelledPicture,
         label: int,
         maps: dict[float, Tensor],
         size_hw: tuple[int, int],
@@ -172,7 +175,7 @@ class Asking:
 
 
 @torch.inference_mode()
-def measure(asking: Asking, item: FolderItem, label: int) -> Iterator[dict]:
+def measure(asking: Asking, item: LabelledPicture, label: int) -> Iterator[dict]:
     for seen in asking.about(item, label):
         distance = boundary_distance(seen.fine.shape)
         found = {
@@ -195,7 +198,7 @@ def thousandths(values: list[float]) -> list[int]:
 
 @torch.inference_mode()
 def draw(
-    asking: Asking, some: list[tuple[FolderItem, int]], dataset: FolderDataset, path: Path
+    asking: Asking, some: list[tuple[LabelledPicture, int]], dataset: FolderDataset, path: Path
 ) -> None:
     """A row for each object: the truth, then at each level its map and what SAM makes of it."""
     figure, cells = blank_sheet(
@@ -364,7 +367,7 @@ def boundary_distance(size_hw: tuple[int, int]) -> int:
     return max(1, round(_BOUNDARY * float(np.hypot(*size_hw))))
 
 
-def encode_missing(items: list[FolderItem], folder: Path, encoder: Path) -> None:
+def encode_missing(items: list[LabelledPicture], folder: Path, encoder: Path) -> None:
     import onnxruntime  # noqa: PLC0415 -- not needed where all is encoded
 
     session = onnxruntime.InferenceSession(str(encoder), providers=["CPUExecutionProvider"])

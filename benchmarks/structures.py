@@ -29,10 +29,11 @@ from torch import Tensor
 
 from escnet import Segmenter, Vocabulary
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.evaluate import Predict
 from escnet.evaluation.result import ModelUsed
 from escnet.evaluation.run import Evaluation
-from escnet.evaluation.target import EvalItem, EvalTarget, folder_targets
+from escnet.evaluation.target import EvalTarget, folder_targets
 from escnet.inference.esc_method import EscMethod
 from escnet.inference.load import load_method
 from escnet.inference.method import Method
@@ -196,7 +197,7 @@ def timed(
 
 
 def predict_with(segmenter: Segmenter, encoder: StoredEncoder) -> Predict:
-    def predict(item: EvalItem, vocabulary: Vocabulary) -> np.ndarray:
+    def predict(item: LabelledPicture, vocabulary: Vocabulary) -> np.ndarray:
         encoder.stem = item.stem
         return segmenter.segment(item.image_path, vocabulary).label_map
 

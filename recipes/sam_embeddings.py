@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.inference.sam_prompting import sam_square
 
 
@@ -39,13 +40,13 @@ def main() -> None:
             np.save(path, embedding.astype(np.float16))
 
 
-def some_of_each(dataset: FolderDataset, count: int) -> list[FolderItem]:
+def some_of_each(dataset: FolderDataset, count: int) -> list[LabelledPicture]:
     """That many pictures, one of each source in turn, in a fixed random order."""
     order = random.Random(0)  # noqa: S311 -- an order, not a secret
     piles = [[item for item in dataset if item.source == source] for source in dataset.sources]
     for pile in piles:
         order.shuffle(pile)
-    chosen: list[FolderItem] = []
+    chosen: list[LabelledPicture] = []
     while len(chosen) < count and any(piles):
         for pile in piles:
             if pile and len(chosen) < count:

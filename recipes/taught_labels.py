@@ -27,7 +27,6 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
-from escnet.data.label_map import read_label_map
 from escnet.inference.tokens import load_tokenizer
 from escnet.model.escnet import EscNet
 from escnet.training.captions import names_said_of
@@ -78,7 +77,7 @@ def main() -> None:
         (arguments.out / name).mkdir(parents=True, exist_ok=True)
     stuff = {answer: classes.index(name) for answer, name in STUFF.items()}
     for item in dataset:
-        labels = read_label_map(item.mask_path)
+        labels = item.read_truth()
         if item.source in TAUGHT_STUFF:
             labels = with_stuff(labels, item.stem, arguments.stuff, stuff)
         put(arguments.out, item.image_path, item.stem, labels)

@@ -44,7 +44,7 @@ def test_pictures_are_paired_with_label_maps_in_natural_order(tmp_path: Path) ->
     assert [item.source for item in dataset] == ["streets", "voc", "voc"]
     first = next(iter(dataset))
     assert first.image_path == root / "images" / "streets__a__b.jpg"
-    assert first.mask_path == root / "masks" / "streets__a__b.png"
+    assert first.label_path == root / "masks" / "streets__a__b.png"
 
 
 def test_sources_of_one_list_annotate_a_part_of_it(tmp_path: Path) -> None:

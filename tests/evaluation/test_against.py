@@ -6,13 +6,14 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.against import draw_disagreements, points, write_comparison
 from escnet.evaluation.comparison import Comparison, compare
 from escnet.evaluation.panels import Answers
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation
-from escnet.evaluation.target import EvalItem, EvalTarget, folder_targets
+from escnet.evaluation.target import EvalTarget, folder_targets
 from escnet.vocabulary import Vocabulary
 
 
@@ -39,7 +40,7 @@ class Half:
         self.rows = rows
         self.asked: list[str] = []
 
-    def __call__(self, item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def __call__(self, item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         assert len(names) == 2
         self.asked.append(item.stem)
         found = np.zeros((20, 30), np.uint8)

@@ -7,13 +7,14 @@ import pytest
 from published import PUBLISHED, H, W, png, rows, write_files, write_packed
 
 from escnet.data.check import check_split
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.prepare import prepare
 from escnet.evaluation.benchmarks import BENCHMARKS
 from escnet.evaluation.protocol import PAPER
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation
-from escnet.evaluation.target import EvalItem, Question
+from escnet.evaluation.target import Question
 from escnet.vocabulary import Vocabulary
 
 MODEL = ModelUsed(name="rows", method="none", weights_hash="0" * 64, settings={})
@@ -31,7 +32,7 @@ def scored(name: str, folder: Path, answers: Answers, **settings: Any) -> EvalRe
     """The result of a model that answers each picture with these names."""
     target = BENCHMARKS[name].read(folder)
 
-    def predict(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def predict(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         indices = [names.labels.index(answer) for answer in answers[item.stem]]
         return rows(indices, np.uint16)
 

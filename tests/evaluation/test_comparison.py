@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError
 from escnet.evaluation.comparison import Comparison, check_comparable, compare, records_beside
 from escnet.evaluation.metrics import scores_of
@@ -15,12 +16,12 @@ from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.records import read_records
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation
-from escnet.evaluation.target import EvalItem, EvalTarget, folder_targets
+from escnet.evaluation.target import EvalTarget, folder_targets
 from escnet.vocabulary import Vocabulary
 
 NUM_PICTURES = 8
 SIZE_HW = (10, 12)
-Predict = Callable[[EvalItem, Vocabulary], np.ndarray]
+Predict = Callable[[LabelledPicture, Vocabulary], np.ndarray]
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def target(tmp_path: Path) -> EvalTarget:
 def mistaken(share: float, seed: int) -> Predict:
     """A model that errs in a share of the pixels."""
 
-    def predict(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def predict(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         random = np.random.default_rng([seed, int(item.stem[-1])])
         truth = np.asarray(Image.open(item.image_path))
         guess = random.integers(len(names), size=truth.shape)
@@ -152,11 +153,11 @@ def test_exchanging_the_results_turns_every_sign(
 def test_how_much_of_a_picture_surely_changed(target: EvalTarget, tmp_path: Path) -> None:
     """Of 110 labelled pixels, ours calls all cats, theirs calls 22 of them dogs."""
 
-    def cats(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def cats(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         assert len(names) == 4
         return np.zeros(SIZE_HW, np.uint8) + int(item.stem == "none")
 
-    def some_dogs(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def some_dogs(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         found = cats(item, names)
         if item.stem == "pets__5":
             found[5:7, :11] = 1

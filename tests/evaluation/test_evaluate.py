@@ -6,11 +6,12 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
 from escnet.evaluation.evaluate import count_item, evaluate, predict_with
 from escnet.evaluation.metrics import ConfusionMatrix
 from escnet.evaluation.protocol import WHOLE_VIEW
-from escnet.evaluation.target import EvalItem, Question, folder_targets
+from escnet.evaluation.target import Question, folder_targets
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 
@@ -44,13 +45,13 @@ def dataset(tmp_path: Path) -> FolderDataset:
     return FolderDataset.read(tmp_path)
 
 
-def truth(item: EvalItem, _: Vocabulary) -> np.ndarray:
+def truth(item: LabelledPicture, _: Vocabulary) -> np.ndarray:
     """What a perfect segmenter says; it must say something where the truth says nothing."""
     label_map = item.read_truth()
     return np.where(label_map < 254, label_map, 0).astype(np.uint8)
 
 
-def nothing_but_cats(item: EvalItem, _: Vocabulary) -> np.ndarray:
+def nothing_but_cats(item: LabelledPicture, _: Vocabulary) -> np.ndarray:
     return np.zeros(item.read_truth().shape, np.uint8)
 
 
@@ -65,7 +66,7 @@ def test_sources_without_a_picture_have_no_score(dataset: FolderDataset) -> None
 
 
 def test_pixels_of_no_name_and_those_nobody_labelled_count_nowhere(dataset: FolderDataset) -> None:
-    def wrong_elsewhere(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def wrong_elsewhere(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         return np.where(item.read_truth() < 254, truth(item, names), np.uint8(1))
 
     plain, found = evaluate(dataset, truth), evaluate(dataset, wrong_elsewhere)
@@ -87,7 +88,7 @@ def test_every_source_is_asked_with_its_own_names_as_they_are_written(
 ) -> None:
     asked = {}
 
-    def remember(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def remember(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         asked[item.stem] = list(names.queries)
         return truth(item, names)
 
@@ -138,7 +139,7 @@ def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderData
 def test_the_rest_class_is_scored_like_a_name(dataset: FolderDataset) -> None:
     """By hand: the rest class has every pixel but the upper left one, which is a cat."""
 
-    def predict(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def predict(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         assert names.has_background
         assert list(names.queries) == PETS
         label_map = np.full(item.read_truth().shape, 3, np.uint8)

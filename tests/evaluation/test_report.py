@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.benchmarks import BENCHMARKS
 from escnet.evaluation.panels import Answers
 from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
 from escnet.evaluation.report import draw_pictures, report_of, write_report
 from escnet.evaluation.result import EvalResult, to_confusion
-from escnet.evaluation.target import EvalItem, EvalTarget, folder_targets
+from escnet.evaluation.target import EvalTarget, folder_targets
 from escnet.vocabulary import Vocabulary
 
 CLASSES = ["cat", "<b>dog</b>", "a|b", "bird"]
@@ -25,7 +26,7 @@ class Cats:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def __call__(self, item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         assert len(names) == len(CLASSES)
         self.asked.append(item.stem)
         return np.zeros((40, 60), np.uint8)

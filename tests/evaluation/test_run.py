@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError, DatasetError, ImageError
 from escnet.evaluation.comparison import compare
 from escnet.evaluation.metrics import SCORES, ConfusionMatrix
@@ -16,7 +17,7 @@ from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.records import read_records
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation, Progress
-from escnet.evaluation.target import EvalItem, folder_targets
+from escnet.evaluation.target import folder_targets
 from escnet.vocabulary import Vocabulary
 
 NUM_PICTURES = 6
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def guess(item: EvalItem, names: Vocabulary) -> np.ndarray:
+def guess(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
     """A model whose answer depends on nothing but the picture and the names."""
     pixels = np.asarray(Image.open(item.image_path))
     return (pixels[..., 0] % len(names)).astype(np.uint8)
@@ -52,8 +53,8 @@ class Killed(BaseException):
     """As by a signal: nothing of ours catches it."""
 
 
-def killed_at(number: int) -> Callable[[EvalItem, Vocabulary], np.ndarray]:
-    def predict(item: EvalItem, names: Vocabulary) -> np.ndarray:
+def killed_at(number: int) -> Callable[[LabelledPicture, Vocabulary], np.ndarray]:
+    def predict(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         if item.stem == f"pets__{number}":
             raise Killed
         return guess(item, names)
@@ -114,7 +115,7 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None
     with (out / "pets.pictures.jsonl").open("ab") as file:
         file.write(b'{"stem":"pets__4","confusion":[[0')  # a torn line
 
-    def remember(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def remember(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         asked.append(item.stem)
         return guess(item, names)
 
@@ -157,7 +158,7 @@ def test_a_picture_that_has_changed_is_counted_again(
     else:
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
 
-    def remember(item: EvalItem, names: Vocabulary) -> np.ndarray:
+    def remember(item: LabelledPicture, names: Vocabulary) -> np.ndarray:
         asked.append(item.stem)
         return guess(item, names)
 

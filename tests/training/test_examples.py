@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset, FolderItem
-from escnet.data.label_map import read_label_map
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError, DatasetError
 from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import ViewsSection
@@ -39,7 +39,7 @@ def draw(
 
 def truth_of(example: Example) -> np.ndarray:
     """The picture's own label map, shrunk in width as the side of 24 asks for."""
-    label_map = Image.fromarray(read_label_map(example.item.mask_path))
+    label_map = Image.fromarray(example.item.read_truth())
     shrunk = np.asarray(label_map.resize((24, 24), Image.Resampling.NEAREST))
     return shrunk[:, ::-1] if example.part.is_mirrored else shrunk
 
@@ -74,7 +74,7 @@ def test_pictures_that_show_a_name_are_counted_where_they_are_drawn_and_labelled
         for item in dataset:
             if weights.get(item.source, 1.0):
                 for name in ANNOTATED[item.source] - {DOG}:
-                    expected[name] += bool((read_label_map(item.mask_path) == name).any())
+                    expected[name] += bool((item.read_truth() == name).any())
         assert source.num_pictures().tolist() == expected.tolist()
         assert expected.any()
 
@@ -231,7 +231,7 @@ def test_rarity_leaves_the_sources_their_shares(data_folder: Path) -> None:
 
 def test_some_of_the_names_by_hand() -> None:
     example = Example(
-        item=FolderItem(stem="a", image_path=Path(), mask_path=Path(), source="voc"),
+        item=LabelledPicture(stem="a", image_path=Path(), label_path=Path(), source="voc"),
         part=Part(),
         names=np.array([10, 20, 30, 40]),
         target=torch.tensor([[0, 1, 3], [UNKNOWN, NONE_OF_THEM, 3]]),

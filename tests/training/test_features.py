@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, ImageError
 from escnet.model.vision import PairedMaps, PairedVision
 from escnet.training.features import compute_features, whole_view
@@ -22,7 +23,7 @@ def vision() -> PairedVision:
 
 
 @pytest.fixture
-def items(data_folder: Path) -> list[FolderItem]:
+def items(data_folder: Path) -> list[LabelledPicture]:
     return list(FolderDataset.read(data_folder))[:3]
 
 
@@ -33,7 +34,7 @@ def assert_close(found: PairedMaps, expected: PairedMaps) -> None:
 
 
 def test_stored_maps_are_those_of_the_tower_and_of_its_mirrored_view(
-    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     store = compute_features(vision, items, tmp_path, image_size=64, mirror=True)
     image = torch.stack([whole_view(items[index].image_path, 64) for index in (2, 0)])
@@ -44,7 +45,7 @@ def test_stored_maps_are_those_of_the_tower_and_of_its_mirrored_view(
 
 
 def test_maps_are_computed_once(
-    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     compute_features(vision, items, tmp_path, image_size=64, mirror=False)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npy")}
@@ -55,7 +56,7 @@ def test_maps_are_computed_once(
 
 @pytest.mark.parametrize("change", ["pictures", "size", "mirror"])
 def test_other_pictures_or_another_size_are_computed_anew(
-    vision: PairedVision, items: list[FolderItem], tmp_path: Path, change: str
+    vision: PairedVision, items: list[LabelledPicture], tmp_path: Path, change: str
 ) -> None:
     compute_features(vision, items, tmp_path, image_size=64, mirror=False)
     store = compute_features(
@@ -72,7 +73,7 @@ def test_other_pictures_or_another_size_are_computed_anew(
 
 
 def test_another_towers_maps_are_not_taken_for_this_ones(
-    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     own = compute_features(vision, items, tmp_path, image_size=64, mirror=False)
     other = copy.deepcopy(vision)
@@ -85,12 +86,12 @@ def test_another_towers_maps_are_not_taken_for_this_ones(
 
 
 def test_maps_that_were_not_finished_are_not_believed(
-    vision: PairedVision, items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     compute_features(vision, items, tmp_path / "maps", image_size=64, mirror=False)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    item = FolderItem(stem="x", image_path=broken, mask_path=broken, source="voc")
+    item = LabelledPicture(stem="x", image_path=broken, label_path=broken, source="voc")
     with pytest.raises(ImageError):
         compute_features(vision, [*items, item], tmp_path / "maps", image_size=64, mirror=False)
     assert len(list((tmp_path / "maps").glob("*/done.json"))) == 1
@@ -108,19 +109,19 @@ NUM_PLAIN = 100
 
 
 @pytest.fixture
-def plain_items(tmp_path: Path) -> list[FolderItem]:
+def plain_items(tmp_path: Path) -> list[LabelledPicture]:
     """Many pictures of one colour each, the second of them broken."""
     items = []
     for index in range(NUM_PLAIN):
         path = tmp_path / f"p{index}.png"
         Image.new("RGB", (8, 8), (2 * index, 0, 0)).save(path)
-        items.append(FolderItem(stem=path.stem, image_path=path, mask_path=path, source="a"))
+        items.append(LabelledPicture(stem=path.stem, image_path=path, label_path=path, source="a"))
     items[1].image_path.write_bytes(b"no picture")
     return items
 
 
 def test_a_broken_picture_is_skipped_and_known_also_to_later_runs(
-    vision: PairedVision, plain_items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, plain_items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     folder = tmp_path / "maps"
     for _ in range(2):  # the second one finds the maps
@@ -139,7 +140,7 @@ def test_a_broken_picture_is_skipped_and_known_also_to_later_runs(
 
 
 def test_more_than_one_broken_picture_in_a_hundred_leaves_no_maps(
-    vision: PairedVision, plain_items: list[FolderItem], tmp_path: Path
+    vision: PairedVision, plain_items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     plain_items[99].image_path.unlink()
     with pytest.raises(DatasetError, match="2 of 100 pictures are broken"):

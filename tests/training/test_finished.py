@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset, FolderItem
-from escnet.data.label_map import read_label_map
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
 from escnet.inference.labelling import share_shift
 from escnet.model.escnet import EscNet
@@ -38,7 +38,7 @@ def network(make_recipe: MakeRecipe, data_folder: Path) -> EscNet:
 
 
 @pytest.fixture
-def items(data_folder: Path) -> Sequence[FolderItem]:
+def items(data_folder: Path) -> Sequence[LabelledPicture]:
     return list(FolderDataset.read(data_folder))
 
 
@@ -56,7 +56,7 @@ def finish(network: EscNet, tmp_path: Path) -> Finish:
 
 @torch.no_grad()
 def test_it_keeps_what_the_network_says_of_the_whole_picture(
-    network: EscNet, finish: Finish, items: Sequence[FolderItem]
+    network: EscNet, finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     names = np.array(ANNOTATED["voc"])
     finished = finish()
@@ -77,7 +77,7 @@ def test_it_keeps_what_the_network_says_of_the_whole_picture(
 def test_a_second_look_is_read_from_disk(
     network: EscNet,
     finish: Finish,
-    items: Sequence[FolderItem],
+    items: Sequence[LabelledPicture],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_second_look_is_read_from_disk(
 
 
 def test_other_names_texts_or_pictures_have_other_answers(
-    finish: Finish, items: Sequence[FolderItem], tmp_path: Path
+    finish: Finish, items: Sequence[LabelledPicture], tmp_path: Path
 ) -> None:
     names = np.array(ANNOTATED["voc"])
     finish().of(items[2], names)
@@ -105,12 +105,12 @@ def test_other_names_texts_or_pictures_have_other_answers(
 
 
 def test_the_names_that_a_picture_shows_are_among_those_asked_for(
-    finish: Finish, items: Sequence[FolderItem]
+    finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     names = np.arange(len(CLASSES))
     for item in items:
         found = finish(most_names=4).of(item, names).names
-        shown = np.intersect1d(np.unique(read_label_map(item.mask_path)), names)
+        shown = np.intersect1d(np.unique(item.read_truth()), names)
         assert len(found) == 4
         assert set(shown) <= set(found)
         assert found.tolist() == sorted(found)
@@ -119,13 +119,13 @@ def test_the_names_that_a_picture_shows_are_among_those_asked_for(
 
 @torch.no_grad()
 def test_the_likeliest_of_the_names_not_shown_come_first(
-    network: EscNet, finish: Finish, items: Sequence[FolderItem]
+    network: EscNet, finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     """By hand: the highest correlation (fewer patches than stand for a peak), and the presence."""
     names = np.arange(len(CLASSES))
     assert network.presence is not None
     for item in items:
-        shown = set(np.unique(read_label_map(item.mask_path)).tolist()) & set(names.tolist())
+        shown = set(np.unique(item.read_truth()).tolist()) & set(names.tolist())
         image = whole_view(item.image_path, network.config.image_size)[None]
         with torch.autocast("cpu", torch.bfloat16):
             patches = network.vision(image)
@@ -139,21 +139,21 @@ def test_the_likeliest_of_the_names_not_shown_come_first(
 
 
 def test_of_too_many_shown_names_chance_takes_some(
-    finish: Finish, items: Sequence[FolderItem], tmp_path: Path
+    finish: Finish, items: Sequence[LabelledPicture], tmp_path: Path
 ) -> None:
     label_map = np.arange(6, dtype=np.uint8).repeat(128).reshape(24, 32)
     found = set()
     for index, item in enumerate(items):
         path = tmp_path / f"voc__{index}.png"
         Image.fromarray(label_map).save(path)
-        names = finish(most_names=2).of(replace(item, mask_path=path), np.arange(6)).names
+        names = finish(most_names=2).of(replace(item, label_path=path), np.arange(6)).names
         assert len(names) == 2
         found |= set(names.tolist())
     assert len(found) > 3
 
 
 def test_other_weights_have_other_answers_but_not_other_detail(
-    make_recipe: MakeRecipe, data_folder: Path, items: Sequence[FolderItem], tmp_path: Path
+    make_recipe: MakeRecipe, data_folder: Path, items: Sequence[LabelledPicture], tmp_path: Path
 ) -> None:
     dataset = FolderDataset.read(data_folder)
     recipe = make_recipe(model={**MODEL, "detail": True})
@@ -180,18 +180,18 @@ def test_other_weights_have_other_answers_but_not_other_detail(
 
 
 def test_a_changed_label_map_is_asked_about_again(
-    finish: Finish, items: Sequence[FolderItem], tmp_path: Path
+    finish: Finish, items: Sequence[LabelledPicture], tmp_path: Path
 ) -> None:
     path = tmp_path / "voc__0.png"
     for label in (1, 2):
         Image.fromarray(np.full((24, 32), label, np.uint8)).save(path)
-        names = finish(most_names=2).of(replace(items[0], mask_path=path), np.arange(6)).names
+        names = finish(most_names=2).of(replace(items[0], label_path=path), np.arange(6)).names
         assert label in names
     assert len(list((tmp_path / "answers").glob("*/*.npz"))) == 2
 
 
 def test_a_name_is_asked_for_by_one_of_its_wordings(
-    finish: Finish, items: Sequence[FolderItem]
+    finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     names = np.array([0, 1])
     by_row = {row: finish(wordings=[[row], *WORDINGS[1:]]) for row in (0, 4)}

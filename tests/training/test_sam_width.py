@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
@@ -22,7 +23,7 @@ def network() -> EscNet:
 
 
 @pytest.fixture
-def items(data_folder: Path) -> list[FolderItem]:
+def items(data_folder: Path) -> list[LabelledPicture]:
     return list(FolderDataset.read(data_folder))
 
 
@@ -33,12 +34,12 @@ def paired_config(**settings: str) -> EscNetConfig:
 
 
 @torch.inference_mode()
-def appearance(network: EscNet, item: FolderItem) -> torch.Tensor:
+def appearance(network: EscNet, item: LabelledPicture) -> torch.Tensor:
     joint = network.vision(whole_view(item.image_path, 32)[None]).joint
     return network.sam_norm(network.to_sam_width(joint))[0]
 
 
-def write_linear(network: EscNet, items: list[FolderItem], folder: Path) -> torch.Tensor:
+def write_linear(network: EscNet, items: list[LabelledPicture], folder: Path) -> torch.Tensor:
     """Embeddings that are a linear map of what SAM sees, normed over channels, of deviation 0.3.
 
     The pictures are 24 x 32, so they fill the upper 3 rows of a square of 4 x 4.
@@ -60,7 +61,7 @@ def write_linear(network: EscNet, items: list[FolderItem], folder: Path) -> torc
 
 
 def test_a_fitted_map_gives_what_sams_encoder_gives(
-    network: EscNet, items: list[FolderItem], tmp_path: Path
+    network: EscNet, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     write_linear(network, items, tmp_path)
     explained = fit_sam_width(network, items, tmp_path)
@@ -74,7 +75,7 @@ def test_a_fitted_map_gives_what_sams_encoder_gives(
 
 
 def test_feature_maps_on_disk_serve_in_place_of_the_tower(
-    items: list[FolderItem], tmp_path: Path
+    items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     config = paired_config()
@@ -92,7 +93,7 @@ def test_feature_maps_on_disk_serve_in_place_of_the_tower(
 
 
 def test_what_the_joint_space_lost_is_found_in_the_towers_own_maps(
-    items: list[FolderItem], tmp_path: Path
+    items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     tower, joint = (EscNet(paired_config(sam_input=one)).eval() for one in ("tower", "joint"))
@@ -104,14 +105,14 @@ def test_what_the_joint_space_lost_is_found_in_the_towers_own_maps(
     assert left_of_tower < 0.1 * left_of_joint
 
 
-def test_an_untrained_network_has_sams_scale(network: EscNet, items: list[FolderItem]) -> None:
+def test_an_untrained_network_has_sams_scale(network: EscNet, items: list[LabelledPicture]) -> None:
     assert appearance(network, items[0]).std(dim=0).mean() == pytest.approx(
         IMAGE_DEVIATION, rel=0.05
     )
 
 
 def test_pictures_without_an_embedding_are_left_out(
-    network: EscNet, items: list[FolderItem], tmp_path: Path
+    network: EscNet, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     write_linear(network, items[:3], tmp_path)
     other = dataclasses.replace(items[0], stem="voc__none", image_path=Path("not-there.png"))
@@ -133,7 +134,7 @@ def test_the_part_that_the_picture_fills_by_hand() -> None:
 
 
 def test_a_folder_without_embeddings_is_refused(
-    network: EscNet, items: list[FolderItem], tmp_path: Path
+    network: EscNet, items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     with pytest.raises(DatasetError, match=r"holds STEM\.npy of none of the pictures"):
         fit_sam_width(network, items, tmp_path)

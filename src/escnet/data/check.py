@@ -13,8 +13,8 @@ from jaxtyping import Integer
 
 from escnet.data.image import image_size_hw
 from escnet.data.label_map import check_same_size
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.layout import (
-    LabelledPicture,
     Layout,
     Split,
     label_files,
@@ -122,12 +122,11 @@ def _checked(split: Split, pair: LabelledPicture) -> str:
     outside = labels[(labels >= len(split.classes)) & (labels != split.ignore_label)]
     if outside.size:
         raise DatasetError(
-            f"label map {shown_path(pair.label_path)} holds label {outside[0]}, but {split.name} "
+            f"{pair.truth_shown} holds label {outside[0]}, but {split.name} "
             f"has classes 0..{len(split.classes) - 1} and ignores {split.ignore_label}: make it "
             f"again with `escnet data prepare {split.name}`"
         )
-    shown = f"label map {shown_path(pair.label_path)}"
-    check_same_size(shown, labels.shape, image_size_hw(pair.image_path))
+    check_same_size(pair.truth_shown, labels.shape, image_size_hw(pair.image_path))
     return pair_checksum(pair.image_path, labels)
 
 

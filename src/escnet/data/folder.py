@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from escnet.data.image import IMAGE_SUFFIXES, natural_key
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, VocabularyError
 from escnet.files import shown_path
 from escnet.vocabulary import Vocabulary
@@ -43,16 +44,6 @@ class SourceLabels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderItem:
-    """One picture with its label map."""
-
-    stem: str
-    image_path: Path
-    mask_path: Path
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FolderDataset:
     """Pictures with label maps, in natural order of their names; made by `read`.
 
@@ -65,7 +56,7 @@ class FolderDataset:
     """
 
     root: Path
-    items: tuple[FolderItem, ...]
+    items: tuple[LabelledPicture, ...]
     labels: Mapping[str, SourceLabels]
     ignore_index: int
     background_index: int
@@ -121,11 +112,11 @@ class FolderDataset:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[FolderItem]:
+    def __iter__(self) -> Iterator[LabelledPicture]:
         return iter(self.items)
 
 
-def _items_of(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[FolderItem, ...]:
+def _items_of(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[LabelledPicture, ...]:
     images = _by_stem(root / "images", IMAGE_SUFFIXES)
     masks = _by_stem(root / "masks", (".png",))
     for stem, path in images.items():
@@ -140,8 +131,8 @@ def _items_of(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[FolderIte
         if stem not in images:
             raise DatasetError(f"label map {shown_path(path)} lacks its picture images/{stem}.jpg")
     return tuple(
-        FolderItem(
-            stem=stem, image_path=path, mask_path=masks[stem], source=stem.partition("__")[0]
+        LabelledPicture(
+            stem=stem, image_path=path, label_path=masks[stem], source=stem.partition("__")[0]
         )
         for stem, path in images.items()
     )

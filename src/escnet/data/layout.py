@@ -16,6 +16,7 @@ from jaxtyping import Integer, UInt16
 
 from escnet.data.image import decoding, open_image
 from escnet.data.label_map import read_label_map
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, ImageError
 from escnet.files import shown_path
 
@@ -63,24 +64,6 @@ class Layout:
         """
         raw = read_tiff_labels(path) if self.label_suffix == ".tif" else read_label_map(path)
         return raw if self.codes is None else decoded(raw, self.codes, shown_path(path))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledPicture:
-    """A picture's file and its label map's, in the layout that says how to read it."""
-
-    stem: str
-    image_path: Path
-    label_path: Path
-    layout: Layout
-
-    def read_truth(self) -> Integer[np.ndarray, "H W"]:
-        """The class index of every pixel.
-
-        Raises:
-            DatasetError: If the file cannot be read, or holds a raw label of no meaning.
-        """
-        return self.layout.read_labels(self.label_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +118,11 @@ class Split:
             )
         return [
             LabelledPicture(
-                stem=stem, image_path=pictures[stem], label_path=labels[stem], layout=layout
+                stem=stem,
+                image_path=pictures[stem],
+                label_path=labels[stem],
+                source=self.name,
+                read=layout.read_labels,
             )
             for stem in stems
         ]

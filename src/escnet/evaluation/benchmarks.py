@@ -11,8 +11,7 @@ from escnet.data.layout import Split
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.splits import SPLITS
 from escnet.evaluation.protocol import PAPER, EvalProtocol
-from escnet.evaluation.target import EvalItem, EvalTarget
-from escnet.files import shown_path
+from escnet.evaluation.target import EvalTarget
 
 _NO_BENCHMARKS = {"coco-stuff-train"}
 
@@ -55,15 +54,7 @@ class Benchmark:
         return EvalTarget(
             name=self.name,
             root=Path(root).resolve().name,
-            items=tuple(
-                EvalItem(
-                    stem=pair.stem,
-                    image_path=pair.image_path,
-                    read_truth=pair.read_truth,
-                    truth_shown=f"label map {shown_path(pair.label_path)}",
-                )
-                for pair in self.split.read(root)
-            ),
+            items=tuple(self.split.read(root)),
             classes=self.classes,
             others=self.others,
             has_background=bool(self.others),

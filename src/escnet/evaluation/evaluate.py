@@ -14,6 +14,7 @@ from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
 from escnet.data.label_map import check_same_size
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
@@ -24,13 +25,13 @@ from escnet.evaluation.metrics import (
 )
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.evaluation.records import PictureRecord
-from escnet.evaluation.target import EvalItem, EvalTarget, Question, folder_targets
+from escnet.evaluation.target import EvalTarget, Question, folder_targets
 from escnet.inference.method import Method
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windows import Windows
 from escnet.vocabulary import Vocabulary
 
-Predict = Callable[[EvalItem, Vocabulary], UInt[np.ndarray, "H W"]]
+Predict = Callable[[LabelledPicture, Vocabulary], UInt[np.ndarray, "H W"]]
 
 
 def evaluate(
@@ -63,7 +64,12 @@ def evaluate(
 
 
 def record_item(
-    target: EvalTarget, question: Question, item: EvalItem, predict: Predict, *, skip_bad: bool
+    target: EvalTarget,
+    question: Question,
+    item: LabelledPicture,
+    predict: Predict,
+    *,
+    skip_bad: bool,
 ) -> PictureRecord:
     """What becomes of one picture.
 
@@ -89,7 +95,7 @@ def record_item(
 
 
 def count_item(
-    target: EvalTarget, question: Question, item: EvalItem, predict: Predict
+    target: EvalTarget, question: Question, item: LabelledPicture, predict: Predict
 ) -> tuple[PictureCounts, float, Integer[np.ndarray, "H W"]]:
     """What was counted in one picture, the seconds of the answer, and the truth.
 
@@ -106,7 +112,7 @@ def count_item(
 
 
 def answer_item(
-    target: EvalTarget, question: Question, item: EvalItem, predict: Predict
+    target: EvalTarget, question: Question, item: LabelledPicture, predict: Predict
 ) -> tuple[Integer[np.ndarray, "H W"], Integer[np.ndarray, "H W"], float]:
     """The truth of one picture, the class that the model says for each pixel, and its seconds.
 
@@ -145,7 +151,7 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
             global_view=protocol.global_view,
         )
 
-    def predict(item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+    def predict(item: LabelledPicture, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         return segmenter.segment(item.image_path, vocabulary, windows=windows).label_map
 
     return predict
@@ -184,7 +190,7 @@ class _Templated:
         return self._method.settings
 
 
-def _checked_truth(target: EvalTarget, item: EvalItem) -> Integer[np.ndarray, "H W"]:
+def _checked_truth(target: EvalTarget, item: LabelledPicture) -> Integer[np.ndarray, "H W"]:
     truth = item.read_truth().astype(np.int64)
     check_same_size(item.truth_shown, truth.shape, image_size_hw(item.image_path))
     check_labels(

@@ -17,10 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.data.image import read_image
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.evaluate import Predict, answer_item
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.evaluation.result import EvalResult
-from escnet.evaluation.target import EvalItem, EvalTarget, Question
+from escnet.evaluation.target import EvalTarget, Question
 from escnet.files import make_folder, write_file
 
 _LONGEST_SIDE = 400  # of a panel's picture, in pixels
@@ -95,7 +96,7 @@ def write_panels(
 
 
 def _panels_of(
-    target: EvalTarget, item: EvalItem, asked: Sequence[tuple[Answers, Question]]
+    target: EvalTarget, item: LabelledPicture, asked: Sequence[tuple[Answers, Question]]
 ) -> bytes:
     picture = read_image(item.image_path)
     panels = [_titled("picture", _reduced(picture, Image.Resampling.BOX))]

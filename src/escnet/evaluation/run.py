@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from escnet.data.check import pair_checksum
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError, DatasetError, ImageError
 from escnet.evaluation.evaluate import Predict, record_item
 from escnet.evaluation.metrics import QUANTITIES, scores_of
@@ -38,7 +39,7 @@ from escnet.evaluation.result import (
     to_confusion,
 )
 from escnet.evaluation.scoring import score_records
-from escnet.evaluation.target import EvalItem, EvalTarget, Question
+from escnet.evaluation.target import EvalTarget, Question
 from escnet.files import make_folder, shown_path
 from escnet.inference.process_memory import peak_memory
 
@@ -84,7 +85,7 @@ class Evaluation:
     processes: Processes = Processes()  # noqa: RUF009 -- frozen
 
     @property
-    def items(self) -> tuple[EvalItem, ...]:
+    def items(self) -> tuple[LabelledPicture, ...]:
         """The pictures that are taken."""
         return self.target.items[: self.limit]
 
@@ -185,7 +186,7 @@ class Evaluation:
                     sums += record.counts.sums(len(self.target.classes))
         return sums, finished
 
-    def _share(self) -> tuple[EvalItem, ...]:
+    def _share(self) -> tuple[LabelledPicture, ...]:
         return self.items[self.processes.rank :: self.processes.count]
 
     def _count(
@@ -267,7 +268,7 @@ class Evaluation:
         return found
 
 
-def _checksum_now(item: EvalItem) -> str | None:
+def _checksum_now(item: LabelledPicture) -> str | None:
     """What a record of the picture would hold today; None if it cannot be counted.
 
     Nothing is refused here: the picture is counted again, and whoever does that says what is wrong.

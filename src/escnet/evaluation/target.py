@@ -5,39 +5,22 @@ A benchmark is one target; a folder in the project's own format has one for each
 Sizes: H x W pixels, M names asked, N classes scored.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.data.folder import FolderDataset, FolderItem, SourceLabels
-from escnet.data.label_map import read_label_map
+from escnet.data.folder import FolderDataset, SourceLabels
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.metrics import check_labels
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.files import shown_path
 from escnet.vocabulary import BACKGROUND, Vocabulary
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalItem:
-    """One picture with its truth.
-
-    Attributes:
-        stem: Its name, unique in the target.
-        image_path: The picture.
-        read_truth: Reads the label map.
-        truth_shown: What messages call the label map.
-    """
-
-    stem: str
-    image_path: Path
-    read_truth: Callable[[], Integer[np.ndarray, "H W"]]
-    truth_shown: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +41,7 @@ class EvalTarget:
 
     name: str
     root: str
-    items: tuple[EvalItem, ...]
+    items: tuple[LabelledPicture, ...]
     classes: tuple[str, ...]
     others: tuple[str, ...] = ()
     has_background: bool = False
@@ -115,12 +98,7 @@ def _folder_target(dataset: FolderDataset, name: str, *, with_background: bool) 
         name=name,
         root=dataset.root.resolve().name,
         items=tuple(
-            EvalItem(
-                stem=item.stem,
-                image_path=item.image_path,
-                read_truth=partial(_folder_truth, dataset, item, background, ignored),
-                truth_shown=f"label map {shown_path(item.mask_path)}",
-            )
+            replace(item, read=partial(_folder_truth, dataset, item, background, ignored))
             for item in dataset
             if item.source == name
         ),
@@ -131,17 +109,17 @@ def _folder_target(dataset: FolderDataset, name: str, *, with_background: bool) 
 
 
 def _folder_truth(
-    dataset: FolderDataset, item: FolderItem, background: int, ignored: int
+    dataset: FolderDataset, item: LabelledPicture, background: int, ignored: int, path: Path
 ) -> Integer[np.ndarray, "H W"]:
     """A label map whose pixels of no class, and those that count nowhere, have these labels."""
-    truth = read_label_map(item.mask_path).astype(np.int64)  # holds any ignore index
+    truth = item.read(path).astype(np.int64)  # holds any ignore index
     _refuse_undeclared(truth, dataset, item)
     if background != ignored:  # before a stray label is taken for the new one
         check_labels(
             np.where(truth == dataset.background_index, dataset.ignore_index, truth),
             num_classes=len(dataset.source(item.source).classes),
             ignore_label=dataset.ignore_index,
-            shown=f"label map {shown_path(item.mask_path)}",
+            shown=item.truth_shown,
         )
     is_background, is_ignored = truth == dataset.background_index, truth == dataset.ignore_index
     truth[is_background], truth[is_ignored] = background, ignored
@@ -149,7 +127,7 @@ def _folder_truth(
 
 
 def _refuse_undeclared(
-    truth: Integer[np.ndarray, "H W"], dataset: FolderDataset, item: FolderItem
+    truth: Integer[np.ndarray, "H W"], dataset: FolderDataset, item: LabelledPicture
 ) -> None:
     """Refuse labels that classes.json says the picture's source does not use.
 
@@ -157,7 +135,7 @@ def _refuse_undeclared(
         DatasetError: If there is one.
     """
     source = dataset.source(item.source)
-    where = f"label map {shown_path(item.mask_path)} holds label"
+    where = f"{item.truth_shown} holds label"
     cure = f"or label these pixels {dataset.ignore_index}, which counts nowhere"
     if not source.has_background and (truth == dataset.background_index).any():
         raise DatasetError(

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError, DatasetError
 from escnet.training.config import CaptionsSection
 from escnet.training.tagged import TaggedPictures
@@ -39,7 +40,7 @@ class Captioned:
     """
 
     row: int
-    item: FolderItem
+    item: LabelledPicture
     names: Int[np.ndarray, " n"]
     num_said: int
 
@@ -81,7 +82,7 @@ class CaptionedPictures:
             rows=tuple(compress(pictures.rows, said)),
         )
         self.items = [
-            FolderItem(stem=path.stem, image_path=path, mask_path=path, source="captions")
+            LabelledPicture(stem=path.stem, image_path=path, label_path=path, source="captions")
             for path in self.pictures.paths
         ]
         self._probability = _probability(self.said)

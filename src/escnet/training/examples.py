@@ -14,9 +14,10 @@ from jaxtyping import Float, Int, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
-from escnet.data.label_map import check_same_size, read_label_map
+from escnet.data.label_map import check_same_size
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError, DatasetError, EscnetError
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.config import ViewsSection
@@ -39,7 +40,7 @@ class Example:
             feature maps.
     """
 
-    item: FolderItem
+    item: LabelledPicture
     part: Part
     names: Int[np.ndarray, " n"]
     target: Int[Tensor, "h w"]
@@ -319,22 +320,22 @@ def _rareness_of(shown: Sequence[Int[np.ndarray, " _"]], rarity: float) -> Float
     return value / value.mean()
 
 
-def _pair_of(item: FolderItem) -> tuple[UInt8[np.ndarray, "H W 3"], Integer[np.ndarray, "H W"]]:
+def _pair_of(
+    item: LabelledPicture,
+) -> tuple[UInt8[np.ndarray, "H W 3"], Integer[np.ndarray, "H W"]]:
     """A picture and its label map.
 
     Raises:
         DatasetError: If they differ in size, beside what reading them raises.
     """
-    pixels, label_map = read_image(item.image_path), read_label_map(item.mask_path)
-    check_same_size(f"label map {item.mask_path}", label_map.shape, pixels.shape[:2])
+    pixels, label_map = read_image(item.image_path), item.read_truth()
+    check_same_size(item.truth_shown, label_map.shape, pixels.shape[:2])
     return pixels, label_map
 
 
-def _shrunk(item: FolderItem, side: int) -> UInt8[np.ndarray, "h w"]:
-    label_map = read_label_map(item.mask_path)
+def _shrunk(item: LabelledPicture, side: int) -> UInt8[np.ndarray, "h w"]:
+    label_map = item.read_truth()
     if label_map.dtype != np.uint8:
-        raise DatasetError(
-            f"label map {item.mask_path} has 16 bits, but training reads 8: save it with 8"
-        )
+        raise DatasetError(f"{item.truth_shown} has 16 bits, but training reads 8: save it with 8")
     small = Image.fromarray(label_map).resize((side, side), Image.Resampling.NEAREST)
     return np.asarray(small)

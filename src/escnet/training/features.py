@@ -20,8 +20,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from escnet.data.folder import FolderItem
 from escnet.data.image import read_image
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder
 from escnet.model.vision import PairedMaps, PairedVision
@@ -82,7 +82,7 @@ class FeatureStore:
 
 def compute_features(
     vision: PairedVision,
-    items: Sequence[FolderItem],
+    items: Sequence[LabelledPicture],
     folder: Path,
     *,
     image_size: int,
@@ -128,7 +128,7 @@ def compute_features(
 
 
 def _write_done(
-    folder: Path, key: str, items: Sequence[FolderItem], broken: BrokenFiles | None
+    folder: Path, key: str, items: Sequence[LabelledPicture], broken: BrokenFiles | None
 ) -> None:
     reasons = {
         item.stem: reason
@@ -139,7 +139,7 @@ def _write_done(
 
 
 def _broken_of(
-    folder: Path, items: Sequence[FolderItem], broken: BrokenFiles | None
+    folder: Path, items: Sequence[LabelledPicture], broken: BrokenFiles | None
 ) -> BrokenFiles:
     """The pictures that could not be read, also if that was in an earlier run."""
     reasons = json.loads((folder / _DONE).read_text()).get("broken", {})
@@ -154,7 +154,7 @@ def _broken_of(
 
 
 def features_key(
-    vision: PairedVision, items: Sequence[FolderItem], *, image_size: int, mirror: bool
+    vision: PairedVision, items: Sequence[LabelledPicture], *, image_size: int, mirror: bool
 ) -> str:
     """A hash of everything that the feature maps depend on."""
     digest = sha256(f"{image_size} {mirror} {PairedMaps._fields} ".encode())
@@ -197,7 +197,7 @@ def _move(unfinished: Path, finished: Path) -> None:
 @torch.inference_mode()
 def _compute_view(
     vision: PairedVision,
-    items: Sequence[FolderItem],
+    items: Sequence[LabelledPicture],
     folder: Path,
     view: str,
     image_size: int,
@@ -222,7 +222,7 @@ def _compute_view(
 
 def whole_views_read(
     vision: PairedVision,
-    items: Sequence[FolderItem],
+    items: Sequence[LabelledPicture],
     image_size: int,
     *,
     mirrored: bool = False,
@@ -252,7 +252,7 @@ def whole_views_read(
 
 
 def _view(
-    item: FolderItem, place: tuple[int, int], side: int, broken: BrokenFiles | None
+    item: LabelledPicture, place: tuple[int, int], side: int, broken: BrokenFiles | None
 ) -> Float[Tensor, "3 side side"]:
     try:
         view = whole_view(item.image_path, side)

@@ -21,8 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from escnet.data.check import pair_checksum
-from escnet.data.folder import FolderItem
-from escnet.data.label_map import read_label_map
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
 from escnet.files import make_folder, write_file
 from escnet.inference.labelling import share_shift
@@ -95,7 +94,7 @@ class FinishedNetwork:
         with _told_of_cache(folder):
             make_folder(self._folder)
 
-    def of(self, item: FolderItem, names: Int[np.ndarray, " _"]) -> Finished:
+    def of(self, item: LabelledPicture, names: Int[np.ndarray, " _"]) -> Finished:
         """The answers for a picture.
 
         Args:
@@ -107,7 +106,7 @@ class FinishedNetwork:
             DatasetError: If its label map cannot be read.
             OutputError: If the answers cannot be written.
         """
-        label_map = read_label_map(item.mask_path)
+        label_map = item.read_truth()
         content = pair_checksum(item.image_path, label_map)
         key = sha256(f"{content} {names.tolist()}".encode()).hexdigest()[:_KEY_LENGTH]
         path = self._folder / f"{key}.npz"
@@ -126,7 +125,7 @@ class FinishedNetwork:
     @torch.inference_mode()
     def _answer(
         self,
-        item: FolderItem,
+        item: LabelledPicture,
         names: Int[np.ndarray, " n"],
         is_shown: Bool[np.ndarray, " n"],
         random: np.random.Generator,

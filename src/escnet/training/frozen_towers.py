@@ -21,7 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from escnet.data.folder import FolderDataset, FolderItem
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
 from escnet.model.vision import PairedMaps, Patches
@@ -479,7 +480,7 @@ def identity_of(
     network: EscNet,
     groups: ParameterGroups,
     dataset: FolderDataset,
-    others: Sequence[FolderItem] = (),
+    others: Sequence[LabelledPicture] = (),
 ) -> dict[str, Any]:
     """What must be equal for a state to be taken up: network, frozen weights, pictures, names.
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.data.folder import FolderDataset, FolderItem
-from escnet.data.label_map import read_label_map
+from escnet.data.folder import FolderDataset
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError
 from escnet.model.escnet import EscNet
 from escnet.model.presence import Presence
@@ -86,7 +86,7 @@ def shown_names(dataset: FolderDataset, withheld: Sequence[str] = ()) -> Present
     present = np.zeros((len(dataset), len(classes)), bool)
     is_known = np.zeros_like(present)
     for row, item in enumerate(dataset):
-        labels = np.unique(read_label_map(item.mask_path)).astype(np.int64)
+        labels = np.unique(item.read_truth()).astype(np.int64)
         unused = (dataset.ignore_index, dataset.background_index)
         present[row, labels[~np.isin(labels, unused)]] = True
         is_known[row, dataset.source(item.source).annotated] = True
@@ -144,7 +144,7 @@ def _table_of(said: Sequence[Collection[int]], num_names: int) -> Bool[np.ndarra
 
 @torch.inference_mode()
 def summaries(
-    network: EscNet, items: Sequence[FolderItem], tell: Callable[[int], None] = lambda _: None
+    network: EscNet, items: Sequence[LabelledPicture], tell: Callable[[int], None] = lambda _: None
 ) -> Float[Tensor, "P S"]:
     """What the tower makes of every whole picture.
 

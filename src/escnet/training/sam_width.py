@@ -19,8 +19,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from escnet.data.folder import FolderItem
 from escnet.data.image import image_size_hw
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
@@ -34,7 +34,7 @@ _RIDGE = 0.01  # relative to the mean square of the channels
 @torch.inference_mode()
 def fit_sam_width(
     network: EscNet,
-    items: Sequence[FolderItem],
+    items: Sequence[LabelledPicture],
     folder: Path,
     store: FeatureStore | None = None,
 ) -> float:
@@ -76,7 +76,7 @@ def fit_sam_width(
 
 
 def _pair(
-    network: EscNet, item: FolderItem, path: Path, store: FeatureStore | None
+    network: EscNet, item: LabelledPicture, path: Path, store: FeatureStore | None
 ) -> tuple[Float[Tensor, "M V"], Float[Tensor, "M S"]]:
     """What SAM is to see of a picture's patches, and what its own encoder makes of them."""
     if store is None:

@@ -5,16 +5,13 @@ Sizes: H x W pixels of a picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int, Integer, UInt8
+from jaxtyping import Int, UInt8
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
-from escnet.data.label_map import read_label_map
-from escnet.data.layout import LabelledPicture
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.splits import find_split
 from escnet.errors import ConfigError, DatasetError
 from escnet.files import shown_path
@@ -28,27 +25,6 @@ _NO_MEANING = -3  # a label that the source's description lacks
 _NUM_LABELS = 65_536
 
 
-@runtime_checkable
-class PictureFiles(Protocol):
-    """A picture's files, and how its label map is read."""
-
-    @property
-    def image_path(self) -> Path: ...
-
-    def read_truth(self) -> Integer[np.ndarray, "H W"]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FolderPicture:
-    """A picture of the project's own format."""
-
-    image_path: Path
-    mask_path: Path
-
-    def read_truth(self) -> Integer[np.ndarray, "H W"]:
-        return read_label_map(self.mask_path)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Labelled pictures of one kind.
@@ -59,7 +35,7 @@ class Source:
         table: For each label of its maps an index into the vocabulary, NONE_OF_THEM, or UNKNOWN.
     """
 
-    pictures: Sequence[PictureFiles]
+    pictures: Sequence[LabelledPicture]
     annotated: tuple[int, ...]
     table: Int[np.ndarray, " 65536"]
 
@@ -144,7 +120,7 @@ def source_weights(sections: Sequence[SourceSection], sources: Sources) -> list[
 
 def _published_source(section: SourceSection, names: dict[str, int]) -> Source:
     split = find_split(section.data)
-    pictures: list[LabelledPicture] = split.read(section.root)
+    pictures = split.read(section.root)
     mine = [names.setdefault(name, len(names)) for name in split.classes]
     table = np.full(_NUM_LABELS, _NO_MEANING)
     table[: len(mine)] = mine
@@ -177,7 +153,5 @@ def _folder_source(dataset: FolderDataset, name: str, names: dict[str, int]) -> 
     table[list(mine)] = list(mine.values())
     table[dataset.ignore_index] = UNKNOWN
     table[dataset.background_index] = NONE_OF_THEM
-    pictures = [
-        FolderPicture(item.image_path, item.mask_path) for item in dataset if item.source == name
-    ]
+    pictures = [item for item in dataset if item.source == name]
     return Source(pictures=pictures, annotated=tuple(mine.values()), table=table)

@@ -14,10 +14,11 @@ from jaxtyping import Integer, UInt
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
+from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
-from escnet.evaluation.target import EvalItem, folder_targets
+from escnet.evaluation.target import folder_targets
 from escnet.inference.catseg import class_chunk as class_chunk_of_catseg
 from escnet.inference.labelling import label_pixels
 from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
@@ -29,13 +30,13 @@ from escnet.training.features import compute_features, whole_view
 from escnet.vocabulary import Vocabulary
 from escnet.weights.assemble import paired_towers
 
-SeePatches = Callable[[EvalItem], Patches]
+SeePatches = Callable[[LabelledPicture], Patches]
 
 
 class Answer(NamedTuple):
     """What a network says of a picture, and the truth."""
 
-    item: EvalItem
+    item: LabelledPicture
     names: tuple[str, ...]
     truth: Integer[np.ndarray, "H W"]
     prediction: UInt[np.ndarray, "H W"]
@@ -88,7 +89,7 @@ class Validation:
             yield Answer(item, target.classes, item.read_truth(), prediction)
 
     @torch.inference_mode()
-    def _predict(self, item: EvalItem, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+    def _predict(self, item: LabelledPicture, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         network = self._network
         device = next(network.parameters()).device
         tokens = self._tokenize(vocabulary.templated(network.config.template))
@@ -140,7 +141,7 @@ def validation_of_stored(
     size = network.config.image_size
     store = compute_features(vision, list(dataset), cache, image_size=size, mirror=False)
 
-    def see(item: EvalItem) -> Patches:
+    def see(item: LabelledPicture) -> Patches:
         maps = store.maps([item.stem])
         device = next(vision.parameters()).device
         return vision.project(type(maps)(*(tensor.to(device) for tensor in maps)))
@@ -164,7 +165,7 @@ def validation_of_pictures(
     """
     dataset = FolderDataset.read(folder)
 
-    def see(item: EvalItem) -> Patches:
+    def see(item: LabelledPicture) -> Patches:
         image = whole_view(item.image_path, network.config.image_size)
         return network.vision(image[None].to(next(network.parameters()).device))
 
