@@ -13,10 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (
-    ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("mini.md", "results.md", "training.md")),
-)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _SOURCES = {"voc20": "VOC subset", "coco80": "COCO-80 subset", "camvid11": "CamVid"}
 _PARTS = {

@@ -134,8 +134,8 @@ def test_all_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def documented() -> list[list[str]]:
-    """The arguments of every `escnet` in docs/evaluation.md, however it is started."""
-    page = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+    """The arguments of every `escnet` in docs/how-to/benchmarks.md, however it is started."""
+    page = (Path(__file__).parents[2] / "docs/how-to/benchmarks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```bash\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line) for block in blocks for line in block.splitlines() if line]
     return [line[line.index("escnet") + 1 :] for line in lines]

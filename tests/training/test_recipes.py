@@ -66,7 +66,7 @@ def test_catseg_is_trained_like_the_papers_network() -> None:
 
 def ablations() -> list[tuple[str, list[str]]]:
     """Rows of the page's table: what it is, and the arguments to add."""
-    page = (ROOT / "docs" / "training.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "train-as-the-paper.md").read_text()
     table = page.partition("## The paper's ablations")[2].partition("\n## ")[0]
     rows = [line.split(" | ") for line in table.splitlines() if "--set" in line]
     return [(row[0].strip("| "), shlex.split(row[1].strip("` |"))) for row in rows]

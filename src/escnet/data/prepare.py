@@ -152,7 +152,7 @@ def _as_published(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     raise DatasetError(
         f"{shown_path(found.folder)} holds no pictures with label maps of {split.name} (looked for "
         f"{first.pictures} and {first.labels}{also}, in folders and archives): "
-        "see docs/evaluation.md"
+        "see docs/how-to/benchmarks.md"
     )
 
 

@@ -1,7 +1,7 @@
 """The benchmarks: published pictures, the names that are asked, and the paper's protocol.
 
 PAS-20b asks the 59 names of Pascal Context; whatever wins among the 39 that are no VOC class
-counts as background, which is a class of its own (see docs/evaluation.md).
+counts as background, which is a class of its own (see docs/how-to/benchmarks.md).
 """
 
 from dataclasses import dataclass

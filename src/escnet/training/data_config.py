@@ -1,8 +1,8 @@
 """Sections of a recipe that trains on pictures as they come off the disk, towers included.
 
-The paper's recipe and its ablations are of this kind; `docs/training.md` walks through one. A
-recipe of the built-in model's kind, which runs its frozen towers once, has `parts` and `data`
-instead.
+The paper's recipe and its ablations are of this kind; docs/how-to/train-as-the-paper.md walks
+through one. A recipe of the built-in model's kind, which runs its frozen towers once, has `parts`
+and `data` instead.
 """
 
 from pathlib import Path

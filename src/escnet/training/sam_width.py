@@ -60,7 +60,9 @@ def fit_sam_width(
         and (store is None or store.reason_of(item.stem) is None)
     ]
     if not pairs:
-        raise DatasetError(f"{folder} holds STEM.npy of none of the pictures: see docs/mini.md")
+        raise DatasetError(
+            f"{folder} holds STEM.npy of none of the pictures: recipes/sam_embeddings.py makes them"
+        )
     seen = torch.cat([one for one, _ in pairs])
     wanted = torch.cat([one for _, one in pairs])
     deviation = wanted.std(dim=1).mean()
