@@ -7,14 +7,71 @@ from pathlib import Path
 import pytest
 
 from escnet.errors import OutputError
-from escnet.files import is_of_one_name, make_folder, remove_leftovers, write_file
+from escnet.files import (
+    is_foreign,
+    is_of_one_name,
+    is_ours,
+    make_folder,
+    remove_leftovers,
+    replace_file,
+    write_file,
+)
 
 
 def test_a_written_file_holds_its_content_and_nothing_is_beside_it(tmp_path: Path) -> None:
     write_file(tmp_path / "a.json", b"one")
-    write_file(tmp_path / "a.json", b"two")
+    replace_file(tmp_path / "a.json", b"two")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        b"one",
+        b'{"name": "escnet"}',
+        b"\n<!-- made by escnet -->",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_a_file_that_escnet_did_not_write_is_not_replaced(tmp_path: Path, mine: bytes) -> None:
+    (tmp_path / "a").write_bytes(mine)
+    with pytest.raises(OutputError, match="a is no result of escnet and would be replaced"):
+        write_file(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == mine
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        b' {"escnet": "0.1.0"}',
+        b"<!-- made by escnet -->",
+        b"<!DOCTYPE html>\n<!-- made by escnet -->",
+        b"\xff\xd8\xff..made by escnet",
+        b"\x89PNG\r\n\x1a\n\n\nescnet:names\0",
+    ],
+)
+def test_a_file_with_the_mark_is_replaced_and_so_is_an_empty_one(
+    tmp_path: Path, ours: bytes
+) -> None:
+    for content in (ours, b""):
+        (tmp_path / "a").write_bytes(content)
+        write_file(tmp_path / "a", b"two")
+        assert (tmp_path / "a").read_bytes() == b"two"
+
+
+def test_a_file_that_cannot_be_read_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b'{"escnet": ""}')
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert is_foreign(tmp_path / "a")
+    assert not is_ours(tmp_path / "a")
 
 
 def test_a_file_may_come_in_pieces_and_is_left_out_if_one_fails(tmp_path: Path) -> None:
@@ -25,7 +82,7 @@ def test_a_file_may_come_in_pieces_and_is_left_out_if_one_fails(tmp_path: Path) 
     write_file(tmp_path / "a", iter([b"one ", b"two"]))
     assert (tmp_path / "a").read_bytes() == b"one two"
     with pytest.raises(KeyboardInterrupt):
-        write_file(tmp_path / "a", pieces())
+        replace_file(tmp_path / "a", pieces())
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"one two")]
 
 
@@ -47,7 +104,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(os, refused, no_space)
     with pytest.raises(OutputError, match=r"a\.json cannot be written \(no space left.*--out"):
-        write_file(tmp_path / "a.json", b"new")
+        replace_file(tmp_path / "a.json", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
@@ -58,7 +115,7 @@ def test_a_full_disk_is_of_no_one_name(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(OutputError) as caught:
-        write_file(tmp_path / "a.json", b"new")
+        replace_file(tmp_path / "a.json", b"new")
     assert not is_of_one_name(caught.value)
 
 
@@ -70,7 +127,7 @@ def test_an_interruption_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_file(tmp_path / "a.json", b"new")
+        replace_file(tmp_path / "a.json", b"new")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,11 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and replace nothing that escnet did not write.
 
 A file is written under a temporary name in its own folder and then renamed, so that a reader, a
 killed job, or a full disk never leaves half a file under the name that others look for.
+
+Whatever escnet writes for people bears a mark near its beginning: JSON has "escnet" as its first
+key, Markdown and HTML a comment, PNG and JPEG a text. By the mark alone a later run knows what it
+may replace; a file without it is somebody's own and stays, whatever it is called.
 """
 
 import errno
@@ -14,6 +18,19 @@ from pathlib import Path
 
 from escnet.errors import OutputError
 
+MARK = "made by escnet"  # in a PNG's or JPEG's text, and in a comment of Markdown or HTML
+MARK_COMMENT = f"<!-- {MARK} -->"
+MARK_KEY = "escnet"  # the first of a JSON object
+
+_HEAD_BYTES = 4096  # where the mark stands
+_MARKED = re.compile(
+    rb'\s*\{\s*"escnet"\s*:'
+    rb"|<!-- made by escnet -->"
+    rb"|<!DOCTYPE html>\n<!-- made by escnet -->"
+    rb'|.{7}\0\{"__metadata__":\{[^}]*"storage":"'  # of our checkpoint's tensors
+    rb"|(?:\x89PNG\r\n\x1a\n|\xff\xd8\xff).*?(?:made by escnet|escnet:names\0)",
+    re.DOTALL,
+)
 _LONGEST_STEM = 180  # bytes of the name kept in the temporary one; file systems allow 255 in all
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
 _OF_ONE_NAME = {  # too long, not allowed, or with something else in its way
@@ -26,8 +43,54 @@ _OF_ONE_NAME = {  # too long, not allowed, or with something else in its way
 }
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a regular file is there and bears the mark of what escnet writes."""
+    return _MARKED.match(_head(Path(path)) or b"") is not None
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether a file is there that escnet did not write, and that holds something to lose."""
+    head = _head(Path(path))
+    return head is None or (head != b"" and _MARKED.match(head) is None)
+
+
+def check_replaceable(paths: Iterable[str | Path]) -> None:
+    """Make sure that files may be written; do so before anything that takes long.
+
+    Raises:
+        OutputError: If one is there that escnet did not write.
+    """
+    foreign = [path for path in paths if is_foreign(path)]
+    if not foreign:
+        return
+    what = f"{shown_path(foreign[0])} is no result of escnet and would be replaced"
+    if len(foreign) > 1:
+        what = (
+            f"{len(foreign)} files are no results of escnet and would be replaced "
+            f"(first: {shown_path(foreign[0])})"
+        )
+    raise OutputError(f"{what}: choose another folder with --out")
+
+
 def write_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a file atomically; one of the same name is replaced.
+    """Write a file atomically; one of the same name is replaced if it bears escnet's mark.
+
+    Args:
+        path: The file.
+        content: What it will hold, at once or piece by piece.
+
+    Raises:
+        OutputError: If the folder or the file cannot be written, or a file that escnet did not
+            write would be replaced; nothing is left behind then.
+    """
+    check_replaceable([path])
+    replace_file(path, content)
+
+
+def replace_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file atomically in a folder that escnet keeps for itself, such as that of a run.
+
+    One of the same name is replaced, whatever it holds.
 
     Args:
         path: The file.
@@ -90,6 +153,17 @@ def shown_path(path: str | Path) -> str:
     """The path for a message: on one line, and printable on any terminal."""
     text = str(path)
     return text if text.isprintable() and text else ascii(text)
+
+
+def _head(path: Path) -> bytes | None:
+    """How a regular file begins; empty if there is none, None if it cannot be read."""
+    if not os.path.isfile(path):  # noqa: PTH113 -- unlike Path.is_file it never raises
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return None
 
 
 def _shortened(name: str) -> str:

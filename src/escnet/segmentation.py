@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from escnet.annotations.label_png import encode_label_png
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
 from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
-from escnet.files import make_folder, write_file
+from escnet.files import MARK_KEY, make_folder, write_file
 
 FORMATS: Mapping[str, str] = {  # what is written, and how its file's name ends
     "labels": ".labels.png",
@@ -189,6 +190,11 @@ def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
     if not formats:
         raise ConfigError(f"no format is given: choose from {known}")
     return tuple(kind for kind in FORMATS if kind in formats)
+
+
+def to_marked_json(content: Mapping[str, Any]) -> bytes:
+    """`to_json` for a file, with the mark by which a later run knows it."""
+    return to_json({MARK_KEY: version("escnet"), **content})
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from escnet.cli.main import run
 from escnet.inference.segmenter import Segmenter
 
 BALLAST = 800_000_000
+OURS = b"\x89PNG\r\n\x1a\n made by escnet, and not to be read"
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def pictures(tmp_path: Path) -> Path:
         pixels = rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     for result in ("0.labels.png", "0.overlay.jpg", "0.explain.png", "escnet.comparison.png"):
-        (folder / result).write_bytes(b"not to be read")
+        (folder / result).write_bytes(OURS)
     return folder
 
 
@@ -40,7 +41,9 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
     earlier = ("escnet-2.comparison.png", "escnet-3.comparison.png", "escnet-10.comparison.png")
     others = ("escnet-03.comparison.png", "escnet-3.comparison.json", "my-escnet-3.comparison.png")
     for name in (*earlier, *others):
-        (tmp_path / "out" / name).write_bytes(b"of an earlier, longer run, or someone else's")
+        (tmp_path / "out" / name).write_bytes(OURS)
+    others = (*others, "escnet-4.comparison.png")
+    (tmp_path / "out" / others[-1]).write_bytes(b"a picture of somebody's own")
     done = subprocess.run(
         [sys.executable, "-c", code, "compare", pictures, "--out", tmp_path / "out", *options],
         capture_output=True,
@@ -101,6 +104,17 @@ def test_a_mistake_is_told_in_one_line_before_a_model_runs(
     assert err.startswith("escnet: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize("name", ["escnet.comparison.png", "escnet.comparison.json"])
+def test_what_is_no_sheet_of_ours_is_not_replaced(
+    pictures: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    options = ["--models", "mini", "--classes", "a", "--out", str(tmp_path)]
+    assert run(["compare", str(pictures / "5.png"), *options]) == 2
+    assert f"{name} is no result of escnet" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == b"mine"
 
 
 def test_a_picture_that_cannot_be_read_stops_everything(

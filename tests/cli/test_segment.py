@@ -150,9 +150,20 @@ def test_results_alone_are_no_pictures(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (pictures / "1.jpg").rename(out / "1.overlay.jpg")
+    assert run(["segment", str(pictures / "1.jpg"), *TINY, "--out", str(out)]) == 0
+    capsys.readouterr()
     assert "results of earlier runs" in error_of([str(out), *TINY], capsys)
     assert run(["segment", str(out / "1.overlay.jpg"), *TINY, "--out", str(tmp_path)]) == 0
+
+
+def test_a_photograph_that_is_called_like_a_result_is_a_picture(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "1.jpg").rename(pictures / "holiday.overlay.jpg")
+    (pictures / "2.png").rename(pictures / "holiday.labels.png")
+    assert run(["segment", str(pictures), *TINY, "--out", str(tmp_path / "out")]) == 0
+    stems = {path.name.removesuffix(".json") for path in (tmp_path / "out").glob("*.json")}
+    assert stems == {"10", "holiday.labels", "holiday.overlay"}
 
 
 def test_a_lone_bad_picture_is_an_error_like_any_other(
@@ -191,6 +202,7 @@ def test_resuming_does_not_take_an_older_picture_for_the_one_it_replaced(
     [
         ("1.json", '{"shapes": []}', ["--classes", "a"], "1.json is no result of escnet"),
         ("1.labels.png", "PNG", ["--classes", "a"], "1.labels.png is no result of escnet"),
+        ("1.overlay.jpg", "mine", ["--classes", "a"], "1.overlay.jpg is no result of escnet"),
         ("1.json", '["a"]', ["--classes-file", "1.json"], "1.json holds the class names"),
     ],
 )
@@ -211,6 +223,31 @@ def test_what_is_no_result_is_not_replaced(
     assert message in found
     assert "choose another folder with --out" in found
     assert files_below(pictures) == before
+
+
+def test_what_somebody_put_in_the_place_of_a_result_is_not_replaced(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(pictures)
+    assert run(["segment", "1.jpg", *TINY]) == 0
+    capsys.readouterr()
+    with Image.open("1.labels.png") as image:
+        image.copy().save("1.labels.png")  # a corrected label map: Pillow drops the text
+    before = files_below(pictures)
+    for options in ([], ["--resume"]):
+        found = error_of(["1.jpg", *TINY, *options], capsys)
+        assert "1.labels.png is no result of escnet" in found
+    assert files_below(pictures) == before
+
+
+def test_an_empty_file_in_the_place_of_a_result_stops_no_job(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "2.json").touch()
+    assert run(["segment", str(pictures), *TINY, "--out", str(out), "--resume"]) == 0
+    assert json.loads((out / "2.json").read_bytes())["width"] == 60
 
 
 @pytest.mark.parametrize("formats", ["labels", "overlay", "json", "labels,overlay,json"])

@@ -9,7 +9,7 @@ from transformers import CLIPConfig, CLIPModel
 from typer.testing import CliRunner, Result
 
 from escnet.cli.weights import app
-from escnet.errors import ConfigError, WeightsError
+from escnet.errors import ConfigError, OutputError, WeightsError
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
@@ -214,6 +214,25 @@ def test_a_pattern_to_halve_that_has_no_effect_is_an_error(folder: Path, tmp_pat
     assert isinstance(result.exception, ConfigError)
     assert "halve 'text.*' is for int8 storage" in str(result.exception)
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("mine", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("convert", "catseg", "absent.pth", "--out", "OUT"),
+        ("average", "tiny", "tiny", "--out", "OUT"),
+        ("assemble", "vit-b-16", "OUT", "--clip", "absent"),
+    ],
+)
+def test_no_checkpoint_is_written_over_somebody_s_own_files(
+    tmp_path: Path, command: tuple[str, ...], mine: str
+) -> None:
+    (tmp_path / mine).write_text('{"model_type": "clip"}')
+    result = escnet_weights(*(tmp_path if word == "OUT" else word for word in command))
+    assert isinstance(result.exception, OutputError)
+    assert f"{mine} is no result of escnet" in str(result.exception)
+    assert (tmp_path / mine).read_text() == '{"model_type": "clip"}'
 
 
 def test_average_writes_the_mean_with_the_first_ones_tokenizer(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.errors import ConfigError, DatasetError, ImageError
+from escnet.errors import ConfigError, DatasetError, ImageError, OutputError
 from escnet.evaluation.comparison import compare
 from escnet.evaluation.metrics import SCORES, ConfusionMatrix
 from escnet.evaluation.processes import Processes
@@ -105,6 +105,16 @@ def test_the_result_file_holds_the_result(folder: Path, tmp_path: Path) -> None:
     assert result.per_class[3].iou is None
     assert sum(part.pixels for part in result.per_class) == result.matrix().sum()
     assert result.deviations == []
+
+
+@pytest.mark.parametrize("ending", [".json", ".md", ".html"])
+def test_a_file_that_escnet_did_not_write_stays(folder: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "out" / f"pets{ending}"
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=f"{path.name} is no result of escnet"):
+        run(folder, path.parent)
+    assert {one.name: one.read_text() for one in path.parent.iterdir()} == {path.name: "mine"}
 
 
 def test_a_killed_run_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_the_list_of_failures_goes_when_there_are_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "failures.json").exists()
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "[" * 100_000, '{"failures": 3}', "no json", ""])
+@pytest.mark.parametrize("content", ["[1, 2]", "[" * 100_000, '{"failures": 3}', "no json"])
 def test_a_foreign_failures_json_stays(tmp_path: Path, content: str) -> None:
     (tmp_path / "failures.json").write_text(content)
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(2)]
@@ -263,7 +263,7 @@ def test_resuming_makes_again_what_is_not_whole(tmp_path: Path, name: str, damag
         damaged.unlink()
     else:
         content = damaged.read_bytes()
-        start = content[:20]  # by which it is still known as a result
+        start = content[:900]  # by which it is still known as a result
         damaged.write_bytes(content[:-9] if damage == "cut" else start.ljust(len(content), b"\0"))
     assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
     assert files_below(tmp_path / "out") == whole

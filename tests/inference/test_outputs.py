@@ -80,7 +80,7 @@ def test_results_may_be_replaced(tmp_path: Path, formats: list[str], num_names: 
     check(tmp_path, formats=formats)
 
 
-@pytest.mark.parametrize("content", ['{"version": "5.5.0", "shapes": []}', "[]", "", '{"escnet'])
+@pytest.mark.parametrize("content", ['{"version": "5.5.0", "shapes": []}', "[]", '{"escnet'])
 def test_another_program_s_json_is_not_replaced(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(OutputError, match=r"a\.json is no result of escnet .* another .*--out"):
@@ -88,13 +88,17 @@ def test_another_program_s_json_is_not_replaced(tmp_path: Path, content: str) ->
     check(tmp_path, formats=["labels", "overlay"])
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture"])
-def test_another_program_s_label_map_is_not_replaced(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.labels.png").write_bytes(content)
-    with pytest.raises(OutputError, match=r"a\.labels\.png is no result of escnet"):
-        check(tmp_path, formats=["labels"])
-    (tmp_path / "a.json").write_text('{\n  "escnet": "0.1.0"\n}')  # it was a result, and is damaged
-    check(tmp_path, formats=["labels"])
+@pytest.mark.parametrize("name", ["a.labels.png", "a.overlay.jpg"])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"no picture"])
+def test_another_program_s_picture_is_not_replaced(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "a.json").write_text('{\n  "escnet": "0.1.0"\n}')  # vouches for nothing beside it
+    with pytest.raises(OutputError, match=rf"{name} is no result of escnet"):
+        check(tmp_path)
+    (tmp_path / name).write_bytes(b"")  # holds nothing that could be lost
+    check(tmp_path)
 
 
 def test_an_unreadable_file_is_not_replaced(

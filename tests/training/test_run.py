@@ -10,6 +10,7 @@ import torch
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
+from escnet.files import is_ours
 from escnet.inference.segmenter import Segmenter
 from escnet.training.assembly import (
     build_network,
@@ -113,6 +114,26 @@ def test_training_moves_what_it_should_and_nothing_else(
     for part in ("vision.head.mix.", "vision.head.norms.", "text.to_joint.", "decoder.", "blocks."):
         assert any(name.startswith(part) for name in moved), part
     assert {"logit_scale", "logit_shift"} <= moved
+
+
+@pytest.mark.parametrize(
+    "name", ["recipe.json", "log.jsonl", "scores.json", "curves.png", "model/config.json"]
+)
+def test_a_run_replaces_nobody_s_own_files(
+    make_recipe: MakeRecipe, cache: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name} is no result of escnet"):
+        train(make_recipe(), tmp_path, cache=cache)
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "states").exists()
+
+
+def test_a_sheet_is_known_as_ours_and_another_picture_stays(run: Path) -> None:
+    sheets = list((run / "sheets").iterdir())
+    assert sheets
+    assert all(is_ours(sheet) for sheet in (*sheets, run / "curves.png"))
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(

@@ -54,6 +54,25 @@ def folder(tmp_path: Path, tiny: EscNet) -> Path:
     return tmp_path / "tiny"
 
 
+def test_a_checkpoint_replaces_another_one_and_a_half_written_one(
+    folder: Path, tiny: EscNet
+) -> None:
+    write_checkpoint(folder, tiny)
+    (folder / "config.json").unlink()  # killed before it was moved into place
+    write_checkpoint(folder, tiny)
+    assert is_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_checkpoint_replaces_nothing_else(tmp_path: Path, tiny: EscNet, name: str) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / name, metadata={"format": "pt"})
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(OutputError, match=f"{name} is no result of escnet"):
+        write_checkpoint(tmp_path, tiny)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == before
+
+
 @torch.no_grad()
 def outputs(model: EscNet) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from escnet.annotations.palette import class_colours
 from escnet.annotations.summary import label_counts
+from escnet.files import MARK
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -113,7 +114,7 @@ def encode_overlay(overlay: UInt8[np.ndarray, "H W 3"], *, quality: int = 90) ->
     if max(image.size) > _LONGEST_JPEG_SIDE:
         image.thumbnail((_LONGEST_JPEG_SIDE, _LONGEST_JPEG_SIDE), Image.Resampling.BOX)
     buffer = BytesIO()
-    image.save(buffer, format="JPEG", quality=quality, subsampling=0)
+    image.save(buffer, format="JPEG", quality=quality, subsampling=0, comment=MARK)
     return buffer.getvalue()
 
 

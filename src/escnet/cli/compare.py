@@ -71,10 +71,10 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     other; times are taken after one warm-up. A picture that cannot be read stops everything.
     """
     from escnet.data.image import find_images, read_image
-    from escnet.files import make_folder, shown_path, write_file
+    from escnet.files import check_replaceable, make_folder, shown_path, write_file
     from escnet.inference.comparison import check_models, compare_models
     from escnet.inference.sheet import reduced
-    from escnet.segmentation import to_json
+    from escnet.segmentation import to_marked_json
 
     # everything that can be wrong comes before the models, which take long
     vocabulary = asked_vocabulary(classes, classes_file)
@@ -83,6 +83,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     paths = without_results(find_images(sources, recursive=recursive), sources)
     names = [model.strip() for model in (models or "").split(",") if model.strip()]
     check_models(names)
+    check_replaceable([*_sheet_paths(out, len(paths)), out / f"{STEM}{NUMBERS_SUFFIX}"])
     pictures = [reduced(read_image(path, max_pixels=max_pixels)) for path in paths]
     make_folder(out)
 
@@ -101,7 +102,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
             _print_column(column)
     sheets = _write_sheets(out, pictures, paths, columns, vocabulary.result_names)
     numbers = out / f"{STEM}{NUMBERS_SUFFIX}"
-    document = to_json(_document(columns, paths, vocabulary.result_names, sheets))
+    document = to_marked_json(_document(columns, paths, vocabulary.result_names, sheets))
     write_file(numbers, document)
     _remove_further_sheets(out, len(sheets))
     if as_json:
@@ -111,6 +112,14 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
             print(shown_path(path))
 
 
+def _sheet_paths(out: Path, num_pictures: int) -> list[Path]:
+    """The sheets' files: one, unless there are many pictures."""
+    from escnet.inference.comparison_sheet import MOST_ROWS
+
+    numbers = range(1, -(-num_pictures // MOST_ROWS) + 1)
+    return [out / f"{STEM}{'' if n == 1 else f'-{n}'}{SHEET_SUFFIX}" for n in numbers]
+
+
 def _write_sheets(
     out: Path,
     pictures: "Sequence[UInt8[np.ndarray, '_ _ 3']]",
@@ -118,27 +127,25 @@ def _write_sheets(
     columns: "Sequence[ComparedModel]",
     names: Sequence[str],
 ) -> list[Path]:
-    """The sheets' files: one, unless there are many pictures."""
     from escnet.files import write_file
     from escnet.inference.comparison_sheet import MOST_ROWS, draw_comparison
 
-    sheets: list[Path] = []
-    for first in range(0, len(pictures), MOST_ROWS):
+    sheets = _sheet_paths(out, len(pictures))
+    for sheet, first in zip(sheets, range(0, len(pictures), MOST_ROWS), strict=True):
         rows = slice(first, first + MOST_ROWS)
         titles = [path.name for path in paths[rows]]
-        sheet = draw_comparison(pictures[rows], titles, columns, names, first=first)
-        number = f"-{len(sheets) + 1}" if sheets else ""
-        sheets.append(out / f"{STEM}{number}{SHEET_SUFFIX}")
-        write_file(sheets[-1], sheet)
+        write_file(sheet, draw_comparison(pictures[rows], titles, columns, names, first=first))
     return sheets
 
 
 def _remove_further_sheets(out: Path, num_sheets: int) -> None:
     """Delete what an earlier run of more pictures left, or it would pass for a part of this one."""
+    from escnet.files import is_ours
+
     sheet = re.compile(rf"{STEM}-(?P<number>[1-9][0-9]*){re.escape(SHEET_SUFFIX)}")
     for path in out.iterdir():
         found = sheet.fullmatch(path.name)
-        if found is not None and int(found["number"]) > num_sheets:
+        if found is not None and int(found["number"]) > num_sheets and is_ours(path):
             with suppress(OSError):  # a folder, or another user's
                 path.unlink()
 

@@ -51,14 +51,16 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     without; and STEM.explain.json, the numbers. A training-free model has its correlation alone.
     """
     from escnet.data.image import read_image
-    from escnet.files import make_folder, write_file
-    from escnet.segmentation import to_json
+    from escnet.files import check_replaceable, make_folder, write_file
+    from escnet.segmentation import to_marked_json
 
     # everything cheap comes before the model, which takes seconds to load
     vocabulary, name = _asked(class_name, classes)
     if background and not vocabulary.has_background:
         vocabulary = vocabulary.with_background()
     pixels = read_image(picture, max_pixels=max_pixels)
+    paths = [out / f"{picture.stem}{suffix}" for suffix in (SHEET_SUFFIX, NUMBERS_SUFFIX)]
+    check_replaceable(paths)
     make_folder(out)
 
     from escnet.inference.explainer import explain as explain_class
@@ -67,8 +69,7 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
     explanation = explain_class(segmenter, pixels, vocabulary, name)
-    document = to_json({"picture": str(picture), **explanation.summary()})
-    paths = [out / f"{picture.stem}{suffix}" for suffix in (SHEET_SUFFIX, NUMBERS_SUFFIX)]
+    document = to_marked_json({"picture": str(picture), **explanation.summary()})
     write_file(paths[0], draw_explanation(explanation))
     write_file(paths[1], document)
     if as_json:

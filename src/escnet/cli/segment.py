@@ -86,8 +86,9 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     For each picture STEM.jpg this writes STEM.labels.png (pixel value = index of the name, 255 or
     65535 = no name), STEM.overlay.jpg (colours and legend), and STEM.json (names, shares,
-    confidence). Another program's files of these names are not replaced. Files that cannot be read
-    do not stop the others; they are listed at the end and in failures.json, and the exit code is 1.
+    confidence). A file that escnet did not write is never replaced, whatever it is called. Pictures
+    that cannot be read do not stop the others; they are listed at the end and in failures.json, and
+    the exit code is 1.
     """
     from escnet.cli.progress import shown_progress
     from escnet.data.image import find_images
@@ -193,6 +194,7 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
         ImageError: If nothing is left.
     """
     from escnet.errors import ImageError
+    from escnet.files import is_ours
     from escnet.segmentation import FORMATS
 
     named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
@@ -200,7 +202,8 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
     kept = [
         path
         for path in pictures
-        if os.path.abspath(path) in named or not path.name.endswith(results)  # noqa: PTH100
+        if os.path.abspath(path) in named  # noqa: PTH100
+        or not (path.name.endswith(results) and is_ours(path))
     ]
     if not kept:
         raise ImageError(

@@ -246,8 +246,9 @@ def average(
     """Write the mean of several checkpoints' weights, in float32."""
     from escnet.weights.average import average_checkpoints
     from escnet.weights.catalog import require_local
-    from escnet.weights.checkpoint import write_checkpoint
+    from escnet.weights.checkpoint import check_checkpoint_folder, write_checkpoint
 
+    check_checkpoint_folder(out)
     folders = [require_local(model) for model in models]
     write_checkpoint(out, average_checkpoints(folders, share or ()), tokenizer_from=folders[0])
     print(f"{out}: the mean of {len(folders)} checkpoints")
@@ -263,8 +264,9 @@ def assemble(
     """Put CLIP's towers and SAM's blocks into a network; the rest of it is untrained."""
     from escnet.weights.assemble import assemble_clip
     from escnet.weights.catalog import require_local
-    from escnet.weights.checkpoint import write_checkpoint
+    from escnet.weights.checkpoint import check_checkpoint_folder, write_checkpoint
 
+    check_checkpoint_folder(out)
     folder = require_local(clip)
     write_checkpoint(out, assemble_clip(preset, clip=folder, sam=sam), tokenizer_from=folder)
     print(f"{out}: assembled; its fusion and decoder are untrained")
@@ -288,9 +290,14 @@ def convert(
 ) -> None:
     """Turn a published checkpoint of CAT-Seg into one of ours."""
     from escnet.weights.catseg import read_catseg, tokenizer_folder
-    from escnet.weights.checkpoint import summarize_checkpoint, write_checkpoint
+    from escnet.weights.checkpoint import (
+        check_checkpoint_folder,
+        summarize_checkpoint,
+        write_checkpoint,
+    )
 
-    folder = tokenizer_folder(clip)  # before anything large is read
+    check_checkpoint_folder(out)  # both before anything large is read
+    folder = tokenizer_folder(clip)
     write_checkpoint(out, read_catseg(source), storage=storage, tokenizer_from=folder)
     print(f"{out}: CAT-Seg, complete, {_megabytes(summarize_checkpoint(out).num_bytes)}")
 

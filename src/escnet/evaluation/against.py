@@ -4,7 +4,6 @@ OUT/NAME.against.json has all of it, OUT/NAME.against.md what can be read, with 
 which the most pixels changed in OUT/NAME.against.pictures.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from escnet.evaluation.panels import Answers, panels_name, write_panels
 from escnet.evaluation.report import percent
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget
-from escnet.files import write_file
+from escnet.files import MARK_COMMENT, write_file
+from escnet.segmentation import to_marked_json
 
 _NUM_SHOWN = 20  # pictures in the table
 
@@ -87,9 +87,10 @@ def write_comparison(comparison: Comparison, path: Path, figures: Sequence[Figur
         OutputError: If a file cannot be written.
     """
     # not pydantic's own writer, which refuses names of pictures that are not UTF-8
-    write_file(path, (json.dumps(comparison.model_dump(mode="json"), indent=1) + "\n").encode())
+    write_file(path, to_marked_json(comparison.model_dump(mode="json")))
     markdown = path.with_suffix(".md")
-    write_file(markdown, document_of(comparison, figures).to_markdown(path.parent).encode())
+    text = document_of(comparison, figures).to_markdown(path.parent)
+    write_file(markdown, f"{MARK_COMMENT}\n\n{text}".encode())
     return markdown
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from escnet.files import MARK_COMMENT
+
 _MARKS = re.compile(r"[\\`*\[\]<|&~]|(?<!\w)_|_(?!\w)")
 _STARTS = re.compile(
     r"^(?=[#>+=-])|(?<=^\d)(?=[.)])"
@@ -99,7 +101,7 @@ class Document:
         body = "\n".join(_html(block) for block in self.blocks)
         title = _escaped(self.title)
         return (
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<!DOCTYPE html>\n{MARK_COMMENT}\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"

@@ -22,7 +22,7 @@ from escnet.evaluation.evaluate import Predict, answer_item
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget, Question
-from escnet.files import make_folder, write_file
+from escnet.files import is_ours, make_folder, write_file
 
 _LONGEST_SIDE = 400  # of a panel's picture, in pixels
 _TITLE_HEIGHT = 24
@@ -87,7 +87,7 @@ def write_panels(
     make_folder(folder)
     names = {name for name, _ in chosen}
     for path in folder.iterdir():
-        if _FILE.fullmatch(path.name) and path.name not in names:
+        if _FILE.fullmatch(path.name) and path.name not in names and is_ours(path):
             path.unlink(missing_ok=True)
     items = {item.stem: item for item in target.items}
     asked = [(answer, Question(target, answer.protocol)) for answer in answers]

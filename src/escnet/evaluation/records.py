@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+import escnet
 from escnet.errors import ConfigError, OutputError
 from escnet.evaluation.metrics import PictureCounts
-from escnet.files import shown_path, write_file
+from escnet.files import MARK_KEY, shown_path, write_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class RecordWriter:
             whole = _whole_bytes(path)
             self._file.truncate(whole)  # a torn line of a killed run
             if not whole:
-                self._write(_line(header))
+                self._write(_header_line(header))
         except OSError as error:
             raise self._failure(error) from error
 
@@ -138,16 +139,19 @@ def write_records(path: Path, header: Mapping[str, Any], records: Iterable[Pictu
     Raises:
         OutputError: If it cannot be written.
     """
-    write_file(path, b"".join([_line(header), *(record.to_line() for record in records)]))
+    write_file(path, b"".join([_header_line(header), *(record.to_line() for record in records)]))
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
-    """The first line; None if there is no whole line.
+    """The first line without escnet's mark; None if there is no whole line.
 
     Raises:
         ConfigError: If it is not one of a records file.
     """
-    return next((table for _, table in _tables(path)), None)
+    header = next((table for _, table in _tables(path)), None)
+    if header is not None:
+        header.pop(MARK_KEY, None)
+    return header
 
 
 def read_records(path: str | Path) -> Iterator[PictureRecord]:
@@ -218,6 +222,11 @@ def _whole_bytes(path: Path) -> int:
 
 def _line(table: Mapping[str, Any]) -> bytes:
     return json.dumps(table, separators=(",", ":")).encode() + b"\n"
+
+
+def _header_line(header: Mapping[str, Any]) -> bytes:
+    """With the mark by which a later run knows the file."""
+    return _line({MARK_KEY: escnet.__version__, **header})
 
 
 def _columns(values: list[list[int]]) -> Int[np.ndarray, "3 K"]:

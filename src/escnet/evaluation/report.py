@@ -17,7 +17,7 @@ from escnet.evaluation.metrics import SCORES
 from escnet.evaluation.panels import Answers, panels_name, write_panels
 from escnet.evaluation.result import EvalResult, PictureScore
 from escnet.evaluation.target import EvalTarget
-from escnet.files import write_file
+from escnet.files import MARK_COMMENT, write_file
 
 NUM_PICTURES = 4  # of the best, and of the worst
 _NUM_PAIRS = 20
@@ -80,7 +80,7 @@ def write_document(document: Document, path: Path, *, has_html: bool = True) -> 
         OutputError: If a file cannot be written.
     """
     markdown, page = path.with_suffix(".md"), path.with_suffix(".html")
-    write_file(markdown, document.to_markdown(path.parent).encode())
+    write_file(markdown, f"{MARK_COMMENT}\n\n{document.to_markdown(path.parent)}".encode())
     if has_html:
         try:
             content = document.to_html().encode()

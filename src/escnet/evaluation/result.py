@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import escnet
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import EvalProtocol
-from escnet.files import shown_path, write_file
+from escnet.files import MARK_KEY, shown_path, write_file
 
 FORMAT = 1
 _MOST_DENSE = 200  # classes; the matrix of more is mostly zeros
@@ -164,7 +164,7 @@ class EvalResult(_Part):
         Raises:
             OutputError: If the file cannot be written.
         """
-        fields = self.model_dump(mode="json").items()
+        fields = {MARK_KEY: escnet.__version__, **self.model_dump(mode="json")}.items()
         lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
@@ -178,7 +178,10 @@ class EvalResult(_Part):
         path = Path(path)
         try:
             # not pydantic's own parser, which refuses names of pictures that are not UTF-8
-            return cls.model_validate(json.loads(path.read_bytes()))
+            fields = json.loads(path.read_bytes())
+            if isinstance(fields, dict):
+                fields.pop(MARK_KEY, None)
+            return cls.model_validate(fields)
         except OSError as error:
             reason = error.strerror
         except ValidationError as error:

@@ -40,7 +40,7 @@ from escnet.evaluation.result import (
 )
 from escnet.evaluation.scoring import score_records
 from escnet.evaluation.target import EvalTarget, Question
-from escnet.files import make_folder, shown_path
+from escnet.files import check_replaceable, make_folder, shown_path
 from escnet.inference.process_memory import peak_memory
 
 
@@ -128,6 +128,7 @@ class Evaluation:
             OutputError: If something cannot be written.
         """
         if self.processes.is_first:
+            check_replaceable(self.result_path.with_suffix(s) for s in (".json", ".md", ".html"))
             make_folder(self.out)
             self._check_records(resume)
         self.processes.wait()

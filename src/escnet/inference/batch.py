@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from escnet.data.image import MAX_PIXELS, open_image, read_image
 from escnet.errors import ConfigError, EscnetError, OutputError
-from escnet.files import is_of_one_name, make_folder, write_file
+from escnet.files import is_of_one_name, is_ours, make_folder, write_file
 from escnet.inference.outputs import (
     FAILURES_FILE,
     PlannedOutput,
@@ -29,13 +29,18 @@ from escnet.inference.outputs import (
     check_outputs,
     clean_up,
     finished_summary,
-    is_failures_file,
     made_by,
     plan_outputs,
     source_of,
 )
 from escnet.inference.windows import Windows
-from escnet.segmentation import FORMATS, Segmentation, check_formats, to_json
+from escnet.segmentation import (
+    FORMATS,
+    Segmentation,
+    check_formats,
+    to_json,
+    to_marked_json,
+)
 from escnet.vocabulary import Vocabulary
 
 _NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
@@ -234,8 +239,8 @@ def _failures(
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
         listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
-        write_file(path, to_json({"failures": listed}))
-    elif is_failures_file(path):
+        write_file(path, to_marked_json({"failures": listed}))
+    elif is_ours(path):
         with suppress(OSError):
             path.unlink()
 

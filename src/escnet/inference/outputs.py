@@ -8,25 +8,21 @@ one folder that share a stem (a.jpg and a.png) get their whole file names instea
 
 import json
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from escnet.annotations.label_png import NAMES_KEY
 from escnet.errors import OutputError
-from escnet.files import remove_leftovers, shown_path
+from escnet.files import check_replaceable, remove_leftovers, shown_path
 from escnet.segmentation import FORMATS
 
 FAILURES_FILE = "failures.json"
 
 _NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
-_SUMMARY = re.compile(rb'\s*\{\s*"escnet"\s*:')  # how a STEM.json begins
-_HEAD_BYTES = 4096  # a label PNG's palette comes before its names
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +80,7 @@ def check_outputs(
     *,
     classes_file: Path | None = None,
 ) -> None:
-    """Make sure that results replace nothing but results.
-
-    A STEM.json tells what it is, and vouches for the files beside it; without it a label PNG must
-    hold class names. An overlay has no mark, and a name that nothing else has.
+    """Make sure that results replace nothing but what escnet wrote, before anything is computed.
 
     Args:
         plan: The results that are going to be written.
@@ -100,19 +93,10 @@ def check_outputs(
     """
     if classes_file is not None:
         _keep_clear_of(classes_file, plan, formats)
-    foreign = [path for output in plan for path in _foreign(output, formats)]
-    failures = Path(out) / FAILURES_FILE
-    if len(plan) > 1 and _head(failures) is not None and not is_failures_file(failures):
-        foreign.append(failures)
-    if not foreign:
-        return
-    what = f"{shown_path(foreign[0])} is no result of escnet and would be replaced"
-    if len(foreign) > 1:
-        what = (
-            f"{len(foreign)} files are no results of escnet and would be replaced "
-            f"(first: {shown_path(foreign[0])})"
-        )
-    raise OutputError(f"{what}: choose another folder with --out")
+    written = [path for output in plan for path in output.files(formats).values()]
+    if len(plan) > 1:
+        written.append(Path(out) / FAILURES_FILE)
+    check_replaceable(written)
 
 
 def _keep_clear_of(
@@ -127,31 +111,6 @@ def _keep_clear_of(
                         f"result for {shown_path(output.picture)}: "
                         "choose another folder with --out"
                     )
-
-
-def _foreign(output: PlannedOutput, formats: Sequence[str]) -> Iterator[Path]:
-    """The files that a picture's results would replace and that are no results."""
-    summary = _head(output.files(["json"])["json"])
-    if summary is not None and _SUMMARY.match(summary):
-        return
-    files = output.files(formats)
-    if "json" in files and summary is not None:
-        yield files["json"]
-    if "labels" in files:
-        label_map = _head(files["labels"])
-        if label_map is not None and NAMES_KEY.encode("ascii") not in label_map:
-            yield files["labels"]
-
-
-def _head(path: Path) -> bytes | None:
-    """How a file begins; None if there is none of this name."""
-    if not os.path.isfile(path):  # noqa: PTH113 -- unlike Path.is_file it never raises
-        return None
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-    except OSError:
-        return b""  # what it is cannot be told, so it is not ours
 
 
 def source_of(picture: Path) -> dict[str, object] | None:
@@ -199,14 +158,6 @@ def made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
     """Names, model, weights, and settings: where these are equal, so are the results."""
     names = [entry["name"] for entry in summary["names"]]
     return names, summary["model"], summary["weights_hash"], summary["settings"]
-
-
-def is_failures_file(path: Path) -> bool:
-    """Whether the file is there and lists failures as ours does."""
-    try:
-        return isinstance(json.loads(path.read_bytes())["failures"], list)
-    except (OSError, *_NOT_OURS):
-        return False
 
 
 def clean_up(plan: Sequence[PlannedOutput], formats: Sequence[str]) -> None:

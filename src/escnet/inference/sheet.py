@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from escnet.files import MARK
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -94,7 +96,7 @@ def encode_sheet(figure: "Figure") -> bytes:
     buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that no font has
-        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": MARK})
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from escnet.annotations.overlay import draw_overlay
 from escnet.data.image import read_image
+from escnet.files import MARK
 from escnet.training.validation import Answer
 
 _CELL_HEIGHT = 240  # pixels
@@ -28,7 +29,7 @@ def encode_answer_sheet(answers: Iterable[Answer]) -> bytes:
         sheet.paste(row, (_MARGIN, top))
         top += row.height + _MARGIN
     content = BytesIO()
-    sheet.save(content, "JPEG", quality=_QUALITY)
+    sheet.save(content, "JPEG", quality=_QUALITY, comment=MARK)
     return content.getvalue()
 
 

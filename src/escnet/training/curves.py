@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from escnet.files import MARK
+
 _WINDOW = 0.02  # of all steps: what a point of the smooth curve is the mean of
 
 
@@ -42,7 +44,7 @@ def encode_curves(entries: Sequence[Mapping[str, Any]]) -> bytes:
     bottom.set_xlabel("step")
     figure.set_layout_engine("constrained")
     content = BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content, format="png", metadata={"Software": MARK})
     return content.getvalue()
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from escnet.data.check import pair_checksum
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
-from escnet.files import make_folder, write_file
+from escnet.files import make_folder, replace_file
 from escnet.inference.labelling import share_shift
 from escnet.inference.memory import class_chunk
 from escnet.model.escnet import EscNet
@@ -114,7 +114,7 @@ class FinishedNetwork:
             is_shown = np.isin(names, label_map)
             answer = self._answer(item, names, is_shown, np.random.default_rng(int(key, 16)))
             with _told_of_cache(self._folder):
-                write_file(path, _packed(answer))
+                replace_file(path, _packed(answer))
         with np.load(path) as stored:
             return Finished(
                 stored["names"],

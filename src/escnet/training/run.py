@@ -12,9 +12,10 @@ import torch
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
-from escnet.files import make_folder, write_file
+from escnet.files import check_replaceable, is_ours, make_folder, replace_file, write_file
 from escnet.inference.tokens import WORDS_FILE, load_tokenizer, words_of
 from escnet.model.escnet import EscNet
+from escnet.segmentation import to_marked_json
 from escnet.training.answer_sheet import encode_answer_sheet
 from escnet.training.assembly import (
     MOST_TOKENS,
@@ -33,7 +34,7 @@ from escnet.training.features import compute_features
 from escnet.training.frozen_towers import Captions, FrozenTowersData, FrozenTowersTask
 from escnet.training.loop import Progress, Trainer, start_accelerator
 from escnet.training.pictures_run import prepare_pictures
-from escnet.training.run_log import read_log
+from escnet.training.run_log import LOG_FILE, read_log
 from escnet.training.sam_width import fit_sam_width
 from escnet.training.states import SavedStates
 from escnet.training.task import Task
@@ -45,8 +46,10 @@ from escnet.training.validation import (
 )
 from escnet.weights.assemble import paired_towers
 from escnet.weights.catalog import require_local
-from escnet.weights.checkpoint import write_checkpoint
+from escnet.weights.checkpoint import check_checkpoint_folder, write_checkpoint
 
+_RECIPE_FILE = "recipe.json"  # by its mark a folder is known as a run's
+_SCORES_FILE = "scores.json"
 _CURVES_FILE = "curves.png"
 _SHEETS_FOLDER = "sheets"
 _TOKENIZER_FOLDER = "tokenizer"
@@ -100,7 +103,7 @@ def train(
     Raises:
         ConfigError: If the folder holds another run, a setting is wrong, or the loss diverges.
         DatasetError: If the data are not as the recipe says.
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or holds somebody's own files.
         Stopped: If the process was asked to stop; the state is saved.
         WeightsError: If a part of the network, or the state to go on from, is missing or damaged.
     """
@@ -117,7 +120,7 @@ def train(
     if resume:
         trainer.resume()
     if accelerator.is_main_process:
-        write_file(folder / "recipe.json", recipe.model_dump_json(indent=2).encode())
+        write_file(folder / _RECIPE_FILE, to_marked_json(recipe.model_dump(mode="json")))
     trainer.run(on_step)
     if accelerator.is_main_process:
         _finish(trainer, prepared, folder)
@@ -133,6 +136,10 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     if SavedStates(folder, keep=1).paths() and not resume:
         raise ConfigError(f"{folder} holds a run already: pass --resume, or another folder")
+    if not is_ours(folder / _RECIPE_FILE):  # no run has been here: what is, is somebody's own
+        written = (_RECIPE_FILE, LOG_FILE, _CURVES_FILE, _SCORES_FILE)
+        check_replaceable(folder / name for name in written)
+        check_checkpoint_folder(folder / "model")
 
 
 def _prepared(recipe: Recipe, folder: Path, cache: Path) -> Prepared:
@@ -275,8 +282,8 @@ def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Pa
         source = require_local(str(parts.start_from))
         if (source / WORDS_FILE).exists():
             words |= set((source / WORDS_FILE).read_text(encoding="utf-8").split())
-    write_file(folder / "tokenizer.json", (source / "tokenizer.json").read_bytes())
-    write_file(folder / WORDS_FILE, ("\n".join(sorted(words)) + "\n").encode())
+    replace_file(folder / "tokenizer.json", (source / "tokenizer.json").read_bytes())
+    replace_file(folder / WORDS_FILE, ("\n".join(sorted(words)) + "\n").encode())
     return folder
 
 
@@ -307,7 +314,7 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> None:
         write_checkpoint(model, network, tokenizer_from=prepared.tokenizer)
         if prepared.validation is not None:
             scores = prepared.validation.scores()
-            write_file(folder / "scores.json", json.dumps(_summary(scores), indent=2).encode())
+            replace_file(folder / _SCORES_FILE, json.dumps(_summary(scores), indent=2).encode())
             _write_sheet(
                 prepared.validation, trainer.recipe.records.sheet_pictures, folder, trainer.step
             )

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from escnet.errors import ConfigError, OutputError
-from escnet.files import write_file
+from escnet.files import replace_file
 
 LOG_FILE = "log.jsonl"
 _EVENTS_FOLDER = "tensorboard"
@@ -121,7 +121,7 @@ def forget_steps_after(run: Path, step: int) -> None:
     """
     kept = [entry for entry in read_log(run) if entry["step"] <= step]
     content = "".join(json.dumps(entry) + "\n" for entry in kept)
-    write_file(run / LOG_FILE, content.encode())
+    replace_file(run / LOG_FILE, content.encode())
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

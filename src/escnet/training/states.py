@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from escnet.errors import ConfigError, OutputError, WeightsError
-from escnet.files import make_folder, remove_leftovers, write_file
+from escnet.files import make_folder, remove_leftovers, replace_file
 
 STATES_FOLDER = "states"
 _NAME = "step-{:08}.pt"
@@ -58,7 +58,7 @@ class SavedStates:
         path = make_folder(self.folder) / _NAME.format(step)
         content = io.BytesIO()
         torch.save(dict(state), content)
-        write_file(path, content.getvalue())
+        replace_file(path, content.getvalue())
         remove_leftovers(self.folder, [other.name for other in self.paths()])
         for old in self.paths()[: -self._keep]:
             old.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ class SavedStates:
                 "): free some space, or choose another folder with --out"
             ) from error
         record = json.dumps({"step": step, "miou": score})
-        write_file(self.folder / _BEST_SCORE, record.encode())
+        replace_file(self.folder / _BEST_SCORE, record.encode())
         return True
 
     def best(self) -> dict[str, Any] | None:

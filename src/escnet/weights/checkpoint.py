@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from escnet.errors import OutputError, WeightsError
+from escnet.files import check_replaceable
 from escnet.model.catseg import CatSeg
 from escnet.model.catseg_config import CatSegConfig
 from escnet.model.config import EscNetConfig
@@ -78,10 +79,11 @@ def write_checkpoint(
         tokenizer_from: A folder whose tokenizer files are copied beside.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or holds somebody's own files of these names.
         ConfigError: If there is no such storage, or a pattern would halve nothing.
     """
     folder = Path(folder)
+    check_checkpoint_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Within the folder, so that each finished file is moved into place on the same disk.
@@ -98,6 +100,18 @@ def write_checkpoint(
             f"checkpoint folder {folder} cannot be written ({error.strerror or error}): "
             "give another folder, or free some space"
         ) from error
+
+
+def check_checkpoint_folder(folder: str | Path) -> None:
+    """Make sure that a checkpoint may be written to a folder: it replaces nothing but another one.
+
+    Raises:
+        OutputError: If a file of a name that it writes is there, and no checkpoint of ours.
+    """
+    folder = Path(folder)
+    if not is_checkpoint(folder):
+        written = (CONFIG_FILE, _PLAIN_FILE, INT8_FILE, *_TOKENIZER_FILES)
+        check_replaceable(folder / name for name in written)
 
 
 def load_checkpoint(folder: str | Path) -> EscNet:
