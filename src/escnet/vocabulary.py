@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from escnet.errors import ConfigError, VocabularyError
+from escnet.small_file import SmallFile
 
 MAX_LABELS = 65_534  # a 16-bit label map holds these, one more for background, and 65535 for void
 MAX_NAME_WORDS = 64  # the longest name a text tower reads without cutting it
@@ -25,6 +26,13 @@ MAX_NAME_CHARACTERS = 1_000
 MAX_FILE_BYTES = 16 * 2**20  # a file beyond this is no list of names, and must not fill the memory
 BACKGROUND = "background"
 
+_LIST = SmallFile(
+    noun="",
+    error=VocabularyError,
+    cure="give a list of class names",
+    if_missing="check the path of the class names",
+    most_bytes=MAX_FILE_BYTES,
+)
 _SPECIAL = ",=|#\\"
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control, lone surrogate, line and paragraph separator
 _INVISIBLE = {"Cf", "Zs"}  # joiners belong to many scripts, but a name needs something besides
@@ -328,27 +336,7 @@ def _text_of(path: Path, shown: str) -> str:
         raise VocabularyError(
             f"class names are read from .txt and .json files, not from {shown}: rename it"
         )
-    try:
-        if path.is_dir():
-            raise VocabularyError(f"{shown} is a folder: name the file with the class names")
-        if not path.is_file():
-            raise VocabularyError(f"no file {shown}: check the path of the class names")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = getattr(error, "strerror", None) or error
-        raise VocabularyError(f"{shown} cannot be read ({reason}): check the path") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise VocabularyError(
-            f"{shown} is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a list of class names?"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{shown} is not UTF-8 text (byte 0x{data[error.start]:02x} at {error.start}): "
-            "save it as UTF-8"
-        ) from None
+    return _LIST.text_of(path)
 
 
 def _line_entries(text: str, shown: str) -> Iterator[_Entry]:

@@ -209,10 +209,10 @@ def test_large_pictures_of_the_full_ade_are_reduced_with_their_label_maps(tmp_pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "not as published"),
+        (b"{", "is not JSON"),
         (b'{"images": []}', "annos_segmentation"),
         (b'{"images": [{"phase": "val"}], "annos_segmentation": []}', "height"),
-        (b"[" * 100_000, "not as published"),
+        (b"[" * 100_000, "is nested more than 64 levels deep"),
     ],
 )
 def test_a_merged_file_of_another_form_is_told(

@@ -202,7 +202,7 @@ def test_records_must_be_those_of_the_result(
     with pytest.raises(ConfigError, match=r'model\.name is "bad", not "good"'):
         compare(*pair)
     records.unlink()
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="does not exist"):
         compare(*pair)
 
 

@@ -125,18 +125,16 @@ def test_the_padding_of_transformers_settings_comes_first(folder: Path, named: s
     assert load_tokenizer(folder, 77)(["cat", "a cat"]).token[0].tolist() == [2, 7, 3, 1]
 
 
-@pytest.mark.parametrize("settings", ["[]", "{}", '{"pad_token": null}', '{"pad_token": "gone"}'])
+@pytest.mark.parametrize("settings", ["{}", '{"pad_token": null}', '{"pad_token": "gone"}'])
 def test_settings_that_name_no_padding_leave_the_usual(folder: Path, settings: str) -> None:
     (folder / TOKENIZER_SETTINGS_FILE).write_text(settings)
     assert load_tokenizer(folder, 77)(["cat", "a cat"]).token[0].tolist() == [2, 7, 3, 0]
 
 
-@pytest.mark.parametrize("settings", ["{", "[" * 100_000])
+@pytest.mark.parametrize("settings", ["{", "[]", "[" * 100_000])
 def test_damaged_settings_of_a_tokenizer_are_named(folder: Path, settings: str) -> None:
     (folder / TOKENIZER_SETTINGS_FILE).write_text(settings)
-    with pytest.raises(
-        WeightsError, match=r"tokenizer_config\.json cannot be read .*copy it again"
-    ):
+    with pytest.raises(WeightsError, match=r"tokenizer_config\.json (is|holds) .*copy it again"):
         load_tokenizer(folder, 77)
 
 
@@ -174,7 +172,7 @@ def test_a_damaged_tokenizer_is_an_error_of_ours(tmp_path: Path, content: bytes)
 
 def test_a_list_of_words_that_is_no_text_is_an_error_of_ours(folder: Path) -> None:
     (folder / WORDS_FILE).write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(WeightsError, match=r"words\.txt cannot be read"):
+    with pytest.raises(WeightsError, match=r"words\.txt is not UTF-8 text"):
         load_tokenizer(folder, 77)
 
 

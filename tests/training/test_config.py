@@ -82,7 +82,10 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         ("training.gradient_checkpointing=1", r"checkpointing is 1: .*valid boolean"),
         ("data.source_weights={voc=true}", r"data\.source_weights\.voc is True: .*valid number"),
         ("training.learning_rate=0", r"training\.learning_rate is 0: .*greater than 0"),
-        ("training.learning_rate=inf", r"training\.learning_rate is inf: .*finite"),
+        (
+            "training.learning_rate=inf",
+            r"training\.learning_rate is 'inf': input should be a valid number",
+        ),
         ("training.average=1.0", r"training\.average is 1\.0: .*less than 1"),
         ("training.names_per_picture=1", r"training\.names_per_picture is 1"),
         (
@@ -159,7 +162,7 @@ def test_a_file_that_is_no_recipe_is_one_line(path: Path, content: bytes) -> Non
 
 
 def test_a_file_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="does not exist: check the path"):
         read_recipe(tmp_path / "none.toml")
 
 

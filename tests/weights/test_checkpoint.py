@@ -283,11 +283,11 @@ def test_a_truncated_checkpoint_is_one_error(folder: Path, share: float) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no readable JSON"),
-        ("{", "no readable JSON"),
-        ("[" * 100_000, "no readable JSON"),
-        ("[" * 200_000, "no readable JSON"),
-        ("[]", "holds no settings but list"),
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "nested more than 64"),
+        ("[" * 200_000, "nested more than 64"),
+        ("[]", "holds a JSON list, not an object"),
         ("{}", "holds a model of type None, not 'escnet'"),
         ('{"model_type": []}', r"has model_type \[\], no text"),
         ('{"model_type": {}}', r"has model_type \{\}, no text"),

@@ -48,5 +48,5 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_hashing_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="nothing cannot be read"):
+    with pytest.raises(WeightsError, match="nothing does not exist"):
         file_sha256(tmp_path / "nothing")

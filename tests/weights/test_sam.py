@@ -243,10 +243,10 @@ def test_tensors_that_are_none_of_sam_are_named(tmp_path: Path) -> None:
     [
         (None, r"has no model\.safetensors or pytorch_model\.bin"),
         ("{}", r"has no model\.safetensors"),
-        ("[1]", "holds no settings but list"),
-        ("[" * 200_000, r"config\.json is no readable JSON"),
+        ("[1]", "holds a JSON list, not an object"),
+        ("[" * 200_000, r"config\.json is nested more than 64"),
         ('{"model_type": []}', r"has model_type \[\], no text"),
-        ("{", r"config\.json is no readable JSON"),
+        ("{", r"config\.json is not JSON"),
         ('{"model_type": "clip"}', "holds a model of type 'clip'"),
     ],
 )

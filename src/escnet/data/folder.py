@@ -12,7 +12,6 @@ Beside them, "ignore_index" (255 where it is missing) marks pixels that nobody l
 "background_index" (254) pixels that are none of the classes their source annotates.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,15 @@ from escnet.data.image import IMAGE_SUFFIXES, natural_key
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, VocabularyError
 from escnet.files import shown_path
+from escnet.small_file import SmallFile
 from escnet.vocabulary import Vocabulary
+
+_CLASSES = SmallFile(
+    noun="",
+    error=DatasetError,
+    cure="correct it there",
+    if_missing="a dataset has images/, masks/ and classes.json",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ class FolderDataset:
         """
         root = Path(root)
         shown = shown_path(root / "classes.json")
-        table = _table_of(root / "classes.json", shown)
+        table = _CLASSES.object_of(root / "classes.json")
         ignore_index = _index(table, "ignore_index", 255, shown)
         background_index = _index(table, "background_index", 254, shown)
         if ignore_index == background_index:
@@ -161,22 +168,6 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
             f"folder {shown_path(folder)} has {count} files called {stem!r}: keep one of them"
         )
     return {path.stem: path for path in paths}
-
-
-def _table_of(path: Path, shown: str) -> dict[str, Any]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise DatasetError(
-            f"{shown} does not exist: a dataset has images/, masks/ and classes.json"
-        ) from None
-    except OSError as error:
-        raise DatasetError(f"{shown} cannot be read ({error.strerror}): check it") from None
-    except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, 10,000 brackets
-        raise DatasetError(f"{shown} is not JSON ({error}): correct it there") from None
-    if not isinstance(table, dict):
-        raise DatasetError(f"{shown} holds a JSON {type(table).__name__}: an object is expected")
-    return table
 
 
 def _index(table: dict[str, Any], key: str, default: int, shown: str) -> int:

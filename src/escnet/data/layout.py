@@ -19,9 +19,11 @@ from escnet.data.label_map import read_label_map
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, ImageError
 from escnet.files import shown_path
+from escnet.small_file import SmallFile
 
 _UNKNOWN = -1  # a raw label that the layout does not know; no class and no ignore label
 _RAW_LABELS = 65_536
+_LIST = SmallFile(noun="list", error=DatasetError, cure="fetch it again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +148,7 @@ def listed_names(root: Path, layout: Layout) -> list[str] | None:
     """
     if layout.names_file is None:
         return None
-    path = root / layout.names_file
-    try:
-        return names_in(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(
-            f"list {shown_path(path)} cannot be read ({error.strerror}): fetch it again"
-        ) from None
+    return names_in(_LIST.bytes_of(root / layout.names_file))
 
 
 def names_in(content: bytes) -> list[str]:

@@ -8,7 +8,6 @@ and, for 59 classes, as one JSON of run lengths whose category ids are those of 
 Sizes: H x W pixels.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,11 +19,13 @@ from jaxtyping import Bool, UInt8, UInt16
 from escnet.data.layout import Layout, Split, class_names
 from escnet.data.mat_file import read_matrix
 from escnet.errors import DatasetError
+from escnet.small_file import SmallFile
 
 _VOC12 = "VOCdevkit/VOC2012"
 _VOC10 = "VOCdevkit/VOC2010"
 _VAL_LIST = f"{_VOC12}/ImageSets/Segmentation/val.txt"
 _OUTLINE = 255
+_PUBLISHED = SmallFile(noun="", error=DatasetError, cure="fetch it again")
 _IGNORE_459 = 459
 
 BACKGROUND = "background"
@@ -134,7 +135,7 @@ def read_annotated(content: bytes, shown: str) -> dict[str, AnnotatedPicture]:
     by_id: dict[object, AnnotatedPicture] = {}
     by_stem: dict[str, AnnotatedPicture] = {}
     try:
-        table = json.loads(content)
+        table = _PUBLISHED.parsed_json(content, shown)
         for entry in table["images"]:
             if entry["phase"] == "val":
                 picture = AnnotatedPicture(int(entry["height"]), int(entry["width"]), [])
@@ -143,7 +144,7 @@ def read_annotated(content: bytes, shown: str) -> dict[str, AnnotatedPicture]:
         for entry in table["annos_segmentation"]:
             if entry["image_id"] in by_id:
                 by_id[entry["image_id"]].entries.append(entry)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{shown} is not as published ({error!r}): fetch it again") from None
     return by_stem
 

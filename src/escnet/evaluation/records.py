@@ -7,6 +7,7 @@ may be torn; the next run drops it. All scores, resamples and comparisons need o
 
 import json
 import operator
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ import escnet
 from escnet.errors import ConfigError, OutputError
 from escnet.evaluation.metrics import PictureCounts
 from escnet.files import MARK_KEY, shown_path, write_file
+from escnet.small_file import SmallFile
+
+_RECORDS = SmallFile(
+    noun="records", error=ConfigError, cure="delete the file, or choose another --out"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +102,8 @@ class RecordWriter:
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self._path = path
         try:
-            self._file = path.open("ab")
             whole = _whole_bytes(path)
+            self._file = path.open("ab")
             self._file.truncate(whole)  # a torn line of a killed run
             if not whole:
                 self._write(_header_line(header))
@@ -185,39 +191,24 @@ def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str 
 
 
 def _tables(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                yield number, _parsed(path, number, line)
-    except OSError as error:
-        raise ConfigError(
-            f"{shown_path(path)} cannot be read ({error.strerror}): check it"
-        ) from None
-
-
-def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        table = json.loads(line)
-    except ValueError:
-        raise _damaged(path, number) from None
-    if not isinstance(table, dict):
-        raise _damaged(path, number)
-    return table
+    for number, line in _RECORDS.lines_of(path):
+        table = _RECORDS.parsed_json(line, f"line {number} of {shown_path(path)}")
+        if not isinstance(table, dict):
+            raise _damaged(path, number)
+        yield number, table
 
 
 def _damaged(path: Path, number: int) -> ConfigError:
     return ConfigError(
-        f"line {number} of {shown_path(path)} is no record of a picture: "
-        "delete the file, or choose another --out"
+        f"line {number} of {shown_path(path)} is no record of a picture: {_RECORDS.cure}"
     )
 
 
 def _whole_bytes(path: Path) -> int:
     """How many bytes come before a torn last line."""
-    content = path.read_bytes()
-    return content.rfind(b"\n") + 1
+    if not os.path.lexists(path):
+        return 0
+    return sum(len(line) for _, line in _RECORDS.lines_of(path))
 
 
 def _line(table: Mapping[str, Any]) -> bytes:

@@ -16,9 +16,13 @@ import escnet
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.files import MARK_KEY, shown_path, write_file
+from escnet.small_file import SmallFile
 
 FORMAT = 1
 _MOST_DENSE = 200  # classes; the matrix of more is mostly zeros
+_RESULT = SmallFile(
+    noun="result", error=ConfigError, cure="give a file that `escnet evaluate` wrote"
+)
 
 
 class _Part(BaseModel):
@@ -178,18 +182,13 @@ class EvalResult(_Part):
         path = Path(path)
         try:
             # not pydantic's own parser, which refuses names of pictures that are not UTF-8
-            fields = json.loads(path.read_bytes())
-            if isinstance(fields, dict):
-                fields.pop(MARK_KEY, None)
+            fields = _RESULT.object_of(path)
+            fields.pop(MARK_KEY, None)
             return cls.model_validate(fields)
-        except OSError as error:
-            reason = error.strerror
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = f"{where}: {first['msg']}" if where else str(first["msg"])
-        except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, 10,000 brackets
-            reason = f"Invalid JSON: {error}"
         raise ConfigError(
             f"{shown_path(path)} is no result of `escnet evaluate` ({reason}): "
             "give a file that it wrote"

@@ -6,23 +6,24 @@ one folder that share a stem (a.jpg and a.png) get their whole file names instea
 (a.jpg.labels.png and a.png.labels.png), so that none overwrites another.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from escnet.errors import OutputError
 from escnet.files import check_replaceable, remove_leftovers, shown_path
 from escnet.segmentation import FORMATS
+from escnet.small_file import SmallFile, regular_file
 
 FAILURES_FILE = "failures.json"
 
-_NOT_OURS = (ValueError, LookupError, TypeError, RecursionError)  # from JSON of another shape
+_NOT_OURS = (ValueError, LookupError, TypeError)  # from JSON of another shape
+_SUMMARY = SmallFile(noun="", error=OutputError, cure="choose another folder with --out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,18 @@ def _keep_clear_of(
 
 def source_of(picture: Path) -> dict[str, object] | None:
     """Name, bytes and SHA-256 of a picture's file; None if it cannot be read."""
-    with suppress(OSError, ValueError):  # ValueError: a null character in the path
-        if picture.is_file():  # opening a pipe would wait for ever
-            with picture.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
-                return {"file": picture.name, "bytes": file.tell(), "sha256": digest}
+    with (
+        suppress(OSError, OutputError),
+        regular_file(picture, shown_path(picture), OutputError) as file,
+    ):
+        digest = file_digest(file, "sha256").hexdigest()
+        return {"file": picture.name, "bytes": file.tell(), "sha256": digest}
     return None
+
+
+def _sha256_of(path: Path) -> str:
+    with regular_file(path, shown_path(path), OutputError) as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def finished_summary(
@@ -133,16 +140,16 @@ def finished_summary(
         files: The path of each format's file.
     """
     try:
-        summary = json.loads(files["json"].read_bytes())
+        summary = _SUMMARY.object_of(files["json"])
         if summary["source"] != source:  # made of another picture, or by a version that told none
             return None
         sealed = summary["files"]
         for kind, path in files.items():
-            if kind != "json" and sha256(path.read_bytes()).hexdigest() != sealed[kind]["sha256"]:
+            if kind != "json" and _sha256_of(path) != sealed[kind]["sha256"]:
                 return None
         briefly(summary)  # and what else will be asked of it is there
         made_by(summary)
-    except (OSError, *_NOT_OURS):  # absent, damaged, or not a file of ours
+    except (OSError, OutputError, *_NOT_OURS):  # absent, damaged, or not a file of ours
         return None
     return summary
 

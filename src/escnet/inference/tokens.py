@@ -5,7 +5,7 @@ makes nothing. Where a list of known words lies beside the tokenizer, a word tha
 but is two of them in a row is read as those two.
 """
 
-import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +16,14 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from escnet.errors import VocabularyError, WeightsError
+from escnet.errors import VocabularyError, WeightsError, first_line
+from escnet.small_file import SmallFile
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_SETTINGS_FILE = "tokenizer_config.json"  # transformers'
 WORDS_FILE = "words.txt"  # one known word a line
 
+TOKENIZER_FILES = SmallFile(noun="", error=WeightsError, cure="copy it again")
 _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART = 2  # "tv"
 _SIGLIP_TOKENS = 64
@@ -58,7 +60,7 @@ def load_tokenizer(
         WeightsError: If there is no tokenizer in the folder, or it is damaged.
     """
     tokenizer = _read_tokenizer(folder)
-    words = _read_words(folder / WORDS_FILE)
+    words = read_words(folder / WORDS_FILE)
     tokenizer.no_truncation()  # a cut name would silently be another name
     tokenizer.enable_padding(length=padded_to, **_padding_of(tokenizer, folder, usual_padding))
 
@@ -103,24 +105,26 @@ def load_tower_tokenizer(folder: Path, text: str, most_tokens: int) -> Tokenize:
 
 def _read_tokenizer(folder: Path) -> Tokenizer:
     path = folder / TOKENIZER_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise WeightsError(
             f"no {TOKENIZER_FILE} in {folder}: copy it from where the text tower comes from"
         )
+    content = TOKENIZER_FILES.bytes_of(path)
     try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        if type(error) is not Exception:  # the library raises this and nothing narrower
-            raise
-        raise WeightsError(f"{path} is no tokenizer ({error}): copy it again") from error
+        return Tokenizer.from_buffer(content)
+    except ValueError as error:
+        raise WeightsError(
+            f"{path} is no tokenizer ({first_line(error)}): copy it again"
+        ) from error
 
 
-def _read_words(path: Path) -> frozenset[str] | None:
-    """The known words, None where there is no list of them."""
-    try:
-        return frozenset(path.read_text("utf-8").split()) if path.is_file() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}): copy it again") from error
+def read_words(path: Path) -> frozenset[str] | None:
+    """The known words, None where there is no list of them.
+
+    Raises:
+        WeightsError: If the list cannot be read.
+    """
+    return frozenset(TOKENIZER_FILES.text_of(path).split()) if os.path.lexists(path) else None
 
 
 def split_glued(text: str, words: frozenset[str]) -> str:
@@ -170,13 +174,9 @@ def _padding_of(tokenizer: Tokenizer, folder: Path, usual: Sequence[str]) -> dic
 
 def _named_padding(path: Path) -> str | None:
     """The padding token in transformers' settings of a tokenizer; None where they name none."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}): copy it again") from error
-    token = settings.get("pad_token") if isinstance(settings, dict) else None
+    token = TOKENIZER_FILES.object_of(path).get("pad_token")
     if isinstance(token, dict):  # with its properties
         token = token.get("content")
     return token if isinstance(token, str) else None

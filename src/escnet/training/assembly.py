@@ -15,10 +15,12 @@ from torch import Tensor
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
+from escnet.files import shown_path
 from escnet.inference.tokens import Tokenize, load_tokenizer
 from escnet.model.catseg_config import CATSEG_PRESETS, CatSegConfig
 from escnet.model.config import PRESETS, EscNetConfig
 from escnet.model.escnet import EscNet
+from escnet.small_file import SmallFile
 from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
 from escnet.training.frozen_towers import kind_of
@@ -29,6 +31,12 @@ from escnet.weights.checkpoint import load_checkpoint
 
 AnyConfig = TypeVar("AnyConfig", EscNetConfig, CatSegConfig)
 MOST_TOKENS = 128
+_TEXTS = SmallFile(
+    noun="label names",
+    error=DatasetError,
+    cure="give texts.json of the tagged pictures",
+    most_bytes=2**30,
+)
 CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
 _IMAGE_NET_OR_TEXT = re.compile(r"vision\.(?!detail\.)|text\.")
@@ -234,12 +242,12 @@ def imagenet_names(path: Path) -> list[str]:
     Raises:
         DatasetError: If the file does not name a picture of each of the thousand.
     """
+    texts = _TEXTS.object_of(path)
     try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
         names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError) as error:
         raise DatasetError(
-            f"label names {path} cannot be read ({error}): give texts.json of the tagged pictures"
+            f"{shown_path(path)} has a picture without a text ({error}): {_TEXTS.cure}"
         ) from error
     if len(names) != 1000:
         raise DatasetError(f"{path} names {len(names)} ImageNet labels, not 1000: give texts.json")

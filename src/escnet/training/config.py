@@ -9,7 +9,6 @@ the run.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -17,7 +16,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from escnet.errors import ConfigError
+from escnet.files import shown_path
+from escnet.small_file import SmallFile
 from escnet.training.data_config import PicturesSection, TowersSection
+
+_RECIPE = SmallFile(
+    noun="recipe", error=ConfigError, cure="give a TOML file of sections", most_bytes=2**20
+)
 
 # What the built-in model's kind of network is put together from.
 PART_FILES = ("vit", "efficientnet", "sentence", "sam", "clip_text", "label_names")
@@ -408,13 +413,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: If the file cannot be read, or a key is unknown, or a value out of range.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"recipe {path} cannot be read ({error}): give a TOML file") from error
+    table = _RECIPE.toml_of(path)
     for override in overrides:
         _apply(table, override)
-    return _checked(table, str(path))
+    return _checked(table, shown_path(path))
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
@@ -432,9 +434,9 @@ def _apply(table: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise ConfigError(f"override {override!r}: {section} is a value and has no keys")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+        value = _RECIPE.parsed_toml(f"value = {text}", f"override {override!r:.60}")["value"]
+    except ConfigError:
+        value = text  # a bare word
     place[_row(place, name, override) if isinstance(place, list) else name] = value
 
 

@@ -25,12 +25,14 @@ from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder
 from escnet.model.vision import PairedMaps, PairedVision
+from escnet.small_file import SmallFile, regular_file
 from escnet.training.broken_files import BrokenFiles
 
 VIEWS = ("plain", "mirrored")
 _BATCH = 8
 _DONE = "done.json"  # written last: without it the maps are not all there
 _KEY_LENGTH = 16
+_CACHED = SmallFile(noun="cache", error=OutputError, cure="delete its folder")
 
 
 class FeatureStore:
@@ -142,7 +144,7 @@ def _broken_of(
     folder: Path, items: Sequence[LabelledPicture], broken: BrokenFiles | None
 ) -> BrokenFiles:
     """The pictures that could not be read, also if that was in an earlier run."""
-    reasons = json.loads((folder / _DONE).read_text()).get("broken", {})
+    reasons = _CACHED.object_of(folder / _DONE).get("broken", {})
     if broken is None:
         if reasons:
             raise ImageError(next(iter(reasons.values())))
@@ -167,9 +169,9 @@ def features_key(
     )
     for item in items:
         try:
-            with item.image_path.open("rb") as file:
+            with regular_file(item.image_path, item.stem, ImageError) as file:
                 content = file_digest(file, "sha256").hexdigest()
-        except OSError:  # what is wrong will be said where its pixels are wanted
+        except (OSError, ImageError):  # what is wrong will be said where its pixels are wanted
             content = "unreadable"
         digest.update(f"{item.stem} {content} ".encode())
     return digest.hexdigest()

@@ -13,7 +13,14 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
 from escnet.files import check_replaceable, is_ours, make_folder, replace_file, write_file
-from escnet.inference.tokens import WORDS_FILE, load_tokenizer, words_of
+from escnet.inference.tokens import (
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+    WORDS_FILE,
+    load_tokenizer,
+    read_words,
+    words_of,
+)
 from escnet.model.escnet import EscNet
 from escnet.segmentation import to_marked_json
 from escnet.training.answer_sheet import encode_answer_sheet
@@ -280,9 +287,8 @@ def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Pa
         source = parts.sentence
     else:
         source = require_local(str(parts.start_from))
-        if (source / WORDS_FILE).exists():
-            words |= set((source / WORDS_FILE).read_text(encoding="utf-8").split())
-    replace_file(folder / "tokenizer.json", (source / "tokenizer.json").read_bytes())
+        words |= read_words(source / WORDS_FILE) or set()
+    replace_file(folder / TOKENIZER_FILE, TOKENIZER_FILES.bytes_of(source / TOKENIZER_FILE))
     replace_file(folder / WORDS_FILE, ("\n".join(sorted(words)) + "\n").encode())
     return folder
 

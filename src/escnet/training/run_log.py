@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from escnet.errors import ConfigError, OutputError
-from escnet.files import replace_file
+from escnet.files import replace_file, shown_path
+from escnet.small_file import SmallFile
 
 LOG_FILE = "log.jsonl"
 _EVENTS_FOLDER = "tensorboard"
+_LOG = SmallFile(noun="log", error=ConfigError, cure="move it away, or choose another --out")
 
 
 class RunLog:
@@ -99,18 +101,16 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last one that a killed process left unfinished is dropped."""
-    try:
-        lines = (run / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+    """The lines of a run's log; a last one that a killed process left unfinished is dropped.
+
+    Raises:
+        ConfigError: If it cannot be read, or another line is no JSON.
+    """
+    path = run / LOG_FILE
+    if not os.path.lexists(path):
         return []
-    entries = []
-    for line in lines:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
-    return entries
+    shown = shown_path(path)
+    return [_LOG.parsed_json(line, f"line {n} of {shown}") for n, line in _LOG.lines_of(path)]
 
 
 def forget_steps_after(run: Path, step: int) -> None:

@@ -17,11 +17,13 @@ import torch
 
 from escnet.errors import ConfigError, OutputError, WeightsError
 from escnet.files import make_folder, remove_leftovers, replace_file
+from escnet.small_file import SmallFile
 
 STATES_FOLDER = "states"
 _NAME = "step-{:08}.pt"
 _BEST = "best.pt"
 _BEST_SCORE = "best.json"
+_SCORE = SmallFile(noun="", error=ConfigError, cure="delete it", most_bytes=2**16)
 _MOST_SHOWN = 4  # in a message
 # Settings that may differ from one part of a run to the next, as they change no loss.
 _FREE = (
@@ -93,9 +95,9 @@ class SavedStates:
 
     def best(self) -> dict[str, Any] | None:
         """Step and score of the best state; None if there is none."""
-        with suppress(OSError, ValueError):
-            record = json.loads((self.folder / _BEST_SCORE).read_text(encoding="utf-8"))
-            if isinstance(record, dict) and {"step", "miou"} <= record.keys():
+        with suppress(ConfigError):
+            record = _SCORE.object_of(self.folder / _BEST_SCORE)
+            if isinstance(record.get("step"), int) and isinstance(record.get("miou"), float | int):
                 return record
         return None
 

@@ -21,9 +21,13 @@ from torch import Tensor
 from escnet.data.image import IMAGE_SUFFIXES
 from escnet.errors import DatasetError
 from escnet.files import shown_path
+from escnet.small_file import SmallFile
 from escnet.training.features import whole_view
 from escnet.training.mixture import Mixture
 
+_TEXTS_FILE = SmallFile(
+    noun="", error=DatasetError, cure="it holds {STEM: [text, ...]}", most_bytes=2**30
+)
 _VIEW, _TEXTS, _ORDER = 4, 5, 6  # kinds of chance, beside those of the labelled pictures
 
 
@@ -107,13 +111,8 @@ class TaggedPictures:
 
 
 def _table_of(path: Path) -> dict[str, list[str]]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{shown_path(path)} cannot be read ({error}): it holds {{STEM: [text, ...]}}"
-        ) from None
-    if not isinstance(table, dict) or not table:
+    table = _TEXTS_FILE.object_of(path)
+    if not table:
         raise DatasetError(f"{shown_path(path)} holds no texts: write {{STEM: [text, ...]}}")
     for stem, texts in table.items():
         are_texts = isinstance(texts, list) and all(isinstance(t, str) and t for t in texts)

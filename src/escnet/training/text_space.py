@@ -8,7 +8,6 @@ Sizes: M names with a known CLIP embedding, V width of the sentence vectors, D j
 """
 
 import csv
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,9 @@ from torch import Tensor
 
 from escnet.errors import WeightsError
 from escnet.model.ridge import ridge_weight
+from escnet.small_file import SmallFile
+
+_NAMES = SmallFile(noun="names", error=WeightsError, cure="copy the folder again")
 
 # Chosen on 200 names left out of the fit: the nearest of the 200 CLIP vectors was the name's own
 # for 77.5 % at 1, 77.0 % at 0.1, 75.5 % at 3.
@@ -61,10 +63,10 @@ def read_clip_text_vectors(folder: Path, coco_names: list[str]) -> NamedVectors:
 
 def _read_lists(folder: Path) -> tuple[list[str], Float[np.ndarray, "M D"]]:
     """The names of the first two lists, and the vectors of all three."""
-    lvis = json.loads((folder / "lvis_v1_train_cat_info.json").read_text(encoding="utf-8"))
+    lvis = _NAMES.json_of(folder / "lvis_v1_train_cat_info.json")
     names = [entry["name"].replace("_", " ").lower() for entry in sorted(lvis, key=_identifier)]
-    with (folder / "Objects365_names_fix.csv").open(encoding="utf-8", newline="") as file:
-        names += [row[1].lower() for row in csv.reader(file)]
+    table = _NAMES.text_of(folder / "Objects365_names_fix.csv")
+    names += [row[1].lower() for row in csv.reader(table.splitlines())]
     files = ("lvis_v1_clip_a+cname", "o365_clip_a+cnamefix", "coco_clip_a+cname")
     return names, np.concatenate([np.load(folder / f"{file}.npy") for file in files])
 

@@ -4,7 +4,7 @@ Folders come from other people and other programs. Whatever is wrong with the fi
 network that it describes, ends in one `WeightsError`.
 """
 
-import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +13,14 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 
 from escnet.errors import WeightsError, first_line
+from escnet.files import shown_path
+from escnet.small_file import SmallFile
 
 CONFIG_FILE = "config.json"
+
+_SETTINGS = SmallFile(
+    noun="model settings", error=WeightsError, cure="copy it again", most_bytes=8 * 2**20
+)
 
 # What our modules and those of transformers raise for settings that no network has.
 _UNUSABLE = (
@@ -35,19 +41,16 @@ def read_json_config(path: Path) -> dict[str, Any] | None:
     `model_type`, which tells folders apart, is a text wherever it is given.
 
     Raises:
-        WeightsError: If the file cannot be read, is no JSON, or holds no settings.
+        WeightsError: If the file cannot be read, or is no JSON object.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, RecursionError) as error:  # the last of brackets without end
-        raise WeightsError(f"{path} is no readable JSON: copy it again") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path} holds no settings but {type(config).__name__}: copy it again")
+    config = _SETTINGS.object_of(path)
     model_type = config.get("model_type")
     if not isinstance(model_type, str | None):
-        raise WeightsError(f"{path} has model_type {model_type!r:.60}, no text: copy it again")
+        raise WeightsError(
+            f"{shown_path(path)} has model_type {model_type!r:.60}, no text: copy it again"
+        )
     return config
 
 
@@ -65,6 +68,6 @@ def refuse_unusable(path: Path) -> Iterator[None]:
         yield
     except _UNUSABLE as error:
         raise WeightsError(
-            f"{path} does not describe a network of this version "
+            f"{shown_path(path)} does not describe a network of this version "
             f"({first_line(error)}): copy it again, or use the version that wrote it"
         ) from error

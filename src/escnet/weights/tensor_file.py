@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from escnet.errors import WeightsError, first_line
+from escnet.files import shown_path
+from escnet.small_file import regular_file
 
 _NUM_SHOWN = 3  # of each kind of problem; the rest is counted
 _SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
@@ -180,15 +182,8 @@ def _is_pickle(path: Path) -> bool:
 
 def _require_bytes(path: Path) -> None:
     """Check that there is a file, of at least the length that any such file has."""
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder: give a file of tensors")
-    try:
-        with path.open("rb") as file:
-            start = file.read(_SMALLEST_HEADER)
-    except OSError as error:
-        raise WeightsError(
-            f"weights file {path} cannot be read ({error.strerror}): check the path"
-        ) from error
+    with regular_file(path, f"weights file {shown_path(path)}", WeightsError) as file:
+        start = file.read(_SMALLEST_HEADER)
     if len(start) < _SMALLEST_HEADER:
         raise _damaged(path, f"{len(start)} bytes long")
 
