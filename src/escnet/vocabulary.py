@@ -112,9 +112,9 @@ class Vocabulary:
         """A vocabulary from a file.
 
         Args:
-            path: A class list of any kind that docs/reference/class-lists.md has, recognised by its content:
-                one `label` or `label=query|query` a line, a JSON list or object, or what a tool
-                wrote. `read_class_list` tells which kind it was and what was left out of it.
+            path: A class list of a kind that docs/reference/class-lists.md has, recognised by its
+                content: one `label` or `label=query|query` a line, a JSON list or object, or what a
+                tool wrote. `read_class_list` tells which kind it was and what was left out of it.
             has_background: Add the background class.
 
         Raises:

@@ -15,10 +15,10 @@ from escnet.files import shown_path
 
 
 def read_class_list(path: str | Path) -> ClassList:
-    """The class names of a file, whatever tool wrote it; docs/reference/class-lists.md has the kinds.
+    """The class names of a file, whatever tool wrote it.
 
-    The content says what it is; the suffix does not matter. Names are not checked further:
-    `Vocabulary.of` does that.
+    docs/reference/class-lists.md has the kinds. The content says what it is; the suffix does not
+    matter. Names are not checked further: `Vocabulary.of` does that.
 
     Raises:
         VocabularyError: If the file cannot be read, holds no names, or has two readings.
