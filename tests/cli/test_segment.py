@@ -388,6 +388,8 @@ def test_a_class_list_is_said_to_be_what_it_was_read_as(
 def test_a_file_of_classes_that_is_not_there_is_told(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no file absent.txt" in error_of([str(pictures), "--classes", "@absent.txt"], capsys)
+    assert "absent.txt does not exist" in error_of(
+        [str(pictures), "--classes", "@absent.txt"], capsys
+    )
     found = error_of([str(pictures), "--classes", "names.txt"], capsys)
     assert "'names.txt' looks like a file: give it as --classes-file" in found

@@ -1,4 +1,4 @@
-"""The text of a file with class names, bounded, whatever the file is.
+"""The text of a file with class names.
 
 COCO's instance files may have hundreds of megabytes; of one beyond the limit only its list of
 categories is read.
@@ -10,8 +10,17 @@ from pathlib import Path
 
 from escnet.errors import VocabularyError
 from escnet.files import shown_path
+from escnet.small_file import SmallFile, regular_file
 
 MAX_FILE_BYTES = 16 * 2**20  # a file beyond this is no list of names, and must not fill the memory
+
+_LIST = SmallFile(
+    noun="",
+    error=VocabularyError,
+    cure="give a list of class names",
+    if_missing="check the path of the class names",
+    most_bytes=MAX_FILE_BYTES,
+)
 _MAX_SEARCHED_BYTES = 2**31
 _CATEGORIES = re.compile(rb'"categories"\s{0,9}:\s{0,9}\[')
 _MAX_CATEGORIES_BYTES = 2**20
@@ -23,46 +32,23 @@ def read_text(path: Path) -> str:
     Raises:
         VocabularyError: If the file is no regular one, too large, or not UTF-8.
     """
-    shown = shown_path(path)
-    try:
-        if path.is_dir():
-            raise VocabularyError(f"{shown} is a folder: name the file with the class names")
-        if not path.is_file():
-            raise VocabularyError(f"no file {shown}: check the path of the class names")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            data = _categories_in(path, data)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = getattr(error, "strerror", None) or error
-        raise VocabularyError(f"{shown} cannot be read ({reason}): check the path") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise VocabularyError(
-            f"{shown} is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a list of class names?"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{shown} is not UTF-8 text (byte 0x{data[error.start]:02x} at {error.start}): "
-            "save it as UTF-8"
-        ) from None
+    return _categories_in(path) or _LIST.text_of(path)
 
 
-def _categories_in(path: Path, beginning: bytes) -> bytes:
-    """The categories of a large COCO file as a small one; else the beginning, which is too long."""
-    if not beginning.lstrip().startswith(b"{") or path.stat().st_size > _MAX_SEARCHED_BYTES:
-        return beginning
-    with (
-        path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        found = [match.start() for match in _CATEGORIES.finditer(content)]
-        if len(found) != 1:
-            return beginning
-        part = content[found[0] : found[0] + _MAX_CATEGORIES_BYTES]
+def _categories_in(path: Path) -> str | None:
+    """COCO's categories out of a large file, as the text of a small one."""
+    with regular_file(
+        path, shown_path(path), VocabularyError, if_missing=_LIST.if_missing
+    ) as stream:
+        if not MAX_FILE_BYTES < path.stat().st_size < _MAX_SEARCHED_BYTES:
+            return None
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = [match.start() for match in _CATEGORIES.finditer(content)]
+            if content[:1] != b"{" or len(found) != 1:
+                return None
+            part = content[found[0] : found[0] + _MAX_CATEGORIES_BYTES]
     end = _end_of_list(part)
-    return beginning if end is None else b"{" + part[:end] + b"}"
+    return None if end is None else f"{{{part[:end].decode(errors='replace')}}}"
 
 
 def _end_of_list(part: bytes) -> int | None:
