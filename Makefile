@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format lint types contracts docs clean
+.PHONY: demo test test-bridges check format lint types contracts docs clean
 
 # Versions come from constraints.txt; torch is asked for by its exact version, because a range would
 # take the newest build, with several gigabytes of CUDA libraries.
@@ -25,6 +25,20 @@ demo: $(READY)
 # One thread a process: the networks of the tests are too small to share out.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+# The programs that results are for, in an environment of their own (some 2 GB): docs/how-to/other-programs.md
+BRIDGES := .venv-bridges
+BRIDGES_READY := $(BRIDGES)/.ready
+
+$(BRIDGES_READY): tests/bridges/requirements.txt tests/bridges/constraints.txt
+	$(PYTHON) -m venv $(BRIDGES)
+	$(BRIDGES)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/bridges/requirements.txt --constraint tests/bridges/constraints.txt
+	$(BRIDGES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(BRIDGES_READY)
+
+test-bridges: $(BRIDGES_READY)
+	cd tests/bridges && FIFTYONE_DO_NOT_TRACK=true ../../$(BRIDGES)/bin/python -m pytest -c pytest.ini
 
 check: format lint types contracts
 
@@ -46,4 +60,4 @@ docs: $(READY)
 	@echo "Look at build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BRIDGES) out build dist .mypy_cache .pytest_cache .ruff_cache

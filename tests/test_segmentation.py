@@ -10,7 +10,7 @@ from PIL import Image
 
 from escnet.annotations.label_png import read_label_png
 from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
-from escnet.segmentation import Segmentation
+from escnet.segmentation import Segmentation, save_all
 
 
 def drawn_result(**changes: object) -> Segmentation:
@@ -108,7 +108,7 @@ def test_a_stem_that_leads_elsewhere_is_refused(tmp_path: Path, stem: str) -> No
 
 @pytest.mark.parametrize("formats", [("labels", "gif"), ()])
 def test_unknown_formats_list_the_known(tmp_path: Path, formats: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="labels, overlay, json"):
+    with pytest.raises(ConfigError, match=r"labels, overlay, .*, json"):
         drawn_result().save(tmp_path, formats=formats)
 
 
@@ -129,3 +129,52 @@ def test_a_result_works_without_pytorch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "False"
+
+
+def test_an_overlay_of_some_names_alone_refuses_others() -> None:
+    with pytest.raises(VocabularyError, match="'lake'"):
+        drawn_result().overlay(only=["lake"])
+    shown = drawn_result().overlay(only=["sea"], legend=False)
+    np.testing.assert_array_equal(shown[0, 0], [128, 128, 128])
+
+
+def test_tidying_states_itself_and_gives_changed_pixels_no_confidence() -> None:
+    result = drawn_result().tidied(min_area=2)
+    assert result.label_map.tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert result.confidence[1, 0] == 0
+    assert result.confidence[0, 0] == drawn_result().confidence[0, 0]
+    assert result.settings == {"template": "{}", "min_area": 2, "fill_holes": 0}
+
+
+def test_tidying_by_less_than_nothing_is_refused() -> None:
+    for wrong in ({"min_area": -1}, {"fill_holes": -5}):
+        with pytest.raises(ConfigError, match="pixels"):
+            drawn_result().tidied(**wrong)
+
+
+def test_the_summary_seals_every_file_of_a_format(tmp_path: Path) -> None:
+    result = drawn_result(source={"file": "beach.png"})
+    result.save(tmp_path, "beach", ["masks", "coco", "json"])
+    summary = json.loads((tmp_path / "beach.json").read_text())
+    sealed = summary["files"]
+    assert set(sealed) == {"masks", "coco"}
+    files = [*sealed.values(), *sealed["masks"]["more"]]
+    assert len(files) == 4
+    for entry in files:
+        content = (tmp_path / entry["file"]).read_bytes()
+        assert entry["bytes"] == len(content)
+        assert entry["sha256"] == sha256(content).hexdigest()
+    assert summary["format_options"]["tolerance"] == 0.5
+
+
+def test_results_of_a_folder_may_come_one_by_one_but_not_with_one_stem(tmp_path: Path) -> None:
+    results = (drawn_result(stem=stem) for stem in ("a", "b", "A"))
+    with pytest.raises(OutputError, match="two results are called 'A'"):
+        save_all(results, tmp_path, ["grey"])
+    assert save_all(iter([]), tmp_path, ["coco"]) == []
+
+
+def test_results_of_a_folder_have_the_same_names(tmp_path: Path) -> None:
+    results = [drawn_result(stem="a"), drawn_result(stem="b", names=("x", "y", "z"))]
+    with pytest.raises(VocabularyError, match="result 2, 'b'"):
+        save_all(results, tmp_path, ["coco"])

@@ -5,7 +5,9 @@ killed job, or a full disk never leaves half a file under the name that others l
 
 Whatever escnet writes for people bears a mark near its beginning: JSON has "escnet" as its first
 key, Markdown and HTML a comment, PNG and JPEG a text. By the mark alone a later run knows what it
-may replace; a file without it is somebody's own and stays, whatever it is called.
+may replace; a file without it is somebody's own and stays, whatever it is called. Formats of other
+programs have no place for a mark now and then: their files lie in a folder of escnet's own, whose
+README.md bears it.
 """
 
 import errno
@@ -21,12 +23,13 @@ from escnet.errors import OutputError
 MARK = "made by escnet"  # in a PNG's or JPEG's text, and in a comment of Markdown or HTML
 MARK_COMMENT = f"<!-- {MARK} -->"
 MARK_KEY = "escnet"  # the first of a JSON object
+OWN_FOLDER_FILE = "README.md"
 
 _HEAD_BYTES = 4096  # where the mark stands
 _MARKED = re.compile(
     rb'\s*\{\s*"escnet"\s*:'
-    rb"|<!-- made by escnet -->"
-    rb"|<!DOCTYPE html>\n<!-- made by escnet -->"
+    rb"|picture,name,share,mean_confidence,doubtful_share,"  # CSV has no place but its head
+    rb"|(?:<!DOCTYPE html>\n)?<!-- made by escnet -->"
     rb'|.{7}\0\{"__metadata__":\{[^}]*"storage":"'  # of our checkpoint's tensors
     rb"|(?:\x89PNG\r\n\x1a\n|\xff\xd8\xff).*?(?:made by escnet|escnet:names\0)",
     re.DOTALL,
@@ -70,6 +73,41 @@ def check_replaceable(paths: Iterable[str | Path]) -> None:
             f"(first: {shown_path(foreign[0])})"
         )
     raise OutputError(f"{what}: choose another folder with --out")
+
+
+def claim_folder(folder: str | Path, about: str) -> None:
+    """Make a folder escnet's own by a README.md in it, so that `replace_file` may be used there.
+
+    Args:
+        folder: Created if it does not exist.
+        about: The README's text.
+
+    Raises:
+        OutputError: If it holds files already and none says that it is escnet's own.
+    """
+    folder = Path(folder)
+    check_claimable(folder)
+    readme = folder / OWN_FOLDER_FILE
+    if not is_ours(readme):
+        make_folder(folder)
+        replace_file(readme, f"{MARK_COMMENT}\n\n{about}\n".encode())
+
+
+def check_claimable(folder: str | Path) -> None:
+    """Make sure that `claim_folder` can have the folder.
+
+    Raises:
+        OutputError: If it holds files already and none says that it is escnet's own.
+    """
+    folder = Path(folder)
+    if is_ours(folder / OWN_FOLDER_FILE):
+        return
+    with suppress(OSError):  # not there, or not to be read, which writing will tell
+        if any(not _PART.fullmatch(entry.name) for entry in folder.iterdir()):
+            raise OutputError(
+                f"the folder {shown_path(folder)} holds files that escnet did not write, and would "
+                "get more: choose another folder with --out"
+            )
 
 
 def write_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:

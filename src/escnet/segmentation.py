@@ -3,27 +3,31 @@
 Sizes: H x W are the picture's own, in the orientation in which it is displayed.
 """
 
-import json
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
 
-from escnet.annotations.label_png import encode_label_png
-from escnet.annotations.overlay import draw_overlay, encode_overlay
+from escnet.annotations import registry
+from escnet.annotations.format import EncodedFile, FormatOptions, Place, picture_of
+from escnet.annotations.georeference import Georeference
+from escnet.annotations.json_text import to_json as to_json  # noqa: PLC0414 -- others take it here
+from escnet.annotations.json_text import to_marked_json as to_marked_json  # noqa: PLC0414
+from escnet.annotations.overlay import draw_overlay
+from escnet.annotations.registry import DEFAULT_FORMATS, write_format_file, write_whole_files
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
-from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
-from escnet.files import MARK_KEY, make_folder, write_file
+from escnet.annotations.tidy import fill_holes as filled_holes
+from escnet.annotations.tidy import merge_small_regions
+from escnet.errors import ConfigError, OutputError, VocabularyError
+from escnet.files import make_folder
 
-FORMATS: Mapping[str, str] = {  # what is written, and how its file's name ends
-    "labels": ".labels.png",
-    "overlay": ".overlay.jpg",
-    "json": ".json",  # last, as it seals the others with their digests
+FORMATS: Mapping[str, str] = {  # what folder jobs write, and how its file's name ends
+    kind: registry.FORMATS[kind].first_file(Place("")) for kind in DEFAULT_FORMATS
 }
 
 
@@ -41,6 +45,7 @@ class Segmentation:
         settings: Everything else that moves a pixel.
         stem: What files of this result are called, such as the picture's file name without suffix.
         source: Name, bytes and SHA-256 of the picture's file; None if it did not come from one.
+        georeference: Where on Earth the picture is, if it is known.
     """
 
     label_map: UInt[np.ndarray, "H W"]
@@ -52,6 +57,7 @@ class Segmentation:
     settings: Mapping[str, object] = field(default_factory=dict)
     stem: str = "picture"
     source: Mapping[str, object] | None = None
+    georeference: Georeference | None = None
 
     @property
     def void_label(self) -> int:
@@ -98,76 +104,140 @@ class Segmentation:
         return summary | {"source": None if self.source is None else dict(self.source)}
 
     def overlay(
-        self, *, opacity: float = 0.55, legend: bool = True
+        self,
+        *,
+        opacity: float = 0.55,
+        legend: bool = True,
+        palette: str = "names",
+        outlines: bool = False,
+        only: Iterable[str] = (),
     ) -> UInt8[np.ndarray, "H_out W_out 3"]:
         """The picture washed with the colours of its classes, and a legend beside it.
 
         Args:
             opacity: Share of the colour, from 0 to 1.
             legend: Whether to add the legend; without it the size stays that of the picture.
+            palette: Colours by what the "names" mean, or by their "index" alone.
+            outlines: Whether to draw the classes' outlines alone, in their colours.
+            only: The names to show, if not all; elsewhere the picture stays as it is.
 
         Raises:
-            ConfigError: If `opacity` is out of range.
+            ConfigError: If a setting is out of range.
             ImageError: If the result does not hold its picture.
+            VocabularyError: If a name of `only` is not among `names`.
         """
-        if not 0 <= opacity <= 1:
-            raise ConfigError(f"opacity {opacity} is not a share: choose one from 0 to 1")
-        if self.picture is None:
-            raise ImageError(
-                "the result does not hold its picture, so there is nothing to draw on: "
-                "keep the picture, or save without the format overlay"
-            )
+        only = tuple(only)
+        for name in only:
+            self._index(name)
+        options = FormatOptions(palette=palette, opacity=opacity)
         return draw_overlay(
-            self.picture, self.label_map, self.names, opacity=opacity, legend=legend
+            picture_of(self, "overlay"),
+            self.label_map,
+            self.names,
+            opacity=opacity,
+            legend=legend,
+            colours=options.colours(self.names),
+            outlines=outlines,
+            only=only,
         )
+
+    def tidied(self, *, min_area: int = 0, fill_holes: int = 0) -> "Segmentation":
+        """The result without specks and small holes; its settings state both.
+
+        Pixels that change their name have no confidence of it, so theirs becomes 0.
+
+        Args:
+            min_area: Regions of fewer pixels go to the neighbour with the longest border.
+            fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that
+                name; 0 fills none. Comes before `min_area`.
+
+        Raises:
+            ConfigError: If one is negative.
+        """
+        for value in (min_area, fill_holes):
+            if value < 0:
+                raise ConfigError(f"{value} is not a number of pixels: choose 0 or more")
+        label_map = merge_small_regions(
+            filled_holes(self.label_map, max_area=fill_holes), min_area=min_area
+        )
+        confidence = np.where(label_map == self.label_map, self.confidence, np.float32(0))
+        settings = {**self.settings, "min_area": min_area, "fill_holes": fill_holes}
+        return replace(self, label_map=label_map, confidence=confidence, settings=settings)
 
     def save(
         self,
         folder: str | Path,
         stem: str | None = None,
-        formats: Iterable[str] = tuple(FORMATS),
+        formats: Iterable[str] = DEFAULT_FORMATS,
+        *,
+        options: FormatOptions | None = None,
     ) -> dict[str, Path]:
-        """Write the result's files, each atomically: STEM.labels.png, STEM.overlay.jpg, STEM.json.
+        """Write the result's files, each atomically, such as STEM.labels.png and STEM.json.
 
         STEM.json is written last and holds the others' sizes and SHA-256 digests, so that it tells
         whether the files beside it are its own, and those of the picture's file, if there is one.
+        Formats that have one file for many pictures get this picture's part of it here, which is
+        complete by itself; `save_all` makes the whole.
 
         Args:
             folder: Where to; created if it does not exist.
             stem: How the files' names begin; the result's own `stem` if None.
-            formats: Some of "labels", "overlay", "json".
+            formats: Some of `escnet.annotations.registry.FORMATS`.
+            options: How the files are written.
 
         Returns:
-            The path of each format's file.
+            The path of each format's first file.
 
         Raises:
-            ConfigError: If a format is unknown.
-            ImageError: If an overlay is asked for and the result does not hold its picture.
+            ConfigError: If a format is unknown, or cannot hold the names.
+            ImageError: If a format needs the picture and the result does not hold it.
             OutputError: If a file cannot be written, or `stem` is no file name.
         """
-        formats = check_formats(formats)
         stem = self.stem if stem is None else stem
         if Path(stem).name != stem or stem in {"", ".."}:
             raise OutputError(
                 f"stem {stem!r} is not the beginning of a file name: leave folders out"
             )
-        folder = make_folder(folder)
-        paths = {kind: folder / f"{stem}{FORMATS[kind]}" for kind in formats}
-        files: dict[str, dict[str, object]] = {}
-        for kind, path in paths.items():
-            if kind == "json":
-                content = to_json(self.summary() | {"files": files})
-            else:
-                content = self._encoded(kind)
-                digest = sha256(content).hexdigest()
-                files[kind] = {"file": path.name, "bytes": len(content), "sha256": digest}
-            write_file(path, content)
-        return paths
+        place = Place(stem, picture=picture_name(self.source, stem))
+        return self.save_at(folder, place, formats, options or FormatOptions())
 
-    def _encoded(self, kind: str) -> bytes:
-        if kind == "labels":
-            return encode_label_png(self.label_map, self.names, void_label=self.void_label)
-        return encode_overlay(self.overlay())
+    def save_at(
+        self, folder: str | Path, place: Place, formats: Iterable[str], options: FormatOptions
+    ) -> dict[str, Path]:
+        """Write the result's files as `save` does, as one picture among those of a folder.
+
+        Args:
+            folder: The output folder of all pictures; created if it does not exist.
+            place: The picture's place below it.
+            formats: Some of `escnet.annotations.registry.FORMATS`.
+            options: How the files are written.
+
+        Raises:
+            ConfigError: If a format is unknown, or cannot hold the names.
+            ImageError: If a format needs the picture and the result does not hold it.
+            OutputError: If a file cannot be written.
+        """
+        kinds = registry.check_formats(formats, self.names)
+        folder = make_folder(folder)
+        paths = {kind: folder / registry.FORMATS[kind].first_file(place) for kind in kinds}
+        beside = paths.get("json", folder / registry.FORMATS["json"].first_file(place)).parent
+        sealed: dict[str, object] = {}
+        for kind, path in paths.items():
+            encode = registry.FORMATS[kind].encode
+            if encode is None:
+                content = {**self.summary(), "format_options": options.as_settings()}
+                files = [
+                    EncodedFile(
+                        path.relative_to(folder).as_posix(), to_json(content | {"files": sealed})
+                    )
+                ]
+            else:
+                files = list(encode(self, place, options))
+            for file in files:
+                write_format_file(folder, registry.FORMATS[kind], file.path, file.content)
+            first, *more = (_seal(folder / file.path, file.content, beside) for file in files)
+            sealed[kind] = first | ({"more": more} if more else {})
+        return paths
 
     def _index(self, name: str) -> int:
         if name not in self.names:
@@ -176,28 +246,73 @@ class Segmentation:
         return self.names.index(name)
 
 
+def picture_name(source: Mapping[str, object] | None, stem: str) -> str:
+    """The name of a result's picture file, which is made up if it did not come from one."""
+    return f"{stem}.jpg" if source is None else str(source["file"])
+
+
+def _seal(path: Path, content: bytes, beside: Path) -> dict[str, object]:
+    """What STEM.json, in the folder `beside`, says of a file."""
+    file = Path(os.path.relpath(path, beside)).as_posix()
+    return {"file": file, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+
+
+def save_all(
+    results: Iterable[Segmentation],
+    folder: str | Path,
+    formats: Iterable[str] = DEFAULT_FORMATS,
+    *,
+    options: FormatOptions | None = None,
+) -> list[Path]:
+    """Write the files of many results, and those that are about all of them, such as coco.json.
+
+    One result is held at a time, so `results` may be a generator over any number of pictures.
+
+    Args:
+        results: All of the same names; files are called after each one's `stem`.
+        folder: Where to; created if it does not exist.
+        formats: Some of `escnet.annotations.registry.FORMATS`.
+        options: How the files are written.
+
+    Returns:
+        The paths of the files that are about all results.
+
+    Raises:
+        ConfigError: If a format is unknown, or cannot hold the names.
+        ImageError: If a format needs pictures and a result does not hold its own.
+        OutputError: If a file cannot be written, or two results have one stem.
+        VocabularyError: If results have different names.
+    """
+    formats, options = tuple(formats), options or FormatOptions()
+    names: tuple[str, ...] | None = None
+    places: dict[str, Place] = {}
+    for number, result in enumerate(results, 1):
+        names = result.names if names is None else names
+        if result.names != names:
+            raise VocabularyError(
+                f"result {number}, {result.stem!r}, has other class names than the first: "
+                "files for a whole folder hold results of the same names"
+            )
+        if result.stem.casefold() in places:
+            raise OutputError(f"two results are called {result.stem!r}: give each its own stem")
+        result.save(folder, formats=formats, options=options)
+        places[result.stem.casefold()] = Place(
+            result.stem, picture=picture_name(result.source, result.stem), number=number
+        )
+    if names is None:
+        return []
+    whole = write_whole_files(folder, names, list(places.values()), formats, options)
+    return [path for paths in whole.values() for path in paths]
+
+
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats, each once, in the order in which they are written.
+    """The formats of a folder job, each once, in the order in which they are written.
 
     Raises:
         ConfigError: If there is none, or one is unknown.
     """
-    known = ", ".join(FORMATS)
     formats = tuple(formats)
     for kind in formats:
         if kind not in FORMATS:
-            raise ConfigError(f"no format {kind!r}: choose from {known}")
-    if not formats:
-        raise ConfigError(f"no format is given: choose from {known}")
-    return tuple(kind for kind in FORMATS if kind in formats)
-
-
-def to_marked_json(content: Mapping[str, Any]) -> bytes:
-    """`to_json` for a file, with the mark by which a later run knows it."""
-    return to_json({MARK_KEY: version("escnet"), **content})
-
-
-def to_json(content: Mapping[str, Any]) -> bytes:
-    """Readable JSON in UTF-8; what is not valid Unicode is escaped."""
-    text = json.dumps(content, ensure_ascii=False, indent=2)
-    return text.encode("utf-8", "backslashreplace") + b"\n"  # of lone surrogates, JSON's own escape
+            raise ConfigError(f"no format {kind!r}: choose from {', '.join(FORMATS)}")
+    return registry.check_formats(formats)

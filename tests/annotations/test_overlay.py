@@ -6,7 +6,7 @@ from PIL import Image
 
 from escnet.annotations import overlay
 from escnet.annotations.overlay import draw_overlay, encode_overlay
-from escnet.annotations.palette import class_colours
+from escnet.annotations.palette import class_colours, name_colours
 from escnet.vocabulary import MAX_LABELS
 
 
@@ -141,3 +141,52 @@ def test_the_jpeg_looks_like_what_was_drawn() -> None:
 def test_a_side_beyond_what_jpeg_can_hold_is_scaled_down() -> None:
     with Image.open(io.BytesIO(encode_overlay(grey(2, 70_000)))) as image:
         assert image.size == (65_000, 2)
+
+
+def test_outlines_alone_leave_the_inside_as_it_is_and_have_the_colours() -> None:
+    labels = halves(20, 40)
+    colours = name_colours(["a", "b"])
+    drawn = draw_overlay(grey(20, 40), labels, ["a", "b"], legend=False, outlines=True)
+    changed = (drawn != 100).any(axis=-1)
+    assert changed[:, 20:22].all()
+    assert changed.sum() == 40
+    np.testing.assert_array_equal(drawn[10, 20], colours[1])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_names_that_are_not_asked_for_leave_the_picture_alone(
+    kind: type[np.unsignedinteger],
+) -> None:
+    labels = halves(20, 40).astype(kind)
+    labels[:5] = np.iinfo(kind).max
+    picture = np.zeros((20, 40, 3), np.uint8) + np.array([100, 0, 0], np.uint8)
+    drawn = draw_overlay(picture, labels, ["a", "b"], opacity=1.0, legend=False, only=["b"])
+    np.testing.assert_array_equal(drawn[10, 5], picture[10, 5])
+    np.testing.assert_array_equal(drawn[2, 5], picture[2, 5])
+    np.testing.assert_array_equal(drawn[10, 35], name_colours(["a", "b"])[1])
+
+
+def test_the_legend_lists_the_names_asked_for_alone() -> None:
+    labels = np.repeat(np.array([[2, 0, 0, 0, 255, 255]], dtype=np.uint8), 10, axis=0)
+    names = ["a", "absent", "c"]
+    shown = overlay._Shown.of(labels.dtype, names, ["c"])
+    entries = overlay._entries(labels, names, class_colours(3), shown)
+    assert [(entry.text, entry.percent) for entry in entries] == [("c", "16.7%")]
+
+
+def test_nothing_asked_for_in_sight_still_has_a_drawing() -> None:
+    drawn = draw_overlay(grey(20, 40), halves(20, 40), ["a", "b", "c"], only=["c"])
+    np.testing.assert_array_equal(drawn[:20, :40], 100)
+
+
+@pytest.mark.parametrize("options", [{"outlines": True}, {"only": ["b"]}])
+def test_bands_leave_no_trace_of_options_either(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (1500, 60, 3), np.uint8)
+    labels = random.integers(0, 3, (1500, 60)).astype(np.uint8)
+    whole = draw_overlay(picture, labels, ["a", "b", "c"], legend=False, **options)
+    monkeypatch.setattr(overlay, "_BAND_PIXELS", 60 * 7)
+    banded = draw_overlay(picture, labels, ["a", "b", "c"], legend=False, **options)
+    np.testing.assert_array_equal(banded, whole)

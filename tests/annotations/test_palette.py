@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from escnet.annotations.palette import MAX_NAMES, VOID_COLOUR, class_colours
+from escnet.annotations import palette
+from escnet.annotations.palette import MAX_NAMES, VOID_COLOUR, class_colours, name_colours
 from escnet.vocabulary import MAX_LABELS
 
 # what is left of linear RGB without red, without green cones (Machado et al. 2009, full severity)
@@ -78,3 +79,46 @@ def test_the_palette_is_the_one_that_files_of_earlier_versions_have() -> None:
     assert colours[23].tolist() == [180, 45, 150]
     assert colours[24].tolist() == [82, 89, 16]
     assert colours[999].tolist() == [131, 40, 69]
+
+
+def test_names_get_the_colours_of_what_they_are() -> None:
+    sky, grass, person, road, water = name_colours(
+        ["sky", "grass", "person", "road", "water"]
+    ).astype(int)
+    assert sky[2] == sky.max()  # blue
+    assert water[2] == water.max()
+    assert grass[1] == grass.max()  # green
+    assert person[0] > 2 * person[1:].max()  # red
+    assert np.ptp(road) < 20  # grey
+
+
+def test_a_name_s_last_word_decides_if_the_whole_is_not_known() -> None:
+    np.testing.assert_array_equal(name_colours(["wooden table"]), name_colours(["table"]))
+    np.testing.assert_array_equal(name_colours(["Traffic_Light"]), name_colours(["traffic light"]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["tree", "forest", "trees", "vegetation", "wood", "sky", "cloudy sky", "x", "y"],
+        [f"thing {index}" for index in range(300)],
+        ["", " ", "\udc80", "道路", "🚲"],
+    ],
+)
+def test_all_names_can_be_told_apart(names: list[str]) -> None:
+    colours = name_colours(names)
+    assert len({tuple(colour) for colour in colours.tolist()}) == len(names)
+    oklab = palette._to_oklab(colours)
+    apart = np.linalg.norm(oklab[:, None] - oklab[None], axis=2) + np.eye(len(names))
+    assert apart.min() > (0.05 if len(names) < 20 else 0.02)
+
+
+def test_the_same_names_have_the_same_colours_and_no_caller_can_change_them() -> None:
+    name_colours(["sky", "x"])[:] = 0
+    assert name_colours(["sky", "x"]).any()
+
+
+def test_as_many_names_as_there_can_be_have_colours_that_differ() -> None:
+    colours = name_colours([f"n{index}" for index in range(MAX_NAMES)])
+    code = colours.astype(np.int64) @ np.array([65536, 256, 1])
+    assert np.unique(code).size == MAX_NAMES

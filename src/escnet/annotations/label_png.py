@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import UInt, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from escnet.annotations.palette import VOID_COLOUR, class_colours
+from escnet.annotations.palette import VOID_COLOUR, name_colours
 from escnet.errors import DatasetError
 from escnet.files import write_file
 
@@ -33,7 +33,11 @@ _STRIP_PIXELS = 1 << 20
 
 
 def encode_label_png(
-    label_map: UInt[np.ndarray, "H W"], names: Sequence[str], *, void_label: int
+    label_map: UInt[np.ndarray, "H W"],
+    names: Sequence[str],
+    *,
+    void_label: int,
+    colours: UInt8[np.ndarray, "N 3"] | None = None,
 ) -> bytes:
     """The content of a label map's PNG file.
 
@@ -41,12 +45,17 @@ def encode_label_png(
         label_map: Indices into `names`, or `void_label`.
         names: Class names in index order.
         void_label: Value of the pixels without a class; 255 in an 8-bit file.
+        colours: Those of the names, for up to 254; the ones that suit them if None.
     """
-    return b"".join(label_png_strips(label_map, names, void_label=void_label))
+    return b"".join(label_png_strips(label_map, names, void_label=void_label, colours=colours))
 
 
 def label_png_strips(
-    label_map: UInt[np.ndarray, "H W"], names: Sequence[str], *, void_label: int
+    label_map: UInt[np.ndarray, "H W"],
+    names: Sequence[str],
+    *,
+    void_label: int,
+    colours: UInt8[np.ndarray, "N 3"] | None = None,
 ) -> Iterator[bytes]:
     """The content of a label map's PNG file, piece by piece; arguments as in `encode_label_png`."""
     height, width = label_map.shape
@@ -57,7 +66,7 @@ def label_png_strips(
     yield _SIGNATURE + _chunk(b"IHDR", header)
     if has_palette:
         palette = np.zeros((256, 3), dtype=np.uint8)
-        palette[: len(names)] = class_colours(len(names))
+        palette[: len(names)] = name_colours(names) if colours is None else colours
         palette[void_label] = VOID_COLOUR
         yield _chunk(b"PLTE", palette.tobytes())
     # names from undecodable bytes hold lone surrogates; escaped, they are valid JSON and UTF-8

@@ -6,7 +6,7 @@ system that has them, else without its accents, and as a last resort with boxes 
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from io import BytesIO
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, UInt, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from escnet.annotations.palette import class_colours
+from escnet.annotations.palette import name_colours
 from escnet.annotations.summary import label_counts
 from escnet.files import MARK
 
@@ -30,6 +30,7 @@ _INK = (32, 33, 36)
 _FAINT_INK = (110, 113, 119)
 _VOID_SWATCH = (178, 180, 184)
 _OUTLINE = 0.85  # how much of a region's rim is white
+_OUTLINES_THICKER = 2  # than rims between washed regions
 _BAND_PIXELS = 4_000_000  # drawn at once
 _SYSTEM_FONTS = (  # by what they cover; each is looked for where the system keeps its fonts
     "DejaVuSans.ttf",
@@ -57,6 +58,9 @@ def draw_overlay(
     *,
     opacity: float = 0.55,
     legend: bool = True,
+    colours: UInt8[np.ndarray, "N 3"] | None = None,
+    outlines: bool = False,
+    only: Collection[str] = (),
 ) -> UInt8[np.ndarray, "H_out W_out 3"]:
     """The picture in its own resolution with its classes in colour, and the legend beside it.
 
@@ -66,12 +70,16 @@ def draw_overlay(
         names: Class names in index order.
         opacity: Share of the colour in the wash, from 0 (picture alone) to 1 (colour alone).
         legend: Whether to add the legend; without it the size stays that of the picture.
+        colours: Those of the names; the ones that suit them if None.
+        outlines: Whether to draw the classes' outlines alone, in their colours.
+        only: The names to show, if not all; elsewhere the picture stays as it is.
     """
-    colours = class_colours(len(names))
+    colours = name_colours(names) if colours is None else colours
+    shown = _Shown.of(label_map.dtype, names, only)
     height, width = label_map.shape
     drawn_hw, panel, corner = (height, width), None, (0, 0)
     if legend:
-        panel = _legend((height, width), _entries(label_map, names, colours))
+        panel = _legend((height, width), _entries(label_map, names, colours, shown))
         corner = (height, 0) if _has_legend_below(height, width) else (0, width)
         drawn_hw = (
             max(height, corner[0] + panel.shape[0]),
@@ -82,13 +90,58 @@ def draw_overlay(
         drawn[corner[0] :, corner[1] :][: panel.shape[0], : panel.shape[1]] = panel
     # In bands, so that of a picture of 100 megapixels nothing but the result is held whole.
     step = max(1, _BAND_PIXELS // width)
-    thickness = _rim_thickness((height, width))
+    thickness = _rim_thickness((height, width)) * (_OUTLINES_THICKER if outlines else 1)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        rim = _rims(label_map[max(0, top - thickness) : rows.stop], thickness=thickness)
-        rim = rim[min(top, thickness) :]
-        drawn[rows, :width] = _washed(picture[rows], label_map[rows], rim, colours, opacity)
+        labels = shown.labels(label_map[max(0, top - thickness) : rows.stop])
+        rim = _rims(labels, thickness=thickness)[min(top, thickness) :]
+        labels = labels[min(top, thickness) :]
+        if outlines:
+            drawn[rows, :width] = _outlined(picture[rows], labels, rim, colours)
+        else:
+            is_hidden = shown.is_hidden(label_map[rows])
+            drawn[rows, :width] = _washed(picture[rows], labels, rim, colours, opacity, is_hidden)
     return drawn
+
+
+class _Shown(NamedTuple):
+    """Which values of a label map are drawn: a value for each, and whether it is hidden."""
+
+    table: UInt[np.ndarray, " values"] | None  # None: all of them
+    hidden: Bool[np.ndarray, " values"] | None
+
+    @classmethod
+    def of(
+        cls, dtype: "np.dtype[np.unsignedinteger]", names: Sequence[str], only: Collection[str]
+    ) -> "_Shown":
+        if not only:
+            return _ALL_SHOWN
+        void = np.iinfo(dtype).max
+        hidden = np.ones(void + 1, dtype=bool)
+        hidden[[index for index, name in enumerate(names) if name in only]] = False
+        return cls(np.where(hidden, void, np.arange(void + 1)).astype(dtype), hidden)
+
+    def labels(self, label_map: UInt[np.ndarray, "H W"]) -> UInt[np.ndarray, "H W"]:
+        """The label map with void in place of what is hidden."""
+        return label_map if self.table is None else self.table[label_map]
+
+    def is_hidden(self, label_map: UInt[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"] | None:
+        """True where the picture stays as it is; None if it does nowhere."""
+        return None if self.hidden is None else self.hidden[label_map]
+
+
+_ALL_SHOWN = _Shown(None, None)
+
+
+def _outlined(
+    picture: UInt8[np.ndarray, "H W 3"],
+    label_map: UInt[np.ndarray, "H W"],
+    rim: Bool[np.ndarray, "H W"],
+    colours: UInt8[np.ndarray, "N 3"],
+) -> UInt8[np.ndarray, "H W 3"]:
+    canvas = Image.fromarray(picture)
+    canvas.paste(_wash(label_map, colours), mask=Image.fromarray(rim & (label_map < len(colours))))
+    return np.asarray(canvas)
 
 
 def _washed(
@@ -97,11 +150,14 @@ def _washed(
     rim: Bool[np.ndarray, "H W"],
     colours: UInt8[np.ndarray, "N 3"],
     opacity: float,
+    is_hidden: Bool[np.ndarray, "H W"] | None,
 ) -> UInt8[np.ndarray, "H W 3"]:
     photo = Image.fromarray(picture)
     canvas = Image.blend(photo, _wash(label_map, colours), opacity)
     is_void = label_map >= len(colours)
-    if is_void.any():
+    if is_hidden is not None:
+        canvas.paste(photo, mask=Image.fromarray(is_hidden))
+    elif is_void.any():
         canvas.paste(photo.convert("L").convert("RGB"), mask=Image.fromarray(is_void))
     white = Image.fromarray(rim).convert("L").point(lambda value: int(value * _OUTLINE))
     canvas.paste((255, 255, 255), mask=white)
@@ -143,8 +199,12 @@ def _entries(
     label_map: UInt[np.ndarray, "H W"],
     names: Sequence[str],
     colours: UInt8[np.ndarray, "N 3"],
+    shown: _Shown = _ALL_SHOWN,
 ) -> list[_Entry]:
     counts = label_counts(label_map, len(names))
+    if shown.hidden is not None:
+        counts[:-1][shown.hidden[: len(names)]] = 0
+        counts[-1] = 0
     shares = counts / max(label_map.size, 1)
     by_share = np.argsort(-counts[:-1], kind="stable")
     present = [int(index) for index in by_share if counts[index]]
@@ -157,7 +217,7 @@ def _entries(
         entries.append(_Entry(f"+ {len(present) - _MOST_ENTRIES} more", _percent(rest), None))
     if counts[-1]:
         entries.append(_Entry("unlabelled", _percent(shares[-1]), _VOID_SWATCH))
-    return entries
+    return entries or [_Entry("none of these names", "", None)]
 
 
 def _rgb(colour: UInt8[np.ndarray, " 3"]) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""One fixed colour for each class index, the same in every file and on every machine.
+"""Colours of classes, the same in every file and on every machine: by index, or by name.
 
 The first 24 colours were found by a farthest-point search over sRGB: any two of them differ in
 OKLab, and still do as people without red or without green cones see them. From the 25th on a
@@ -8,7 +8,8 @@ but with hundreds of names no palette is easy to tell apart.
 Void has no colour of its own: label maps show it black, overlays leave the picture grey there.
 """
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -97,3 +98,141 @@ def _made_different(colours: UInt8[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "N 3
         taken.add(free)
         code[index] = free
     return np.stack([code >> 16, code >> 8 & 255, code & 255], axis=1).astype(np.uint8)
+
+
+# What things look like, or what maps of streets and land use have used for them for long.
+_BY_NAME: dict[str, tuple[str, ...]] = {
+    "#6ec6ff": ("sky",),
+    "#dfe9f2": ("cloud", "clouds", "fog"),
+    "#1f6fd6": ("water", "sea", "ocean", "lake"),
+    "#3f9be0": ("river", "pool", "swimming pool", "waterfall", "fountain", "canal"),
+    "#7cc242": ("grass", "lawn", "field", "meadow"),
+    "#2e7d32": ("tree", "trees", "forest", "vegetation", "wood"),
+    "#5f9e54": ("plant", "bush", "shrub", "hedge", "potted plant", "leaves", "flora"),
+    "#a8c46a": ("crop", "moss", "palm"),
+    "#f06292": ("flower", "flowers"),
+    "#9c7a4d": ("earth", "ground", "soil", "dirt", "mud", "land"),
+    "#e8cf8f": ("sand", "beach", "desert"),
+    "#8d8478": ("rock", "stone", "rocks", "gravel", "cliff"),
+    "#7a6a86": ("mountain", "hill", "hills"),
+    "#eef4fa": ("snow", "ice"),
+    "#707880": ("road", "street", "asphalt", "highway", "runway"),
+    "#a79fae": ("pavement", "sidewalk", "path", "square", "platform", "parking lot"),
+    "#f5f5dc": ("lane marking", "road marking", "crosswalk", "zebra crossing"),
+    "#5d4f6b": ("railroad", "rail track", "railway", "track"),
+    "#b5835a": ("building", "house", "skyscraper", "tower", "church", "castle", "roof"),
+    "#c9b79c": ("wall",),
+    "#9e6b52": ("brick", "bridge", "tunnel", "stairs", "stairway"),
+    "#c7a27c": ("fence", "railing", "gate"),
+    "#c0b8a8": ("ceiling",),
+    "#a98b6d": ("floor",),
+    "#9fd3e8": ("window", "windowpane", "glass", "mirror"),
+    "#8a5a3c": ("door", "cabinet", "wardrobe", "cupboard", "shelf", "bookcase", "drawer"),
+    "#b8a33c": ("pole", "column", "lamp post", "street light"),
+    "#f2d000": ("traffic sign", "sign", "stop sign", "signboard"),
+    "#ff9e1b": ("traffic light",),
+    "#e53935": ("person", "people", "man", "woman", "child", "pedestrian", "human", "face"),
+    "#ff5fa2": ("rider", "bicyclist", "cyclist", "motorcyclist", "player"),
+    "#283593": ("car", "van", "automobile", "vehicle"),
+    "#4b56c0": ("truck", "lorry", "trailer"),
+    "#00897b": ("bus", "coach", "minibus"),
+    "#26a69a": ("train", "tram", "subway"),
+    "#8e24aa": ("motorcycle", "motorbike", "moped", "scooter"),
+    "#c2185b": ("bicycle", "bike"),
+    "#5c6bc0": ("boat", "ship", "sailboat"),
+    "#90a4d4": ("aeroplane", "airplane", "plane", "helicopter", "aircraft"),
+    "#c47f2c": ("dog", "puppy"),
+    "#f4a742": ("cat", "kitten"),
+    "#6d4c41": ("horse", "bear", "bull"),
+    "#a1665e": ("cow", "cattle", "deer"),
+    "#e6dcc8": ("sheep", "goat", "lamb"),
+    "#4dd0b1": ("bird", "duck", "chicken", "parrot"),
+    "#7f8c9b": ("elephant", "rhino", "mouse"),
+    "#3a3a3a": ("zebra", "tire", "tyre"),
+    "#d9a441": ("giraffe", "lion", "tiger"),
+    "#a0522d": ("table", "desk", "dining table", "coffee table", "counter", "countertop"),
+    "#d2781e": ("chair", "stool", "bench", "seat"),
+    "#7e57c2": ("sofa", "couch", "armchair"),
+    "#b39ddb": ("bed", "pillow", "blanket"),
+    "#d7a9c4": ("curtain", "cloth", "towel", "clothes", "rug", "carpet"),
+    "#ffe082": ("lamp", "light", "chandelier"),
+    "#37474f": ("tv", "television", "tvmonitor", "monitor", "screen", "laptop", "computer"),
+    "#00acc1": ("bottle", "vase"),
+    "#ef6c4d": ("cup", "mug", "glass of wine", "wine glass"),
+    "#b0bec5": ("spoon", "fork", "knife", "sink", "refrigerator"),
+    "#f8bbd0": ("plate", "bowl", "dish"),
+    "#d32f6a": ("apple", "strawberry", "tomato"),
+    "#ffd54f": ("banana", "lemon", "corn"),
+    "#ff8f00": ("orange", "carrot", "pumpkin"),
+    "#8bc34a": ("broccoli", "lettuce", "salad", "vegetable"),
+    "#d7b377": ("bread", "cake", "pizza", "sandwich", "food"),
+    "#5e8c31": ("book", "books"),
+    "#9aa0a6": ("background", "other", "unknown"),
+}
+_COLOUR_OF_NAME = {
+    name: tuple(bytes.fromhex(colour[1:])) for colour, names in _BY_NAME.items() for name in names
+}
+_DISTINCT = 0.06  # of OKLab: nearer colours are hard to tell apart side by side
+_SHADES = (0.0, -0.09, 0.09, -0.18, 0.18)  # of lightness, tried in turn for names alike
+_MOST_SUITED = 1000  # names; of more no palette is easy to tell apart
+_CANDIDATES = 3000
+
+
+def name_colours(names: Sequence[str]) -> UInt8[np.ndarray, "N 3"]:
+    """Red, green, and blue that suit the names: a blue sky, green grass, red people, a grey road.
+
+    The last word of a name counts if the whole is not known ("wooden table" is a table). Names that
+    would get one colour get shades of it, and names that say nothing of colours get those that are
+    left, far from all others. All colours differ, and the same names get the same ones everywhere.
+
+    Args:
+        names: Class names in index order; beyond the first thousand their index decides.
+    """
+    return _name_colours(tuple(names)).copy()
+
+
+@lru_cache(maxsize=16)
+def _name_colours(names: tuple[str, ...]) -> UInt8[np.ndarray, "N 3"]:
+    colours = class_colours(len(names))
+    used = np.empty((0, 3))  # in OKLab
+    suited = names[:_MOST_SUITED]
+    rest = []
+    for index, name in enumerate(suited):
+        colour = _suiting(name, used)
+        if colour is None:
+            rest.append(index)
+        else:
+            colours[index] = colour
+            used = np.append(used, _to_oklab(colours[index : index + 1]), axis=0)
+    free = _all_colours()[:_CANDIDATES]
+    free_oklab = _to_oklab(free)
+    distance = np.full(len(free), np.inf)
+    for colour in used:
+        distance = np.minimum(distance, np.linalg.norm(free_oklab - colour, axis=1))
+    for index in rest:
+        far = np.flatnonzero(distance[: len(_FIRST)] >= 2 * _DISTINCT)
+        best = int(far[0]) if far.size else int(distance.argmax())
+        colours[index] = free[best]
+        distance = np.minimum(distance, np.linalg.norm(free_oklab - free_oklab[best], axis=1))
+    return _made_different(colours)
+
+
+def _suiting(name: str, used: Float[np.ndarray, "used 3"]) -> UInt8[np.ndarray, " 3"] | None:
+    """The name's colour in the first shade that no other has; None if there is none."""
+    words = name.casefold().replace("_", " ").replace("-", " ").split()
+    known = _COLOUR_OF_NAME.get(" ".join(words)) or _COLOUR_OF_NAME.get(words[-1] if words else "")
+    if known is None:
+        return None
+    oklab = _to_oklab(np.array([known], dtype=np.uint8))
+    for shade in _SHADES:
+        colour = _to_srgb(oklab + np.array([shade, 0, 0]))
+        if np.linalg.norm(used - _to_oklab(colour), axis=1).min(initial=np.inf) >= _DISTINCT:
+            return colour[0]
+    return None
+
+
+def _to_oklab(colours: UInt8[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    srgb = colours / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    cone = np.cbrt(np.linalg.solve(_CONE_TO_RGB, linear.T))  # (3, N)
+    return np.linalg.solve(_OKLAB_TO_CONE, cone).T
