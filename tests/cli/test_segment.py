@@ -38,6 +38,7 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("escnet: ")
+    err = "".join(line for line in err.splitlines(True) if " is read as " not in line)
     assert err.count("\n") == 1
     return err
 
@@ -363,3 +364,32 @@ def test_the_command_itself_ends_with_the_code_and_without_a_traceback(tmp_path:
     assert done.returncode == 2
     assert done.stderr.startswith("escnet: picture")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", [["--classes-file", "labels.txt"], ["--classes", "@labels.txt"]])
+def test_a_class_list_is_said_to_be_what_it_was_read_as(
+    pictures: Path,
+    option: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(pictures)
+    Path("labels.txt").write_text("0: unlabeled\n1: person\n2: bicycle\n")
+    assert run(["segment", "1.jpg", *option, "--model", "tiny", "--format", "json", "--json"]) == 0
+    out, err = capsys.readouterr()
+    names = {entry["name"] for entry in json.loads(out)["pictures"][0]["names"]}
+    assert names == {"person", "bicycle"}
+    assert err.splitlines()[0] == (
+        "escnet: labels.txt is read as a list of NUMBER: NAME: 2 names, 'person', 'bicycle'; left "
+        "out: the numbers 0 to 2, 0 'unlabeled' (--background asks for the rest)"
+    )
+
+
+def test_a_file_of_classes_that_is_not_there_is_told(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "absent.txt does not exist" in error_of(
+        [str(pictures), "--classes", "@absent.txt"], capsys
+    )
+    found = error_of([str(pictures), "--classes", "names.txt"], capsys)
+    assert "'names.txt' looks like a file: give it as --classes-file" in found

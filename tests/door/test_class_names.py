@@ -27,7 +27,9 @@ NAMES = st.lists(
 
 def escaped(name: str) -> str:
     """The name with a backslash before each character that the grammar would read as its own."""
-    return "".join(f"\\{character}" if character in ",=|#\\" else character for character in name)
+    return "".join(
+        f"\\{character}" if character in ",=|#\\{'\"" else character for character in name
+    )
 
 
 @repeatable

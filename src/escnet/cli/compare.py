@@ -38,7 +38,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = None,
     classes_file: Annotated[
         Path | None,
-        typer.Option(help="Class names in a file: .txt, one a line, or .json, a list or object."),
+        typer.Option(help="Class names in a file: one a line, JSON, or what your tool wrote."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the sheet and the numbers.")] = Path(),
     background: Annotated[

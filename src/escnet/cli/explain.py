@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escnet.cli.options import Device, Dtype, Model, SharePrior
+from escnet.cli.segment import vocabulary_of
 
 if TYPE_CHECKING:
     from escnet.inference.explanation import Explanation
@@ -94,7 +95,7 @@ def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, st
     name, queries = followed.labels[0], followed.queries
     if classes is None:
         return followed.with_background(), name
-    by_label = Vocabulary.parse(classes).queries_by_label
+    by_label = vocabulary_of(classes).queries_by_label
     if name not in by_label:
         return Vocabulary.of({name: queries, **by_label}), name
     if by_label[name] == (name,):

@@ -29,7 +29,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = None,
     classes_file: Annotated[
         Path | None,
-        typer.Option(help="Class names in a file: .txt, one a line, or .json, a list or object."),
+        typer.Option(help="Class names in a file: one a line, JSON, or what your tool wrote."),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the results; sub-folders of the sources are mirrored.")
@@ -152,15 +152,42 @@ def asked_vocabulary(classes: str | None, classes_file: Path | None) -> "Vocabul
         VocabularyError: If there is no name, or one is empty, repeated, or too long.
     """
     from escnet.errors import ConfigError
-    from escnet.vocabulary import Vocabulary
 
     if classes is not None and classes_file is not None:
         raise ConfigError("class names come from --classes and --classes-file: give one of them")
     if classes is not None:
-        return Vocabulary.parse(classes)
+        return vocabulary_of(classes)
     if classes_file is not None:
-        return Vocabulary.read(classes_file)
+        return vocabulary_in(classes_file)
     raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
+
+
+def vocabulary_of(classes: str) -> "Vocabulary":
+    """The class names of --classes: names between commas, or those of a file as "@FILE".
+
+    Raises:
+        VocabularyError: If there is no name, or one is empty, repeated, or too long.
+    """
+    from escnet.vocabulary import Vocabulary
+
+    if classes.startswith("@"):
+        return vocabulary_in(Path(classes[1:]))
+    return Vocabulary.parse(classes)
+
+
+def vocabulary_in(path: Path) -> "Vocabulary":
+    """The class names in a file; a line on standard error says how it was read.
+
+    Raises:
+        VocabularyError: If the file cannot be read or has two readings, or its names have a fault.
+    """
+    from escnet.class_lists.read import read_class_list
+    from escnet.vocabulary import Vocabulary
+
+    class_list = read_class_list(path)
+    vocabulary = Vocabulary.of(class_list)
+    print(f"escnet: {class_list.summary}", file=sys.stderr)
+    return vocabulary
 
 
 def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> "Windows | None":
