@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
-from escnet.inference.pruning import likely_queries
+from escnet.inference.esc_method import likely_queries
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import PromptEncoder
@@ -88,7 +88,7 @@ def pruned_forward(num_names: int) -> Work:
 
     def work() -> object:
         patches = network.vision(image)
-        kept = likely_queries(patches.joint, text_embedding, max_classes)
+        kept = likely_queries(patches, text_embedding, max_classes)
         return network.segment(patches, text_embedding[kept], _CLASS_CHUNK)
 
     return work

@@ -33,11 +33,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from escnet.catseg.config import CatSegConfig
+from escnet.catseg.network import CatSeg
 from escnet.data.folder import FolderDataset
 from escnet.data.layout import class_names
 from escnet.inference.process_memory import peak_memory
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig
 from escnet.model.escnet import EscNet
 from escnet.training import frozen_towers, pictures_task
 from escnet.training.assembly import config_of
@@ -151,7 +151,7 @@ class Clock:
         self._since = now
 
 
-def watch(clock: Clock, network: EscNet | CatSeg, *, is_frozen: bool = False) -> None:
+def watch(clock: Clock, network: Network, *, is_frozen: bool = False) -> None:
     """Let the parts of a network count."""
     clock.wrap(network.vision, "project" if is_frozen else "forward", "image tower")
     clock.wrap(network, "encode_text", "text tower")
@@ -330,7 +330,7 @@ class Kept(Clock):
 class _Texts(nn.Module):
     """The text tower on as many names; which, does not matter."""
 
-    def __init__(self, network: EscNet | CatSeg) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self._network = [network]
 
@@ -386,7 +386,7 @@ def count(name: str) -> dict[str, Any]:
 
 def _one_picture(
     recipe: Recipe, num_names: int
-) -> tuple[EscNet | CatSeg, nn.Module, pictures_task.LabelledContent]:
+) -> tuple[Network, nn.Module, pictures_task.LabelledContent]:
     config = config_of(recipe)
     network = CatSeg(config) if isinstance(config, CatSegConfig) else EscNet(config)
     assert recipe.towers is not None

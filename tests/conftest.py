@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "door"))  # tests are no package:
 
 if TYPE_CHECKING:
     from corpus import Expected
+    from torch import nn
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "", None}
 
@@ -77,3 +78,17 @@ def recipe_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def stir() -> "Callable[[nn.Module], None]":
+    """Moves every parameter: a fresh norm of 1 or a fresh bias of 0 hides mistakes."""
+    import torch
+
+    def move(module: "nn.Module") -> None:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+    return move

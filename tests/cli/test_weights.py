@@ -8,14 +8,14 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 from typer.testing import CliRunner, Result
 
+from escnet.catseg.config import catseg_preset
+from escnet.catseg.conversion import catseg_shapes
+from escnet.catseg.network import CatSeg
 from escnet.cli.weights import app
 from escnet.errors import ConfigError, OutputError, WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.catalog import BUILT_IN_FOLDER, CATALOG
-from escnet.weights.catseg import catseg_shapes
 from escnet.weights.checkpoint import load_checkpoint, weights_hash, write_checkpoint
 from escnet.weights.origin import Origin, file_sha256
 from escnet.weights.sam import sam_shapes

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from escnet.inference.memory import bytes_per_class, class_chunk
+from escnet.inference.memory import class_chunk
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.model.vision import Patches
+from escnet.towers.patches import Patches
 
 
 class LivingBytes(TorchDispatchMode):
@@ -75,7 +75,7 @@ def test_a_class_more_costs_at_most_twice_its_estimate_and_at_least_a_quarter(
 ) -> None:
     network = EscNet(config(image_size=128, num_blocks=1, **settings)).eval()
     cost = (peak_bytes(network, 24, 12) - peak_bytes(network, 24, 4)) / 8
-    assert 0.25 < cost / bytes_per_class(network.config) < 2
+    assert 0.25 < cost / network.config.bytes_per_class < 2
 
 
 def test_at_least_one_class_is_worked_on_however_small_the_budget() -> None:
@@ -84,7 +84,7 @@ def test_at_least_one_class_is_worked_on_however_small_the_budget() -> None:
 
 def test_the_chunk_is_what_fits_into_the_budget() -> None:
     settings = preset("vit-b-16")
-    one = bytes_per_class(settings)
+    one = settings.bytes_per_class
     assert class_chunk(settings, budget=3 * one) == 3
     assert class_chunk(settings, budget=3 * one - 1) == 2
     assert class_chunk(settings, budget=6 * one, num_pictures=2) == 3
@@ -98,10 +98,8 @@ def test_the_chunk_never_grows_when_the_budget_shrinks() -> None:
 
 
 def test_a_finer_grid_or_a_wider_state_costs_more() -> None:
-    plain = bytes_per_class(config())
-    assert bytes_per_class(config(image_size=64)) == 4 * plain
-    assert bytes_per_class(config(hidden_dim=128)) > plain
-    assert bytes_per_class(config(sam_dim=512)) > plain
-    assert bytes_per_class(config(sam_dim=512, sam_masks=True)) > bytes_per_class(
-        config(sam_dim=512)
-    )
+    plain = config().bytes_per_class
+    assert config(image_size=64).bytes_per_class == 4 * plain
+    assert config(hidden_dim=128).bytes_per_class > plain
+    assert config(sam_dim=512).bytes_per_class > plain
+    assert config(sam_dim=512, sam_masks=True).bytes_per_class > config(sam_dim=512).bytes_per_class

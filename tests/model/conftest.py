@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.model.vision import Patches
+from escnet.towers.patches import Patches
 
 Stir = Callable[[nn.Module], None]
 MakeNetwork = Callable[..., EscNet]
@@ -24,19 +24,6 @@ PAIRED = preset("tiny").to_dict() | {
     "image_size": 64,
     "patch_size": 16,
 }  # fmt: skip
-
-
-@pytest.fixture
-def stir() -> Stir:
-    """Moves every parameter: a fresh norm of 1 or a fresh bias of 0 hides mistakes."""
-
-    def move(module: nn.Module) -> None:
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-
-    return move
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import Tensor
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet, Prediction
-from escnet.model.vision import Patches
+from escnet.towers.patches import Patches
 
 MakeNetwork = Callable[..., EscNet]
 MakePatches = Callable[..., Patches]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import catseg_preset
+from escnet.catseg.config import catseg_preset
+from escnet.catseg.network import CatSeg
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.training.data_config import TowersSection

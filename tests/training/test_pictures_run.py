@@ -11,12 +11,13 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from escnet import Segmenter
+from escnet.catseg.config import catseg_preset
+from escnet.catseg.network import CatSeg
+from escnet.catseg.training import build_catseg
 from escnet.errors import ConfigError, OutputError, WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import catseg_preset
 from escnet.training.config import Recipe
 from escnet.training.data_config import TowersSection
-from escnet.training.pictures_run import build_catseg, prepare_pictures
+from escnet.training.pictures_run import prepare_pictures
 from escnet.training.run import train
 from escnet.training.task import Share
 from escnet.weights.checkpoint import load_network

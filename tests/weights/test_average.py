@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from escnet.catseg.config import catseg_preset
+from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import catseg_preset
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.average import average_checkpoints

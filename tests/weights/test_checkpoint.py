@@ -288,10 +288,10 @@ def test_a_truncated_checkpoint_is_one_error(folder: Path, share: float) -> None
         ("[" * 100_000, "nested more than 64"),
         ("[" * 200_000, "nested more than 64"),
         ("[]", "holds a JSON list, not an object"),
-        ("{}", "holds a model of type None, not 'escnet'"),
+        ("{}", "holds a model of type None, not escnet"),
         ('{"model_type": []}', r"has model_type \[\], no text"),
         ('{"model_type": {}}', r"has model_type \{\}, no text"),
-        ('{"model_type": "clip"}', "holds a model of type 'clip', not 'escnet'"),
+        ('{"model_type": "clip"}', "holds a model of type 'clip', not escnet"),
         ('{"model_type": "escnet", "image_size": "big"}', "does not describe a network"),
         ('{"model_type": "escnet", "vision_config": 7}', "does not describe a network"),
         (

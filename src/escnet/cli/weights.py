@@ -187,7 +187,7 @@ def _checked(path: Path) -> dict[str, Any]:
 
     names = read_tensors(file).keys()
     if any(name.startswith("sem_seg_head.") for name in names):
-        from escnet.weights.catseg import read_catseg
+        from escnet.catseg.conversion import read_catseg
 
         read_catseg(file)
         return {"kind": "CAT-Seg as published", "num_tensors": len(names), **report}
@@ -289,7 +289,7 @@ def convert(
     ] = "float32",
 ) -> None:
     """Turn a published checkpoint of CAT-Seg into one of ours."""
-    from escnet.weights.catseg import read_catseg, tokenizer_folder
+    from escnet.catseg.conversion import read_catseg, tokenizer_folder
     from escnet.weights.checkpoint import (
         check_checkpoint_folder,
         summarize_checkpoint,

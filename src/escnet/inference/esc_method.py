@@ -1,6 +1,6 @@
 """ESC-Net as a method.
 
-Sizes: N texts, D the width of the joint space.
+Sizes: N texts, M of them kept, D the width of the joint space.
 """
 
 from hashlib import sha256
@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
 from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.method import ViewLogits
 from escnet.inference.network_method import NetworkMethod
-from escnet.inference.pruning import likely_queries
 from escnet.inference.tokens import byte_tokenizer, load_tower_tokenizer
 from escnet.model.config import preset
+from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
-from escnet.model.vision import Patches
+from escnet.model.pruning import likely_names
+from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_checkpoint, weights_hash
 
 TINY = "tiny"  # a small random network, for tests
@@ -42,15 +43,34 @@ class EscMethod(NetworkMethod[EscNet]):
         """What moves a pixel besides weights, names, template and size."""
         return {"max_classes": self.network.config.max_classes, "dtype": self.dtype}
 
+    @property
+    def share_prior(self) -> float:  # type: ignore[override]
+        """What the network's settings say of it."""
+        return float(self.network.config.share_prior)
+
     def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
         return square_image(view, self.view_size)
 
-    def _of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
         config = self.network.config
-        kept = likely_queries(patches.joint, text_embedding, config.max_classes)
+        kept = likely_queries(patches, text_embedding, config.max_classes)
         chunk = class_chunk(config, budget=self.memory_budget)
         logits = self.network.segment(patches, text_embedding[kept], chunk).logits[0]
         return ViewLogits(logits, kept.tolist())
+
+
+def likely_queries(
+    patches: Patches, text_embedding: Float[Tensor, "N D"], most: int
+) -> Int[Tensor, " M"]:
+    """Indices of the texts that the network segments a picture with, in their own order.
+
+    Args:
+        patches: Of one picture.
+        text_embedding: One for each text.
+        most: At most this many are kept; 0 keeps all.
+    """
+    peak = correlation_map(patches.joint, text_embedding).amax(dim=(2, 3))  # (1, N)
+    return likely_names(peak, most)[0]
 
 
 def square_image(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> Float[Tensor, "3 side side"]:

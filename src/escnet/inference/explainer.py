@@ -16,11 +16,10 @@ from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.inference.device import chosen_dtype
-from escnet.inference.esc_method import EscMethod, square_image
+from escnet.inference.esc_method import EscMethod, likely_queries, square_image
 from escnet.inference.explanation import Answer, BlockStep, Explanation, Region
 from escnet.inference.labelling import label_pixels
 from escnet.inference.memory import class_chunk
-from escnet.inference.pruning import likely_queries
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.training_free import TrainingFreeMethod
 from escnet.model.esc_block import EscBlock
@@ -112,7 +111,7 @@ def _see_by_blocks(
     is_mixed = method.dtype != "float32"
     with torch.autocast(method.device.type, chosen_dtype(method.dtype), enabled=is_mixed):
         patches = network.vision(image)
-        kept = likely_queries(patches.joint, text_embedding, config.max_classes)
+        kept = likely_queries(patches, text_embedding, config.max_classes)
         chunk = class_chunk(config, budget=method.memory_budget)
         full = network.segment(patches, text_embedding[kept], chunk)
         seen = _Seen(kept.tolist(), list(network.blocks), full.evidence, full.logits[0])

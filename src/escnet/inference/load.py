@@ -7,34 +7,18 @@ proposals, or proposals-crop.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from escnet.errors import WeightsError
-from escnet.inference.catseg import load_catseg_method
 from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.esc_method import TINY, load_esc_method, tiny_esc_method
+from escnet.inference.esc_method import TINY, tiny_esc_method
 from escnet.inference.memory import DEFAULT_BUDGET
-from escnet.inference.method import Method
+from escnet.inference.method import LoadedMethod
 from escnet.inference.proposals import ClassifiedBy, load_proposals
 from escnet.inference.sam_masks import load_training_free_sam
 from escnet.inference.training_free import load_training_free
-from escnet.model.catseg_config import CatSegConfig
+from escnet.structures import structure_of
 from escnet.weights.catalog import model_type_in, require_local
 from escnet.weights.checkpoint import model_type_of
-
-
-class LoadedMethod(NamedTuple):
-    """A method with its weights.
-
-    Attributes:
-        method: The method.
-        weights_hash: SHA-256 of its weights.
-        share_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
-    """
-
-    method: Method
-    weights_hash: str
-    share_prior: float = 0.0
 
 
 def load_method(
@@ -76,11 +60,6 @@ def load_method(
             f"{model} is a {model_type} alone, without a trained network: "
             f"give it as training-free:{model}"
         )
-    if model_type_of(folder) == CatSegConfig.model_type:
-        return LoadedMethod(
-            *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
-        )
-    method, weights_hash = load_esc_method(
+    return structure_of(model_type_of(folder)).load_method(
         folder, device=device, dtype=dtype, memory_budget=memory_budget
     )
-    return LoadedMethod(method, weights_hash, method.network.config.share_prior)

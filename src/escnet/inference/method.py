@@ -62,3 +62,17 @@ class Method(Protocol):
         self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
         """The logits of each view; the same as one by one."""
+
+
+class LoadedMethod(NamedTuple):
+    """A method with its weights.
+
+    Attributes:
+        method: The method.
+        weights_hash: SHA-256 of its weights.
+        share_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
+    """
+
+    method: Method
+    weights_hash: str
+    share_prior: float = 0.0

@@ -16,16 +16,15 @@ from escnet.inference.device import chosen_device, chosen_dtype
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import ViewLogits
 from escnet.inference.tokens import Tokenize
-from escnet.model.catseg import CatSeg
-from escnet.model.escnet import EscNet
-from escnet.model.vision import Patches
+from escnet.towers.network import Network
+from escnet.towers.patches import Patches
 
 _TEXTS_AT_ONCE = 256
 
-Network = TypeVar("Network", EscNet, CatSeg)
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
-class NetworkMethod(ABC, Generic[Network]):
+class NetworkMethod(ABC, Generic[AnyNetwork]):
     """A network with its tokenizer on a device, ready for views.
 
     Attributes:
@@ -38,10 +37,11 @@ class NetworkMethod(ABC, Generic[Network]):
     """
 
     name: str
+    share_prior = 0.0  # what the network's settings say of it; see `escnet.inference.labelling`
 
     def __init__(
         self,
-        network: Network,
+        network: AnyNetwork,
         tokenize: Tokenize,
         *,
         device: str = "auto",
@@ -97,7 +97,7 @@ class NetworkMethod(ABC, Generic[Network]):
         with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
             patches = self.network.vision(image.to(self.device))
             return [
-                self._of_patches(patches.of_picture(index), text_embedding)
+                self.of_patches(patches.of_picture(index), text_embedding)
                 for index in range(len(views))
             ]
 
@@ -106,5 +106,5 @@ class NetworkMethod(ABC, Generic[Network]):
         """A view as the network's square input, in [0, 1]."""
 
     @abstractmethod
-    def _of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
         """What the network says of one view after its towers."""

@@ -26,8 +26,8 @@ from escnet.inference.method import Method
 from escnet.inference.outputs import source_of
 from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.inference.windows import Windows
-from escnet.model.checks import check_share_prior
 from escnet.segmentation import Segmentation
+from escnet.towers.checks import check_share_prior
 from escnet.vocabulary import Vocabulary
 
 Picture = str | Path | Image.Image | np.ndarray

@@ -5,7 +5,7 @@ from typing import Any, cast
 from torch import nn
 
 from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig
+from escnet.model.config import SAM_HEADS, EscNetConfig
 from escnet.model.decoder import Decoder
 from escnet.model.detail import DetailLogits
 from escnet.model.esc_block import EscBlock
@@ -19,8 +19,6 @@ from escnet.model.text import ClipText, SentenceText, SiglipText
 from escnet.model.two_way import TwoWayTransformer
 from escnet.model.upsampling import GuidedUpsampling
 from escnet.model.vision import ClipVision, Dinov2Vision, PairedVision, SiglipVision
-
-_SAM_HEADS = 8
 
 VisionTower = ClipVision | SiglipVision | Dinov2Vision | PairedVision
 TextTower = ClipText | SiglipText | SentenceText
@@ -109,13 +107,13 @@ def _build_block(config: EscNetConfig, index: int) -> EscBlock:
     if config.sam != "none":
         two_way = TwoWayTransformer(
             width=config.sam_dim,
-            num_heads=_SAM_HEADS,
+            num_heads=SAM_HEADS,
             mlp_width=config.sam_mlp_dim,
             layers=config.sam_layers_of(index),
         )
         mask_head = None
         if config.sam_masks:
-            mask_head = MaskHead(width=config.sam_dim, num_heads=_SAM_HEADS)
+            mask_head = MaskHead(width=config.sam_dim, num_heads=SAM_HEADS)
             embed_mask = build_embedding(config)
         sam = SamBlock(
             two_way,

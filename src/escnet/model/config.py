@@ -9,10 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from transformers import PretrainedConfig
-
 from escnet.errors import ConfigError
-from escnet.model.checks import (
+from escnet.model.decoder import norm_groups
+from escnet.model.fusion import LanguageMode
+from escnet.model.mask_head import NUM_MASKS, NUM_OUTPUT_TOKENS
+from escnet.model.pseudo_prompt import EmptyRegion, MaskPrompt, Softmax
+from escnet.model.sam_block import Merge, PromptKind
+from escnet.towers.checks import (
     check_image_size,
     check_kernel,
     check_no_misspelling,
@@ -21,10 +24,7 @@ from escnet.model.checks import (
     check_template,
     check_whole_numbers,
 )
-from escnet.model.decoder import norm_groups
-from escnet.model.fusion import LanguageMode
-from escnet.model.pseudo_prompt import EmptyRegion, MaskPrompt, Softmax
-from escnet.model.sam_block import Merge, PromptKind
+from escnet.towers.network import NetworkConfig
 
 VISION_KINDS = ("clip", "siglip", "dinov2", "paired")
 TEXT_KINDS = ("clip", "siglip", "sentence")
@@ -35,14 +35,15 @@ SAM_LAYERS = ("both", "alternate")
 SAM_INPUTS = ("joint", "tower")
 UPSAMPLINGS = ("bilinear", "guided")
 
-_SAM_HEADS = 8
+SAM_HEADS = 8  # of SAM's two-way layers
+_BYTES = 4  # of a value
 _SIZES = (
     *("joint_dim", "num_blocks", "regions_per_class", "kmeans_steps"),
     *("sam_dim", "sam_mlp_dim", "hidden_dim", "num_heads", "window", "ffn_ratio", "embed_kernel"),
 )  # whole numbers from 1 on
 
 
-class EscNetConfig(PretrainedConfig):
+class EscNetConfig(NetworkConfig):
     """What must be equal for a checkpoint to load.
 
     Args:
@@ -204,15 +205,35 @@ class EscNetConfig(PretrainedConfig):
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
-        check_no_misspelling(kwargs, type(self))
+        check_no_misspelling(kwargs, self.setting_names())
         self._check_choices()
         self._check_sizes()
         super().__init__(**kwargs)
 
     @property
-    def grid_size(self) -> int:
-        """Patches along one side: h = w."""
-        return self.image_size // self.patch_size
+    def num_sam_tokens(self) -> int:
+        """Tokens of a class in SAM's blocks: SAM's own, those of its prompts, and its text."""
+        num_points = self.regions_per_class + ("box" not in self.prompts)  # SAM's padding token
+        return (
+            NUM_OUTPUT_TOKENS
+            + ("point" in self.prompts) * num_points
+            + ("box" in self.prompts) * 2 * self.regions_per_class
+            + self.text_token
+        )
+
+    @property
+    def bytes_per_class(self) -> int:
+        """Working memory that one class name of one picture needs at the widest place, in bytes."""
+        patches = self.grid_size**2
+        # SAM block: the class's patches before and after a layer, and its scores both ways.
+        sam = patches * (3 * self.sam_dim + 3 * SAM_HEADS * self.num_sam_tokens)
+        if self.sam_masks:  # The patches enlarged to twice and four times, each before and after.
+            sam += patches * (4 * self.sam_dim + 2 * 16 * NUM_MASKS)
+        # Fusion: the state, its queries, keys and values twice (windows are a copy), inner layer.
+        fusion = patches * self.hidden_dim * (8 + 2 * self.ffn_ratio)
+        # Decoder: the finest stage, before and after a convolution and its norm.
+        decoder = 16 * patches * 4 * max(self.decoder_dims[1], self.decoder_dims[0] // 4)
+        return _BYTES * max(sam, fusion, decoder)
 
     def sam_layers_of(self, block: int) -> tuple[int, ...]:
         """Which of SAM's two layers the ESC-Block of that index holds."""
@@ -254,7 +275,7 @@ class EscNetConfig(PretrainedConfig):
         check_pair("skip_dims", self.skip_dims)
         check_pair("decoder_dims", self.decoder_dims)
         check_kernel("embed_kernel", self.embed_kernel)
-        for name, heads in (("hidden_dim", self.num_heads), ("sam_dim", 2 * _SAM_HEADS)):
+        for name, heads in (("hidden_dim", self.num_heads), ("sam_dim", 2 * SAM_HEADS)):
             if getattr(self, name) % heads:
                 raise ConfigError(
                     f"{name} {getattr(self, name)} is not a multiple of {heads}: choose one that is"

@@ -9,11 +9,10 @@ from typing import NamedTuple, cast
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
 
 from escnet.model.build import (
     build_blocks,
@@ -34,7 +33,8 @@ from escnet.model.presence import presence_gain
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.model.resize import resized
 from escnet.model.sam_block import IMAGE_DEVIATION
-from escnet.model.vision import Patches
+from escnet.towers.network import Network
+from escnet.towers.patches import Patches
 
 _FIRST_SCALE, _FIRST_SHIFT = 10.0, -2.0  # so that a cosine of 0.2 starts at even odds
 _MASK_SHARE = 0.5  # of a class's map, the rest is the correlation's (docs/paper-notes.md, note 7)
@@ -55,12 +55,11 @@ class Prediction(NamedTuple):
     appearance: list[Float[Tensor, "B h w S"]]
 
 
-class EscNet(PreTrainedModel):
+class EscNet(Network):
     """Image and text embeddings in, a logit for every class name and place out."""
 
     config_class = EscNetConfig
     base_model_prefix = "escnet"
-    main_input_name = "image"
     supports_gradient_checkpointing = True
 
     def __init__(self, config: EscNetConfig) -> None:
@@ -97,9 +96,6 @@ class EscNet(PreTrainedModel):
             for block in self.blocks:
                 cast("EscBlock", block).fusion.to_guidance.weight.div_(IMAGE_DEVIATION)
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: every module starts itself, and checkpoints are complete."""
-
     def forward(
         self,
         image: Float[Tensor, "B 3 H W"],
@@ -117,17 +113,6 @@ class EscNet(PreTrainedModel):
                 change the result; None for all.
         """
         return self.segment(self.vision(image), text_embedding, class_chunk).logits
-
-    def encode_text(
-        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
-    ) -> Float[Tensor, "N D"]:
-        """Text embeddings of tokenised class names.
-
-        Args:
-            token: Padded token indices.
-            is_token: 1 for tokens, 0 for padding.
-        """
-        return self.text(token, is_token)
 
     def segment(
         self,

@@ -22,7 +22,6 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from escnet.model.checks import check_taps
 from escnet.model.detail import DetailBranch
 from escnet.model.efficientnet_lite import (
     DEEP_CHANNELS,
@@ -35,6 +34,8 @@ from escnet.model.efficientnet_lite import (
     EfficientNetLite,
 )
 from escnet.model.resize import resized
+from escnet.towers.checks import check_taps
+from escnet.towers.patches import Patches
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -45,39 +46,6 @@ _LITE_MEAN = (127 / 255,) * 3
 _LITE_DEVIATION = (128 / 255,) * 3
 _FIRST_LABEL_GAIN = 3.0  # at the start the classifier's word counts
 _LEAST_SHARE = 1e-5  # of a label; keeps its logarithm finite
-
-
-class Patches(NamedTuple):
-    """What a vision tower yields.
-
-    Attributes:
-        joint: Patch embeddings in the joint space.
-        skips: Two maps for the decoder, that of its coarser stage first, of any resolution.
-        edges: A map of at least half the picture's resolution, which guides the upsampling of the
-            logits; None where the tower has none so fine.
-        summary: Of the whole picture, as one vector; None where the tower has none.
-        detail: Pixel embeddings on a fine grid (`detail.py`); None where the tower has no branch
-            for them, or was given feature maps instead of a picture.
-        inner: What the joint embeddings were made of, where SAM is to see that instead
-            (docs/paper-notes.md, note 9).
-    """
-
-    joint: Float[Tensor, "B D h w"]
-    skips: tuple[Float[Tensor, "B _ _ _"], Float[Tensor, "B _ _ _"]]
-    edges: Float[Tensor, "B _ _ _"] | None = None
-    summary: Float[Tensor, "B S"] | None = None
-    detail: Float[Tensor, "B _ _ _"] | None = None
-    inner: Float[Tensor, "B _ h w"] | None = None
-
-    def of_picture(self, index: int) -> "Patches":
-        """One picture's."""
-        own = slice(index, index + 1)
-        first, second = self.skips
-        edges, summary, detail, inner = (
-            None if x is None else x[own]
-            for x in (self.edges, self.summary, self.detail, self.inner)
-        )
-        return Patches(self.joint[own], (first[own], second[own]), edges, summary, detail, inner)
 
 
 class ClipVision(nn.Module):

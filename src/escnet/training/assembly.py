@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +16,11 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
 from escnet.files import shown_path
 from escnet.inference.tokens import Tokenize, load_tokenizer
-from escnet.model.catseg_config import CATSEG_PRESETS, CatSegConfig
-from escnet.model.config import PRESETS, EscNetConfig
+from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.small_file import SmallFile
+from escnet.structures import preset_of
+from escnet.towers.network import NetworkConfig
 from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
 from escnet.training.frozen_towers import kind_of
@@ -29,7 +29,7 @@ from escnet.weights.assemble import assemble_paired, install_module, paired_towe
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import load_checkpoint
 
-AnyConfig = TypeVar("AnyConfig", EscNetConfig, CatSegConfig)
+AnyConfig = TypeVar("AnyConfig", bound=NetworkConfig)
 MOST_TOKENS = 128
 _TEXTS = SmallFile(
     noun="label names",
@@ -37,7 +37,6 @@ _TEXTS = SmallFile(
     cure="give texts.json of the tagged pictures",
     most_bytes=2**30,
 )
-CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 _NUM_COCO_NAMES = 80
 _IMAGE_NET_OR_TEXT = re.compile(r"vision\.(?!detail\.)|text\.")
 _BEHIND_SAM_WIDTH = re.compile(
@@ -103,21 +102,19 @@ def parts_of(recipe: Recipe) -> PartsSection:
     return recipe.parts
 
 
-def config_of(recipe: Recipe) -> EscNetConfig | CatSegConfig:
+def config_of(recipe: Recipe) -> NetworkConfig:
     """The network's settings: the preset's, and what the recipe changes of them.
 
     Raises:
         ConfigError: If the preset or a setting is unknown or wrong.
     """
-    return _changed(_preset_of(recipe.model.preset), recipe.model.settings)
+    return _changed(preset_of(recipe.model.preset), recipe.model.settings)
 
 
 def _changed(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     """The same network's settings but for some."""
     base, kind = config.to_dict(), type(config)
-    known = [
-        name for name, one in signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY
-    ]
+    known = kind.setting_names()
     if unknown := sorted(set(settings) - set(known)):
         raise ConfigError(
             f"no setting model.settings.{unknown[0]}: choose from {', '.join(sorted(known))}"
@@ -136,19 +133,6 @@ def _extended(network: EscNet, settings: Mapping[str, Any], shown: str) -> EscNe
     extended = EscNet(_changed(network.config, settings))
     install_module(extended, network.state_dict(), shown, partly=True)
     return extended.eval()  # or its sentence vectors would have dropout
-
-
-def _preset_of(name: str) -> EscNetConfig | CatSegConfig:
-    """The settings of a preset: one of ESC-Net's, or `cat-seg-` and one of CAT-Seg's."""
-    presets: dict[str, Callable[[], EscNetConfig | CatSegConfig]] = {
-        **PRESETS,
-        **{f"{CAT_SEG}{one}": make for one, make in CATSEG_PRESETS.items()},
-    }
-    if name not in presets:
-        raise ConfigError(
-            f"model.preset {name!r} is unknown: choose from {', '.join(sorted(presets))}"
-        )
-    return presets[name]()
 
 
 def _assembled(

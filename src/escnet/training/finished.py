@@ -28,7 +28,7 @@ from escnet.inference.labelling import share_shift
 from escnet.inference.memory import class_chunk
 from escnet.model.escnet import EscNet
 from escnet.model.presence import presence_gain
-from escnet.model.vision import Patches
+from escnet.towers.patches import Patches
 from escnet.training.features import weights_hash, whole_view
 from escnet.training.frozen_towers import worded
 from escnet.weights.assemble import paired_towers

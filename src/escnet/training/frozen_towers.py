@@ -25,7 +25,8 @@ from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.model.escnet import EscNet
 from escnet.model.resize import resized
-from escnet.model.vision import PairedMaps, Patches
+from escnet.model.vision import PairedMaps
+from escnet.towers.patches import Patches
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection

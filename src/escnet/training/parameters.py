@@ -9,9 +9,8 @@ import re
 
 from torch import nn
 
-from escnet.model.catseg import CatSeg
-from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import ChannelNorm
+from escnet.towers.network import Network
 from escnet.training.data_config import TowersSection
 
 HEAD, CLIP, SAM = "head", "clip", "sam"
@@ -25,7 +24,7 @@ Groups = dict[tuple[str, float], dict[str, nn.Parameter]]
 
 
 def pictures_groups(
-    network: EscNet | CatSeg,
+    network: Network,
     towers: TowersSection,
     *,
     weight_decay: float,
@@ -54,7 +53,7 @@ def pictures_groups(
 
 
 def _kind(
-    name: str, network: EscNet | CatSeg, towers: TowersSection, has_evidence_loss: bool
+    name: str, network: Network, towers: TowersSection, has_evidence_loss: bool
 ) -> str | None:
     if name.startswith(("vision.", "text.")):
         return CLIP if _is_trained_of_tower(name, network, towers) else None
@@ -69,7 +68,7 @@ def _kind(
     return SAM if towers.sam_trained == "all" or _SAM_ATTENTION.search(name) else None
 
 
-def _is_trained_of_tower(name: str, network: EscNet | CatSeg, towers: TowersSection) -> bool:
+def _is_trained_of_tower(name: str, network: Network, towers: TowersSection) -> bool:
     wanted = tuple(f".self_attn.{projection}.weight" for projection in towers.trained)
     if not towers.clip_rate or not name.endswith(wanted):
         return False
@@ -80,13 +79,13 @@ def _is_trained_of_tower(name: str, network: EscNet | CatSeg, towers: TowersSect
     return not (is_unused and name.endswith(("q_proj.weight", "k_proj.weight")))
 
 
-def _is_read_out_used(name: str, network: EscNet | CatSeg, has_evidence_loss: bool) -> bool:
+def _is_read_out_used(name: str, network: Network, has_evidence_loss: bool) -> bool:
     """Blocks read their prompts off these maps without a gradient; only a loss trains them."""
     is_last = name.startswith(f"read_out.{network.config.num_blocks - 1}.")
     return has_evidence_loss or (is_last and network.config.correlation_residual)
 
 
-def _without_decay(network: EscNet | CatSeg) -> set[str]:
+def _without_decay(network: Network) -> set[str]:
     return {
         f"{path}.{name}".lstrip(".")
         for path, module in network.named_modules()

@@ -1,6 +1,6 @@
 """A recipe with towers and pictures, ready for the loop: network assembled, data found.
 
-The network is ESC-Net, or CAT-Seg, which is trained in the same way.
+The network may be of any structure, all of which are trained in the same way.
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from pathlib import Path
 
 from escnet.errors import ConfigError
 from escnet.inference.tokens import Tokenize, load_tower_tokenizer
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
+from escnet.structures import structure_of
 from escnet.training.assembly import config_of
 from escnet.training.config import Recipe
 from escnet.training.data_config import PicturesSection, TowersSection
@@ -49,27 +48,40 @@ def prepare_pictures(recipe: Recipe) -> PicturesRun:
         DatasetError: If the data are not as the recipe says.
         WeightsError: If a part of the network is missing or damaged.
     """
-    if recipe.towers is None or recipe.pictures is None:
-        raise ConfigError("the recipe has no sections towers and pictures: give both")
-    sources = read_sources(recipe.pictures.sources)
+    towers, pictures = sections_of(recipe)
+    sources = read_sources(pictures.sources)
     config = config_of(recipe)
-    if isinstance(config, CatSegConfig):
-        _check_catseg(recipe, recipe.pictures, config, len(sources.names))
-        network: EscNet | CatSeg = build_catseg(config, recipe.towers)
-    else:
-        network = build_clip_network(config, recipe.towers)
-    tokenizer = _tokenizer_folder(recipe.towers)
+    build = structure_of(config.model_type).build_for_recipe
+    network = build(config, recipe, num_names=len(sources.names))
+    tokenizer = _tokenizer_folder(towers)
     most = config.text_config.get("max_position_embeddings", _MOST_TOKENS)
     tokenize = load_tower_tokenizer(tokenizer, "clip", most)
-    texts = recipe.pictures.texts
+    texts = pictures.texts
     task = PicturesTask(
         network,
         tokenize,
         sources,
-        (recipe.pictures, recipe.towers, recipe.training),
+        (pictures, towers, recipe.training),
         None if texts is None else TaggedPictures.read(texts.root),
     )
     return PicturesRun(task=task, tokenize=tokenize, tokenizer=tokenizer, names=sources.names)
+
+
+def sections_of(recipe: Recipe) -> tuple[TowersSection, PicturesSection]:
+    """The recipe's towers and pictures.
+
+    Raises:
+        ConfigError: If it has not both.
+    """
+    if recipe.towers is None or recipe.pictures is None:
+        raise ConfigError("the recipe has no sections towers and pictures: give both")
+    return recipe.towers, recipe.pictures
+
+
+def build_esc_net(config: EscNetConfig, recipe: Recipe, *, num_names: int) -> EscNet:
+    """As `escnet.structures.BuildForRecipe`, for ESC-Net."""
+    del num_names  # it reads any number
+    return build_clip_network(config, sections_of(recipe)[0])
 
 
 def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
@@ -92,57 +104,6 @@ def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
     if not towers.clip:
         return with_sam(EscNet(config), [], sam)
     return assemble_clip(config, clip=towers.clip, sam=sam)
-
-
-def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
-    """CAT-Seg with the towers that a recipe names; what lies behind them is untrained.
-
-    Raises:
-        WeightsError: If a tower is missing, damaged, or of another shape.
-    """
-    network = CatSeg(config)
-    if towers.clip:
-        same_towers = EscNetConfig(
-            vision_config=config.vision_config,
-            vision_options={"taps": list(config.taps)},
-            text_config=config.text_config,
-            image_size=config.image_size,
-            patch_size=config.patch_size,
-            joint_dim=config.joint_dim,
-            sam="none",
-        )
-        donor = assemble_clip(same_towers, clip=towers.clip, sam=None)
-        network.vision.load_state_dict(donor.vision.state_dict())
-        network.text.load_state_dict(donor.text.state_dict())
-        network.config.origins = donor.config.origins
-    return network
-
-
-def _check_catseg(
-    recipe: Recipe, pictures: PicturesSection, config: CatSegConfig, num_names: int
-) -> None:
-    """Refuse settings that ESC-Net has and CAT-Seg has not."""
-    if recipe.training.evidence_weight:
-        raise ConfigError(
-            f"training.evidence_weight is {recipe.training.evidence_weight}, but CAT-Seg reads no "
-            "prompts off any maps: set it to 0"
-        )
-    if recipe.training.gradient_checkpointing:
-        raise ConfigError(
-            "training.gradient_checkpointing is true, but only ESC-Blocks can be computed twice: "
-            "set pictures.names_per_picture instead"
-        )
-    if pictures.texts is not None and pictures.texts.loss == "binary":
-        raise ConfigError(
-            "pictures.texts.loss is 'binary', which needs ESC-Net's scale of the correlation: "
-            "choose contrastive"
-        )
-    if 0 < config.max_classes < (pictures.names_per_picture or num_names):
-        raise ConfigError(
-            f"model.settings.max_classes {config.max_classes} would drop some of the "
-            f"{pictures.names_per_picture or num_names} names of a step: "
-            "set pictures.names_per_picture to fewer"
-        )
 
 
 def _tokenizer_folder(towers: TowersSection) -> Path:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from escnet.errors import EscnetError
 from escnet.inference.tokens import Tokenize
-from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet, Prediction
+from escnet.towers.network import Network
 from escnet.training.broken_files import BrokenFiles
 from escnet.training.config import TrainingSection
 from escnet.training.data_config import PicturesSection, TextsSection, TowersSection
@@ -83,7 +83,7 @@ class PicturesLoss(nn.Module):
 
     def __init__(
         self,
-        network: EscNet | CatSeg,
+        network: Network,
         vocabulary: VocabularyStep,
         texts: VocabularyStep | None,
         section: PicturesSection,
@@ -151,7 +151,7 @@ class PicturesTask:
 
     def __init__(
         self,
-        network: EscNet | CatSeg,
+        network: Network,
         tokenize: Tokenize,
         sources: Sources,
         recipe: tuple[PicturesSection, TowersSection, TrainingSection],

@@ -12,8 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from escnet.model.catseg import CatSeg
-from escnet.model.escnet import EscNet
+from escnet.towers.network import Network
 
 ParameterGroups = Mapping[tuple[str, float], Mapping[str, nn.Parameter]]
 
@@ -71,7 +70,7 @@ class Task(Protocol):
             a step that every process works on as a whole.
     """
 
-    network: EscNet | CatSeg
+    network: Network
     num_steps: int
     divides: int
 

@@ -19,13 +19,12 @@ from escnet.errors import ConfigError
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
 from escnet.evaluation.target import folder_targets
-from escnet.inference.catseg import class_chunk as class_chunk_of_catseg
 from escnet.inference.labelling import label_pixels
-from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.tokens import Tokenize
-from escnet.model.catseg import CatSeg
 from escnet.model.escnet import EscNet
-from escnet.model.vision import Patches
+from escnet.structures import structure_of
+from escnet.towers.network import Network
+from escnet.towers.patches import Patches
 from escnet.training.features import compute_features, whole_view
 from escnet.vocabulary import Vocabulary
 from escnet.weights.assemble import paired_towers
@@ -55,7 +54,7 @@ class Validation:
 
     def __init__(
         self,
-        network: EscNet | CatSeg,
+        network: Network,
         tokenize: Tokenize,
         dataset: FolderDataset,
         *,
@@ -92,24 +91,23 @@ class Validation:
     def _predict(self, item: LabelledPicture, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         network = self._network
         device = next(network.parameters()).device
+        make_method = structure_of(network.config.model_type).method()
+        method = make_method(network, self._tokenize, device=str(device), dtype=self._dtype)
         tokens = self._tokenize(vocabulary.templated(network.config.template))
         with torch.autocast(
             device.type, getattr(torch, self._dtype), enabled=self._dtype != "float32"
         ):
             with torch.autocast(device.type, enabled=False):
                 text = network.encode_text(tokens.token.to(device), tokens.is_token.to(device))
-            patches = self._see(item)
-            if isinstance(network, EscNet):
-                logits = network.segment(patches, text, class_chunk(network.config)).logits
-                kept, share_prior = [*range(len(text))], network.config.share_prior
-            else:
-                chunk = class_chunk_of_catseg(network.config, DEFAULT_BUDGET)
-                logits, rows = network.segment(patches, text, chunk)
-                kept, share_prior = rows[0].tolist(), 0.0
-        owner = [vocabulary.owner[row] for row in kept]
+            answer = method.of_patches(self._see(item), text)
+        owner = [vocabulary.owner[row] for row in answer.kept]
         size_hw = image_size_hw(item.image_path)
         return label_pixels(
-            logits[0].cpu(), owner, len(vocabulary), size_hw, share_prior=share_prior
+            answer.logits.cpu(),
+            owner,
+            len(vocabulary),
+            size_hw,
+            share_prior=method.share_prior,
         )[0]
 
 
@@ -150,7 +148,7 @@ def validation_of_stored(
 
 
 def validation_of_pictures(
-    network: EscNet | CatSeg, tokenize: Tokenize, folder: Path, *, dtype: str
+    network: Network, tokenize: Tokenize, folder: Path, *, dtype: str
 ) -> Validation:
     """A validation that runs the vision tower, which may be in training, on every picture.
 

@@ -16,8 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.inference.tokens import Tokens
-from escnet.model.catseg import CatSeg
-from escnet.model.escnet import EscNet
+from escnet.towers.network import Network
 
 _NAMES = 3  # a kind of chance, beside those of `mixture.py` and `pictures.py`
 _ROWS = 256  # texts that a frozen tower reads at a time
@@ -34,7 +33,7 @@ class VocabularyStep(nn.Module):
     token: Tensor
     is_token: Tensor
 
-    def __init__(self, network: EscNet | CatSeg, tokens: Tokens) -> None:
+    def __init__(self, network: Network, tokens: Tokens) -> None:
         super().__init__()
         self._network = [network]  # in a list: its parameters are not this module's
         self.is_trained = any(one.requires_grad for one in network.text.parameters())

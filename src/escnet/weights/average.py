@@ -6,12 +6,10 @@ soups", ICML 2022): one network, at the cost of one, with some of what each of t
 
 import math
 from collections.abc import Sequence
-from inspect import signature
 from pathlib import Path
 
 from escnet.errors import ConfigError, WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.escnet import EscNet
+from escnet.towers.network import Network
 from escnet.weights.checkpoint import load_any_network
 
 _OF_ALL = ("origins", "trained_on")
@@ -22,9 +20,7 @@ _MAY_DIFFER = {
 }  # fmt: skip
 
 
-def average_checkpoints(
-    folders: Sequence[str | Path], shares: Sequence[float] = ()
-) -> EscNet | CatSeg:
+def average_checkpoints(folders: Sequence[str | Path], shares: Sequence[float] = ()) -> Network:
     """The weighted mean of the weights, in float32, in the settings of the first.
 
     What only the first has is taken from it, so a checkpoint that a part was added to can be mixed
@@ -69,15 +65,13 @@ def _check_shares(number: int, shares: Sequence[float]) -> None:
         raise ConfigError(f"shares {shown}: give positive numbers")
 
 
-def _check_fits(
-    first: str | Path, network: EscNet | CatSeg, folder: str | Path, other: EscNet | CatSeg
-) -> None:
+def _check_fits(first: str | Path, network: Network, folder: str | Path, other: Network) -> None:
     if type(other) is not type(network):
         raise WeightsError(
             f"{folder} holds a network of type {other.config.model_type!r}, {first} one of "
             f"{network.config.model_type!r}: their weights have no mean"
         )
-    for name in signature(type(network.config)).parameters:
+    for name in network.config.setting_names():
         asked, found = (getattr(one.config, name, None) for one in (network, other))
         if asked != found and name not in _MAY_DIFFER:
             raise WeightsError(

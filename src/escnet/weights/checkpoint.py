@@ -21,16 +21,15 @@ from transformers.utils import logging as transformers_logging
 
 from escnet.errors import OutputError, WeightsError
 from escnet.files import check_replaceable
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig
-from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
+from escnet.structures import STRUCTURES, structure_of
+from escnet.towers.network import Network
 from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
 from escnet.weights.origin import Origin, file_sha256, origins_of
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
 from escnet.weights.tensor_file import check_finite, read_header, read_tensors, refuse
 
-Network = TypeVar("Network", EscNet, CatSeg)
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 _PLAIN_FILE = "model.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
@@ -62,7 +61,7 @@ class CheckpointSummary:
 
 def write_checkpoint(
     folder: str | Path,
-    model: EscNet | CatSeg,
+    model: Network,
     *,
     storage: Storage = "float32",
     halve: Sequence[str] = (),
@@ -127,32 +126,31 @@ def load_checkpoint(folder: str | Path) -> EscNet:
     return load_network(folder, EscNet)
 
 
-def load_any_network(folder: str | Path) -> EscNet | CatSeg:
-    """As `load_checkpoint`, for a network of whichever kind the folder holds.
+def load_any_network(folder: str | Path) -> Network:
+    """As `load_checkpoint`, for a network of whichever structure the folder holds.
 
     Raises:
         WeightsError: As `load_checkpoint`.
         ConfigError: If its config.json contradicts itself.
     """
-    if model_type_of(folder) == CatSegConfig.model_type:
-        return load_network(folder, CatSeg)
-    return load_network(folder, EscNet)
+    return load_network(folder, structure_of(model_type_of(folder)).network)
 
 
-def load_network(folder: str | Path, kind: type[Network]) -> Network:
-    """As `load_checkpoint`, for a network of any kind.
+def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
+    """As `load_checkpoint`, for a network of one structure, or of one that extends it.
 
     Args:
         folder: The checkpoint.
-        kind: `EscNet` or `CatSeg`.
+        kind: The network's class.
 
     Raises:
-        WeightsError: As `load_checkpoint`, or if the folder holds the other kind.
+        WeightsError: As `load_checkpoint`, or if the folder holds another kind.
         ConfigError: If its config.json contradicts itself.
     """
     folder = Path(folder)
     record = _read_config(folder)
-    if record["model_type"] != kind.config_class.model_type:
+    found = structure_of(record["model_type"]).network
+    if not issubclass(found, kind):
         raise WeightsError(
             f"folder {folder} holds a model of type {record['model_type']!r}, not "
             f"{kind.config_class.model_type!r}: give a checkpoint of that type"
@@ -161,7 +159,7 @@ def load_network(folder: str | Path, kind: type[Network]) -> Network:
     tensors = unpack(read_tensors(path))
     check_finite(f"checkpoint {path}", tensors)
     with refuse_unusable(folder / CONFIG_FILE):
-        model, info = _from_state_dict(kind, record, tensors)
+        model, info = _from_state_dict(found, record, tensors)
     refuse(
         f"checkpoint {path}",
         missing=info["missing_keys"],
@@ -227,9 +225,7 @@ def is_checkpoint(folder: str | Path) -> bool:
         return False
 
 
-def _write_tensors(
-    path: Path, model: EscNet | CatSeg, storage: Storage, halve: Sequence[str]
-) -> None:
+def _write_tensors(path: Path, model: Network, storage: Storage, halve: Sequence[str]) -> None:
     """Write the network's configuration, and its tensors as they are to be stored."""
     # transformers gives some tensors of its towers other names in files than in modules, and
     # only its own writer knows them all.
@@ -260,10 +256,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
         )
     model_type = config.get("model_type")
-    if model_type not in {EscNetConfig.model_type, CatSegConfig.model_type}:
+    if model_type not in STRUCTURES:
         raise WeightsError(
             f"folder {folder} holds a model of type {model_type!r}, not "
-            f"{EscNetConfig.model_type!r}: give a checkpoint of this project"
+            f"{' or '.join(sorted(STRUCTURES))}: give a checkpoint of this project"
         )
     return config
 
@@ -289,8 +285,8 @@ def _tensor_file(folder: Path) -> tuple[Path, Storage]:
 
 
 def _from_state_dict(
-    kind: type[Network], record: dict[str, Any], tensors: dict[str, Tensor]
-) -> tuple[Network, dict[str, Any]]:
+    kind: type[AnyNetwork], record: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[AnyNetwork, dict[str, Any]]:
     """The network with these tensors, and what did not fit."""
     with quiet_transformers():
         model, info = kind.from_pretrained(

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from escnet.catseg.config import catseg_preset
+from escnet.catseg.conversion import catseg_shapes, config_of, read_catseg, tokenizer_folder
+from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import catseg_preset
-from escnet.weights.catseg import catseg_shapes, config_of, read_catseg, tokenizer_folder
 from escnet.weights.checkpoint import (
     load_any_network,
     load_checkpoint,

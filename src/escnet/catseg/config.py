@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PretrainedConfig
-
 from escnet.errors import ConfigError
-from escnet.model.checks import (
+from escnet.model.config import preset
+from escnet.towers.checks import (
     check_image_size,
     check_kernel,
     check_no_misspelling,
@@ -14,8 +13,9 @@ from escnet.model.checks import (
     check_template,
     check_whole_numbers,
 )
-from escnet.model.config import preset
+from escnet.towers.network import NetworkConfig
 
+_BYTES = 4  # of a value
 _CHANNELS_PER_GROUP = 16
 _SIZES = (
     *("view_size", "joint_dim", "num_templates", "hidden_dim", "guidance_dim", "num_layers"),
@@ -23,7 +23,7 @@ _SIZES = (
 )  # whole numbers from 1 on
 
 
-class CatSegConfig(PretrainedConfig):
+class CatSegConfig(NetworkConfig):
     """What must be equal for a checkpoint to load.
 
     Args:
@@ -111,19 +111,25 @@ class CatSegConfig(PretrainedConfig):
         self.decoder_dims = tuple(decoder_dims)
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
-        check_no_misspelling(kwargs, type(self))
+        check_no_misspelling(kwargs, self.setting_names())
         self._check()
         super().__init__(**kwargs)
 
     @property
-    def patch_size(self) -> int:
+    def patch_size(self) -> int:  # type: ignore[override]
         """Side of one patch, in pixels."""
         return int(self.vision_config.get("patch_size", 16))
 
     @property
-    def grid_size(self) -> int:
-        """Patches along one side: h = w."""
-        return self.image_size // self.patch_size
+    def bytes_per_class(self) -> int:
+        """Working memory that one class name of one picture needs at the widest place, in bytes."""
+        patches = self.grid_size**2
+        # Aggregation: state, norm, queries, keys, values, scores of the windows, the inner layer.
+        scores = patches * self.num_heads * self.window**2
+        aggregation = patches * self.hidden_dim * (8 + 2 * self.ffn_ratio) + scores
+        # Decoder: the finest stage, before and after a convolution and its norm.
+        decoder = 16 * patches * 4 * max(self.decoder_dims[1], self.decoder_dims[0] // 4)
+        return _BYTES * max(aggregation, decoder)
 
     def _check(self) -> None:
         check_whole_numbers({name: getattr(self, name) for name in _SIZES})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.model.checks import check_pair, check_taps, check_template, check_whole_numbers
+from escnet.towers.checks import check_pair, check_taps, check_template, check_whole_numbers
 
 
 @pytest.mark.parametrize("value", [384.0, 1.5, "3", None, True, [2]])

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig, catseg_preset
 from escnet.errors import ConfigError
-from escnet.model.catseg_config import CATSEG_PRESETS, CatSegConfig, catseg_preset
 
 
 @pytest.mark.parametrize("name", sorted(CATSEG_PRESETS))

@@ -1,7 +1,7 @@
 """CAT-Seg: correlation refined by aggregation (Cho et al., CVPR 2024, arXiv:2303.11797; Fig. 1b).
 
 The structure that ESC-Net is compared with, and whose published weights it can load
-(`weights/catseg.py`). Towers, dense read-out and correlation are those of ESC-Net.
+(`catseg/conversion.py`). Towers, dense read-out and correlation are those of ESC-Net.
 
 Sizes: B pictures, N class names, P templates, M names kept for a picture, D joint space, C hidden
 width, A guidance width, H x W pixels, h x w patches.
@@ -14,14 +14,16 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from escnet.model.catseg_aggregation import AggregationLayer
-from escnet.model.catseg_config import CatSegConfig
-from escnet.model.catseg_decoder import CatSegDecoder
+from escnet.catseg.aggregation import AggregationLayer
+from escnet.catseg.config import CatSegConfig
+from escnet.catseg.decoder import CatSegDecoder
 from escnet.model.correlation import class_state, correlation_map
+from escnet.model.pruning import likely_names
 from escnet.model.text import ClipText
-from escnet.model.vision import ClipVision, Patches
+from escnet.model.vision import ClipVision
+from escnet.towers.network import Network
+from escnet.towers.patches import Patches
 
 _DROPPED = -100.0  # logit of a name that was not kept
 
@@ -38,12 +40,11 @@ class CatSegPrediction(NamedTuple):
     kept: Int[Tensor, "B M"]
 
 
-class CatSeg(PreTrainedModel):
+class CatSeg(Network):
     """Image and text embeddings in, a logit for every class name and place out."""
 
     config_class = CatSegConfig
     base_model_prefix = "catseg"
-    main_input_name = "image"
 
     def __init__(self, config: CatSegConfig) -> None:
         super().__init__(config)
@@ -74,9 +75,6 @@ class CatSeg(PreTrainedModel):
         )
         self.post_init()
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: every module starts itself, and checkpoints are complete."""
-
     def forward(
         self,
         image: Float[Tensor, "B 3 H W"],
@@ -104,17 +102,6 @@ class CatSeg(PreTrainedModel):
         where = found.kept[:, :, None, None].expand(-1, -1, H, W)
         return logits.scatter(1, where, found.logits)
 
-    def encode_text(
-        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
-    ) -> Float[Tensor, "N D"]:
-        """Text embeddings of tokenised class names.
-
-        Args:
-            token: Padded token indices.
-            is_token: 1 for tokens, 0 for padding.
-        """
-        return self.text(token, is_token)
-
     def segment(
         self,
         patches: Patches,
@@ -132,7 +119,8 @@ class CatSeg(PreTrainedModel):
         text = F.normalize(text_embedding.reshape(N, -1, D), dim=-1)  # (N, P, D)
         correlation = correlation_map(patches.joint, text.flatten(0, 1))
         correlation = correlation.unflatten(1, (N, -1))  # (B, N, P, h, w)
-        kept = self._kept(correlation)  # (B, M)
+        peak = correlation.amax(dim=(2, 3, 4))  # (B, N)
+        kept = likely_names(peak, self.config.max_classes)  # (B, M)
         correlation = _take(correlation, kept)
         state = class_state(self.embed, correlation, class_chunk)  # (B, M, h, w, C)
         guidance = F.relu(self.to_guidance(patches.joint))
@@ -141,15 +129,6 @@ class CatSeg(PreTrainedModel):
         for layer in self.layers:
             state = layer(state, guidance, of_text[kept], class_chunk)
         return CatSegPrediction(self.decoder(state, patches.skips, class_chunk), kept)
-
-    def _kept(self, correlation: Float[Tensor, "B N P h w"]) -> Int[Tensor, "B M"]:
-        """For each picture the names whose highest correlation is among the largest."""
-        B, N = correlation.shape[:2]
-        most = self.config.max_classes
-        if most == 0 or most >= N:
-            return torch.arange(N, device=correlation.device).expand(B, -1)
-        peak = correlation.amax(dim=(2, 3, 4))  # (B, N)
-        return peak.topk(most, dim=1).indices.sort(dim=1).values
 
 
 def _take(

@@ -10,12 +10,13 @@ from PIL import Image
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
+from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.method import CatSegMethod, load_catseg_method, seen_as
+from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, VocabularyError, WeightsError
-from escnet.inference.catseg import CatSegMethod, class_chunk, load_catseg_method, seen_as
 from escnet.inference.load import load_method
+from escnet.inference.memory import class_chunk
 from escnet.inference.tokens import byte_tokenizer
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig, catseg_preset
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
 
 MakeMethod = Callable[..., CatSegMethod]
@@ -73,7 +74,7 @@ def test_the_memory_budget_does_not_change_the_answer() -> None:
 
 def test_a_larger_budget_takes_more_names_at_once_up_to_a_bound() -> None:
     config = catseg_preset("vit-b-16")
-    assert [class_chunk(config, budget) for budget in (1, 2**27, 2**40)] == [1, 22, 32]
+    assert [class_chunk(config, budget=budget) for budget in (1, 2**27, 2**40)] == [1, 22, 32]
 
 
 def test_half_precision_is_close() -> None:

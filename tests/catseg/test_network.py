@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig, catseg_preset
+from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.network import CatSeg
 
 MakeCatSeg = Callable[..., CatSeg]
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from escnet.model.catseg_decoder import CatSegDecoder, GrowingStage
+from escnet.catseg.decoder import CatSegDecoder, GrowingStage
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

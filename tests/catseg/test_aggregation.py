@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from escnet.model.catseg_aggregation import ClassAggregation, GuidedWindows
+from escnet.catseg.aggregation import ClassAggregation, GuidedWindows
 
 Stir = Callable[[nn.Module], None]
 C, A = 8, 4

@@ -1,7 +1,6 @@
 """What no network's settings may be, said before anything is built of them."""
 
 import difflib
-import inspect
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -67,19 +66,18 @@ def check_taps(taps: Sequence[object], depth: int) -> None:
         )
 
 
-def check_no_misspelling(given: Collection[str], settings: type) -> None:
+def check_no_misspelling(given: Collection[str], known: Collection[str]) -> None:
     """Refuse a setting whose name is nearly that of another.
 
     Others may pass: transformers keeps settings of its own, other ones in each version.
 
     Args:
         given: Names that the class does not know.
-        settings: The class.
+        known: The class's own settings.
 
     Raises:
         ConfigError: If one of them looks like a slip.
     """
-    known = [*inspect.signature(settings).parameters]
     for name in given:
         if near := difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
             raise ConfigError(f"there is no setting {name!r}: is {near[0]!r} meant?")

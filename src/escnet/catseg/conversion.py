@@ -15,9 +15,9 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
+from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig, catseg_preset
 from escnet.weights.assemble import install_module, install_tower
 from escnet.weights.catalog import CATALOG, existing_path, origin_of, require_local
 from escnet.weights.config_file import refuse_unusable

@@ -10,21 +10,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.inference.memory import DEFAULT_BUDGET
+from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.method import ViewLogits
 from escnet.inference.network_method import NetworkMethod
 from escnet.inference.published_resize import squeezed, to_short_side
 from escnet.inference.tokens import load_tokenizer
-from escnet.model.catseg import CatSeg
-from escnet.model.catseg_config import CatSegConfig
-from escnet.model.vision import Patches
+from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 
 _MOST_TOKENS = 77
 _SHORT_SIDE = 640  # a larger view is shrunk to that first, smoothly
-_MOST_CLASSES = 32  # larger chunks gain nothing
-_BYTES = 4
 
 
 class CatSegMethod(NetworkMethod[CatSeg]):
@@ -51,8 +48,8 @@ class CatSegMethod(NetworkMethod[CatSeg]):
     def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
         return seen_as(view, self.view_size, self.network.config.image_size)
 
-    def _of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
-        chunk = class_chunk(self.network.config, self.memory_budget)
+    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+        chunk = class_chunk(self.network.config, budget=self.memory_budget)
         logits, kept = self.network.segment(patches, text_embedding, chunk)
         return ViewLogits(logits[0], kept[0].tolist())
 
@@ -91,20 +88,3 @@ def seen_as(
     """
     shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
     return squeezed(shrunk, view_size, image_size) / 255
-
-
-def class_chunk(config: CatSegConfig, budget: int) -> int:
-    """The number of class names to work on at a time; at least 1.
-
-    Args:
-        config: The network's settings.
-        budget: Bytes of working memory, beyond the weights and what is kept for every class.
-    """
-    patches = config.grid_size**2
-    # Aggregation: state, norm, queries, keys, values, scores of the windows, the inner layer.
-    scores = patches * config.num_heads * config.window**2
-    aggregation = patches * config.hidden_dim * (8 + 2 * config.ffn_ratio) + scores
-    # Decoder: the finest stage, before and after a convolution and its norm.
-    decoder = 16 * patches * 4 * max(config.decoder_dims[1], config.decoder_dims[0] // 4)
-    fitting = budget // (_BYTES * max(aggregation, decoder))
-    return max(1, min(_MOST_CLASSES, fitting))

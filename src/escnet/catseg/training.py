@@ -1,0 +1,76 @@
+"""CAT-Seg before its training by a recipe: put together from published towers."""
+
+from escnet.catseg.config import CatSegConfig
+from escnet.catseg.network import CatSeg
+from escnet.errors import ConfigError
+from escnet.model.config import EscNetConfig
+from escnet.training.config import Recipe
+from escnet.training.data_config import PicturesSection, TowersSection
+from escnet.training.pictures_run import sections_of
+from escnet.weights.assemble import assemble_clip
+
+
+def build_for_recipe(config: CatSegConfig, recipe: Recipe, *, num_names: int) -> CatSeg:
+    """The network that a recipe with towers and pictures trains.
+
+    Args:
+        config: Its settings.
+        recipe: The recipe.
+        num_names: Class names of its pictures.
+
+    Raises:
+        ConfigError: If the recipe sets what CAT-Seg has not, or has no towers.
+        WeightsError: If a tower is missing, damaged, or of another shape.
+    """
+    towers, pictures = sections_of(recipe)
+    _check(recipe, pictures, config, num_names)
+    return build_catseg(config, towers)
+
+
+def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
+    """CAT-Seg with the towers that a recipe names; what lies behind them is untrained.
+
+    Raises:
+        WeightsError: If a tower is missing, damaged, or of another shape.
+    """
+    network = CatSeg(config)
+    if towers.clip:
+        same_towers = EscNetConfig(
+            vision_config=config.vision_config,
+            vision_options={"taps": list(config.taps)},
+            text_config=config.text_config,
+            image_size=config.image_size,
+            patch_size=config.patch_size,
+            joint_dim=config.joint_dim,
+            sam="none",
+        )
+        donor = assemble_clip(same_towers, clip=towers.clip, sam=None)
+        network.vision.load_state_dict(donor.vision.state_dict())
+        network.text.load_state_dict(donor.text.state_dict())
+        network.config.origins = donor.config.origins
+    return network
+
+
+def _check(recipe: Recipe, pictures: PicturesSection, config: CatSegConfig, num_names: int) -> None:
+    """Refuse settings that ESC-Net has and CAT-Seg has not."""
+    if recipe.training.evidence_weight:
+        raise ConfigError(
+            f"training.evidence_weight is {recipe.training.evidence_weight}, but CAT-Seg reads no "
+            "prompts off any maps: set it to 0"
+        )
+    if recipe.training.gradient_checkpointing:
+        raise ConfigError(
+            "training.gradient_checkpointing is true, but only ESC-Blocks can be computed twice: "
+            "set pictures.names_per_picture instead"
+        )
+    if pictures.texts is not None and pictures.texts.loss == "binary":
+        raise ConfigError(
+            "pictures.texts.loss is 'binary', which needs ESC-Net's scale of the correlation: "
+            "choose contrastive"
+        )
+    if 0 < config.max_classes < (pictures.names_per_picture or num_names):
+        raise ConfigError(
+            f"model.settings.max_classes {config.max_classes} would drop some of the "
+            f"{pictures.names_per_picture or num_names} names of a step: "
+            "set pictures.names_per_picture to fewer"
+        )

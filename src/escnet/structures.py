@@ -1,0 +1,155 @@
+"""The structures that a checkpoint can be of: the one module that knows all of them.
+
+A checkpoint's config.json names its structure by `model_type`. From that name follow the network
+with its settings, and the method that segments with it; from a preset's name follow the settings of
+a new network. A further structure is a package beside `catseg` and an entry here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
+from escnet.catseg.network import CatSeg
+from escnet.errors import ConfigError, WeightsError
+from escnet.model.config import PRESETS, EscNetConfig
+from escnet.model.escnet import EscNet
+from escnet.towers.network import Network, NetworkConfig
+
+if TYPE_CHECKING:
+    from escnet.inference.method import LoadedMethod
+    from escnet.inference.network_method import NetworkMethod
+    from escnet.training.config import Recipe
+
+_CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
+
+
+@runtime_checkable
+class LoadMethod(Protocol):
+    """Loads a checkpoint's method; errors as `escnet.inference.load.load_method`."""
+
+    def __call__(
+        self, folder: Path, *, device: str, dtype: str, memory_budget: int
+    ) -> "LoadedMethod": ...
+
+
+@runtime_checkable
+class BuildForRecipe(Protocol):
+    """Puts the network together that a recipe with towers and pictures trains."""
+
+    def __call__(self, config: Any, recipe: "Recipe", *, num_names: int) -> Network:
+        """An untrained network on the towers of the recipe.
+
+        Args:
+            config: The network's settings, of the structure's own class.
+            recipe: The recipe.
+            num_names: Class names of its pictures.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What the rest needs to know of a structure.
+
+    Attributes:
+        network: Its network, whose `config_class` has its settings and its `model_type`.
+        presets: Settings of new networks, by name.
+        load_method: Its method, from a checkpoint's folder.
+        method: The class of its method, which is only imported when it is asked for.
+        build_for_recipe: Its network, for training.
+    """
+
+    network: type[Network]
+    presets: Mapping[str, Callable[[], NetworkConfig]]
+    load_method: LoadMethod
+    method: Callable[[], "type[NetworkMethod[Any]]"]
+    build_for_recipe: BuildForRecipe
+
+
+def structure_of(model_type: str | None) -> Structure:
+    """The structure that a checkpoint calls its own.
+
+    Raises:
+        WeightsError: If there is none of that name.
+    """
+    if model_type is None or model_type not in STRUCTURES:
+        raise WeightsError(
+            f"there is no structure {model_type!r}: choose from {', '.join(sorted(STRUCTURES))}"
+        )
+    return STRUCTURES[model_type]
+
+
+def preset_of(name: str) -> NetworkConfig:
+    """The settings of a preset of any structure.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    presets = {key: make for one in STRUCTURES.values() for key, make in one.presets.items()}
+    if name not in presets:
+        raise ConfigError(
+            f"model.preset {name!r} is unknown: choose from {', '.join(sorted(presets))}"
+        )
+    return presets[name]()
+
+
+def _load_esc_net(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
+    from escnet.inference.esc_method import load_esc_method
+    from escnet.inference.method import LoadedMethod
+
+    method, digest = load_esc_method(
+        folder, device=device, dtype=dtype, memory_budget=memory_budget
+    )
+    return LoadedMethod(method, digest, method.share_prior)
+
+
+def _load_catseg(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
+    from escnet.catseg.method import load_catseg_method
+    from escnet.inference.method import LoadedMethod
+
+    return LoadedMethod(
+        *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
+    )
+
+
+def _esc_method() -> "type[NetworkMethod[Any]]":
+    from escnet.inference.esc_method import EscMethod
+
+    return EscMethod
+
+
+def _catseg_method() -> "type[NetworkMethod[Any]]":
+    from escnet.catseg.method import CatSegMethod
+
+    return CatSegMethod
+
+
+def _build_esc_net(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
+    from escnet.training.pictures_run import build_esc_net
+
+    return build_esc_net(config, recipe, num_names=num_names)
+
+
+def _build_catseg(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
+    from escnet.catseg.training import build_for_recipe
+
+    return build_for_recipe(config, recipe, num_names=num_names)
+
+
+STRUCTURES: Mapping[str, Structure] = {
+    EscNetConfig.model_type: Structure(
+        network=EscNet,
+        presets=PRESETS,
+        load_method=_load_esc_net,
+        method=_esc_method,
+        build_for_recipe=_build_esc_net,
+    ),
+    CatSegConfig.model_type: Structure(
+        network=CatSeg,
+        presets={f"{_CAT_SEG}{name}": make for name, make in CATSEG_PRESETS.items()},
+        load_method=_load_catseg,
+        method=_catseg_method,
+        build_for_recipe=_build_catseg,
+    ),
+}
