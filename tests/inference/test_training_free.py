@@ -189,11 +189,20 @@ def test_a_model_of_unknown_layout_is_refused(tmp_path: Path) -> None:
     [
         ({"model_type": []}, r"has model_type \[\], no text"),
         ({"model_type": "clip", "vision_config": [1]}, "does not describe a network"),
-        ({"model_type": "clip", "text_config": {"hidden_size": "a"}}, "does not describe a networ"),
-        ({"model_type": "siglip", "vision_config": {"hidden_size": 1.5}}, "does not describe a ne"),
-        ({"model_type": "clip", "projection_dim": "wide"}, "does not describe a network"),
-        ("[" * 200_000, "is no readable JSON"),
-        ([], "holds no settings but list"),
+        (
+            {"model_type": "clip", "text_config": {"hidden_size": "a"}},
+            "has text_config.hidden_size 'a', which is no whole number",
+        ),
+        (
+            {"model_type": "siglip", "vision_config": {"hidden_size": 1.5}},
+            "has vision_config.hidden_size 1.5, which",
+        ),
+        (
+            {"model_type": "clip", "projection_dim": "wide"},
+            "has projection_dim 'wide', which is no whole number",
+        ),
+        ("[" * 200_000, "is nested more than 64 levels"),
+        ([], "holds a JSON list"),
     ],
 )
 def test_settings_that_describe_no_clip_are_one_error(

@@ -304,6 +304,19 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(
         ({"num_blocks": True}, r"model\.settings\.num_blocks is True: .*valid integer"),
         ({"correlation_residual": "no"}, r"correlation_residual is 'no': .*valid boolean"),
         ({"num_blocks": 0}, "num_blocks 0 is"),
+        ({"num_blocks": 1000}, "the recipe's model has num_blocks 1000, which is not in 0..64"),
+        (
+            {"text_config": {"hidden_size": "x"}},
+            r"the recipe's model has text_config\.hidden_size 'x', which is no whole number",
+        ),
+        (
+            {"text_config": {"hidden_size": 384, "num_attention_heads": 5}},
+            r"text_config\.num_attention_heads 5, which does not divide text_config\.hidden_s",
+        ),
+        (
+            {"text_config": {"num_attention_heads": 5}},
+            r"the recipe's model does not describe a network .*heads.*: correct it in model\.set",
+        ),
         ({"vision": "clip"}, "vision 'clip' with text 'sentence' is not the built-in model's pair"),
     ],
 )
@@ -337,9 +350,9 @@ def test_a_part_that_is_not_there_is_an_error_of_ours(
     ("content", "message"),
     [
         ('{"in1k__a": ["x"]}', "names 1 ImageNet labels, not 1000"),
-        ("{", "cannot be read"),
-        ("[1]", "cannot be read"),
-        ('{"in1k__a": []}', "cannot be read"),
+        ("{", "is not JSON"),
+        ("[1]", "holds a JSON list"),
+        ('{"in1k__a": []}', "has a picture without a text"),
     ],
 )
 def test_label_names_that_are_not_imagenets_are_refused(

@@ -125,7 +125,7 @@ def test_a_preset_takes_over_the_activation_functions_of_a_clip(
         ("vision_config", {"layer_norm_eps": 0.01}, "0.01 in its vision_config, the network 1e-05"),
         ("text_config", {"layer_norm_eps": 1e-6}, "layer_norm_eps 1e-06 in its text_config"),
         ("text_config", {"hidden_act": "new"}, "hidden_act 'new' in its text_config"),
-        ("text_config", {"hidden_size": "big"}, "does not describe a network"),
+        ("text_config", {"hidden_size": "big"}, "hidden_size 'big', which is no whole number"),
     ],
 )
 def test_a_clip_of_other_settings_is_refused_though_its_tensors_fit(

@@ -292,12 +292,12 @@ def test_a_truncated_checkpoint_is_one_error(folder: Path, share: float) -> None
         ('{"model_type": []}', r"has model_type \[\], no text"),
         ('{"model_type": {}}', r"has model_type \{\}, no text"),
         ('{"model_type": "clip"}', "holds a model of type 'clip', not escnet"),
-        ('{"model_type": "escnet", "image_size": "big"}', "does not describe a network"),
+        ('{"model_type": "escnet", "image_size": "big"}', "image_size 'big', which is no whole"),
         ('{"model_type": "escnet", "vision_config": 7}', "does not describe a network"),
         (
             '{"model_type": "escnet", "vision_options": {"taps": [0, 1]}, '
             '"vision_config": {"hidden_size": "big"}}',
-            "does not describe a network",
+            r"vision_config\.hidden_size 'big', which is no whole number",
         ),
     ],
 )

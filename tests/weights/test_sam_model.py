@@ -50,7 +50,7 @@ def test_the_decoder_alone_is_read_from_the_authors_names(
     ("changes", "message"),
     [
         ({"vision_config": "x"}, r"config\.json does not describe a network"),
-        ({"vision_config": {"hidden_size": "big"}}, r"config\.json does not describe a network"),
+        ({"vision_config": {"hidden_size": "big"}}, "hidden_size 'big', which is no whole number"),
         ({"model_type": {}}, r"config\.json has model_type \{\}, no text"),
         (
             {"mask_decoder_config": {"num_hidden_layers": 3}},

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from escnet.errors import WeightsError
-from escnet.weights.tensor_file import check_finite, check_shapes, read_header, read_tensors
+from escnet.weights.tensor_file import check_shapes, check_values, read_header, read_tensors
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
 
@@ -171,9 +171,18 @@ def test_one_value_that_is_not_finite_is_named_with_its_tensor(
 ) -> None:
     spoilt = torch.ones(3, 4, dtype=dtype)
     spoilt[1, 2] = value
-    with pytest.raises(WeightsError, match=r"x\.pth has .* no number in 1 of 3 tensors \(spoilt\)"):
-        check_finite("x.pth", {**TENSORS, "spoilt": spoilt})
-    check_finite("x.pth", {**TENSORS, "empty": torch.ones(0), "true": torch.tensor([True])})
+    with pytest.raises(WeightsError, match=r"x\.pth has .* no number in 1 of 2 tensors \(spoilt\)"):
+        check_values("x.pth", {"sound": torch.ones(2), "spoilt": spoilt})
+    check_values("x.pth", {"sound": torch.ones(2), "empty": torch.ones(0)})
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint8, torch.bool])
+def test_whole_numbers_where_weights_belong_are_named_with_their_type(dtype: torch.dtype) -> None:
+    tensors = {"sound": torch.ones(2), "norm.num_batches_tracked": torch.tensor(7)}
+    check_values("x.pth", tensors)
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(WeightsError, match=rf"1 of 3 tensors as whole .*\(odd as {kind}\)"):
+        check_values("x.pth", {**tensors, "odd": torch.ones(2).to(dtype)})
 
 
 def test_every_kind_of_problem_is_in_one_error() -> None:

@@ -21,7 +21,7 @@ from escnet.errors import WeightsError
 from escnet.weights.assemble import install_module, install_tower
 from escnet.weights.catalog import CATALOG, existing_path, origin_of, require_local
 from escnet.weights.config_file import refuse_unusable
-from escnet.weights.tensor_file import check_shapes, read_tensors
+from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -89,6 +89,7 @@ def read_catseg(path: str | Path) -> CatSeg:
         config = config_of(found)
         expected = catseg_shapes(CatSeg(config))
     check_shapes(str(path), found, expected, cure=_CURE)
+    check_values(str(path), stored)
     tensors = {name: tensor.float() for name, tensor in stored.items()}
     network = CatSeg(config)
     install_tower(network.vision.tower, dict(_vision_of(tensors)), str(path))

@@ -32,7 +32,12 @@ from escnet.model.vision import ClipVision, SiglipVision
 from escnet.weights.assemble import install_tower
 from escnet.weights.catalog import require_local, tensor_file_of
 from escnet.weights.checkpoint import weights_hash
-from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
+from escnet.weights.config_file import (
+    CONFIG_FILE,
+    check_settings,
+    read_json_config,
+    refuse_unusable,
+)
 from escnet.weights.tensor_file import read_tensors
 
 Templates = Literal["subset", "single"]
@@ -259,10 +264,12 @@ def _read_clip(
     folder: Path, kind: str, attention: Attention
 ) -> tuple[ClipCorrelator, Tokenize, int]:
     """A CLIP's or SigLIP's towers and tokenizer, and the side of its pictures."""
+    config = _read_config(folder)
+    check_settings(config, folder / CONFIG_FILE)
     path = tensor_file_of(folder)
     tensors = read_tensors(path)
     with refuse_unusable(folder / CONFIG_FILE):
-        vision, text = _build_towers(kind, _read_config(folder))
+        vision, text = _build_towers(kind, config)
         for tower, starts in (
             (vision.tower, ("vision_model.", "visual_")),
             (text.tower, ("text_model.", "text_projection")),

@@ -19,15 +19,17 @@ from escnet.inference.tokens import Tokenize, load_tokenizer
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.small_file import SmallFile
-from escnet.structures import preset_of
+from escnet.structures import preset_of, structure_of
 from escnet.towers.network import NetworkConfig
 from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
 from escnet.training.frozen_towers import kind_of
 from escnet.training.text_space import NamedVectors, fit_map, read_clip_text_vectors
 from escnet.weights.assemble import assemble_paired, install_module, paired_towers
+from escnet.weights.bounds import check_model_settings
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import load_checkpoint
+from escnet.weights.config_file import refuse_unusable
 
 AnyConfig = TypeVar("AnyConfig", bound=NetworkConfig)
 MOST_TOKENS = 128
@@ -120,7 +122,13 @@ def _changed(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
             f"no setting model.settings.{unknown[0]}: choose from {', '.join(sorted(known))}"
         )
     typed = {name: _of_same_type(name, value, base[name]) for name, value in settings.items()}
-    return kind(**{**base, **typed})
+    changed = {**base, **typed}
+    check_model_settings(changed, "the recipe's model", ConfigError)
+    cure = "correct it in model.settings"
+    with refuse_unusable("the recipe's model", cure=cure, kind=ConfigError), torch.device("meta"):
+        config = kind(**changed)
+        structure_of(kind.model_type).network(config)
+    return config
 
 
 def _extended(network: EscNet, settings: Mapping[str, Any], shown: str) -> EscNet:

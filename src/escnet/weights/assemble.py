@@ -21,10 +21,15 @@ from escnet.model.text import ClipText, SentenceText
 from escnet.model.vision import ClipVision, PairedVision
 from escnet.weights.catalog import origin_of, require_local, tensor_file_of
 from escnet.weights.checkpoint import quiet_transformers
-from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
+from escnet.weights.config_file import (
+    CONFIG_FILE,
+    check_settings,
+    read_json_config,
+    refuse_unusable,
+)
 from escnet.weights.origin import Origin
 from escnet.weights.sam import SamParts, read_sam_parts
-from escnet.weights.tensor_file import check_finite, check_shapes, read_tensors, refuse
+from escnet.weights.tensor_file import check_shapes, check_values, read_tensors, refuse
 
 # Of a tower's settings those that change its answers and that no tensor's shape tells.
 _TOLD_BY_NO_SHAPE = ("hidden_act", "num_attention_heads", "layer_norm_eps")
@@ -181,7 +186,7 @@ def install_module(
         expected = {name: shape for name, shape in expected.items() if name in tensors}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     check_shapes(shown, found, expected, cure="give the file that belongs to these settings")
-    check_finite(shown, tensors)
+    check_values(shown, tensors)
     module.load_state_dict(dict(tensors), strict=not partly)
 
 
@@ -213,7 +218,7 @@ def install_tower(tower: PreTrainedModel, tensors: Mapping[str, Tensor], shown: 
         num_expected=len(tower.state_dict()),
         cure="give the file that belongs to these settings",
     )
-    check_finite(shown, tensors)
+    check_values(shown, tensors)
     tower.load_state_dict(loaded.state_dict())
 
 
@@ -233,6 +238,7 @@ def _agree_with_clip(config: EscNetConfig, path: Path, *, may_adopt: bool) -> No
         return
     if (model_type := record.get("model_type")) not in {None, CLIPConfig.model_type}:
         raise WeightsError(f"{path} is of a model of type {model_type!r}: give a CLIP")
+    check_settings(record, path)
     with refuse_unusable(path):
         published = CLIPConfig.from_dict(record)
     for part, kind in (("vision_config", CLIPVisionConfig), ("text_config", CLIPTextConfig)):

@@ -24,10 +24,15 @@ from escnet.files import check_replaceable
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
 from escnet.towers.network import Network
-from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
+from escnet.weights.config_file import (
+    CONFIG_FILE,
+    check_settings,
+    read_json_config,
+    refuse_unusable,
+)
 from escnet.weights.origin import Origin, file_sha256, origins_of
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
-from escnet.weights.tensor_file import check_finite, read_header, read_tensors, refuse
+from escnet.weights.tensor_file import check_values, read_header, read_tensors, refuse
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -157,7 +162,7 @@ def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
         )
     path, _ = _tensor_file(folder)
     tensors = unpack(read_tensors(path))
-    check_finite(f"checkpoint {path}", tensors)
+    check_values(f"checkpoint {path}", tensors)
     with refuse_unusable(folder / CONFIG_FILE):
         model, info = _from_state_dict(found, record, tensors)
     refuse(
@@ -261,6 +266,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"folder {folder} holds a model of type {model_type!r}, not "
             f"{' or '.join(sorted(STRUCTURES))}: give a checkpoint of this project"
         )
+    check_settings(config, folder / CONFIG_FILE)
     return config
 
 

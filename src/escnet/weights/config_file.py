@@ -5,16 +5,17 @@ network that it describes, ends in one `WeightsError`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
-from escnet.errors import WeightsError, first_line
+from escnet.errors import EscnetError, WeightsError, first_line
 from escnet.files import shown_path
 from escnet.small_file import SmallFile
+from escnet.weights.bounds import check_model_settings
 
 CONFIG_FILE = "config.json"
 
@@ -54,20 +55,36 @@ def read_json_config(path: Path) -> dict[str, Any] | None:
     return config
 
 
-@contextmanager
-def refuse_unusable(path: Path) -> Iterator[None]:
-    """Run a block that builds what a file's settings describe; its errors are the file's.
-
-    Args:
-        path: The file, for the message.
+def check_settings(config: Mapping[str, Any], path: Path) -> None:
+    """Check that the settings in a file ask for nothing that no network needs.
 
     Raises:
-        WeightsError: If no network can be built of them.
+        WeightsError: Naming the setting.
+    """
+    check_model_settings(config, f"model settings {shown_path(path)}", WeightsError)
+
+
+@contextmanager
+def refuse_unusable(
+    source: Path | str,
+    *,
+    cure: str = "copy it again, or use the version that wrote it",
+    kind: type[EscnetError] = WeightsError,
+) -> Iterator[None]:
+    """Run a block that builds what some settings describe; its errors are theirs.
+
+    Args:
+        source: Where they stand, for the message.
+        cure: What to do about it; the end of the line.
+        kind: The kind of error to raise.
+
+    Raises:
+        EscnetError: Of that kind, if no network can be built of them.
     """
     try:
         yield
     except _UNUSABLE as error:
-        raise WeightsError(
-            f"{shown_path(path)} does not describe a network of this version "
-            f"({first_line(error)}): copy it again, or use the version that wrote it"
+        raise kind(
+            f"{shown_path(source)} does not describe a network of this version "
+            f"({first_line(error)}): {cure}"
         ) from error

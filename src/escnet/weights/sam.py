@@ -21,7 +21,7 @@ from escnet.errors import WeightsError
 from escnet.weights.catalog import origin_of, require_local, tensor_file_of
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin
-from escnet.weights.tensor_file import check_shapes, read_tensors
+from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
 
 _SUPPORTED = "give SAM (sam_vit_b, _l or _h, facebook/sam-vit-*) or MobileSAM"
 
@@ -136,6 +136,7 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
         )
     found = {renamed: tuple(everything[name].shape) for name, renamed in names.items()}
     check_shapes(str(path), found, sam_shapes(), cure=f"is it a SAM checkpoint? {_SUPPORTED}")
+    check_values(str(path), {renamed: everything[name] for name, renamed in names.items()})
     return by_authors_names(everything, str(path))
 
 

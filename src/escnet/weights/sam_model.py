@@ -16,9 +16,14 @@ from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamV
 
 from escnet.errors import WeightsError
 from escnet.weights.catalog import require_local, tensor_file_of
-from escnet.weights.config_file import CONFIG_FILE, read_json_config, refuse_unusable
+from escnet.weights.config_file import (
+    CONFIG_FILE,
+    check_settings,
+    read_json_config,
+    refuse_unusable,
+)
 from escnet.weights.sam import read_sam_tensors
-from escnet.weights.tensor_file import check_finite, check_shapes, read_tensors
+from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
 
 _SHARED = "shared_image_embedding.positional_embedding"
 _TIED = "prompt_encoder.shared_embedding.positional_embedding"
@@ -69,16 +74,20 @@ def load_sam_model(source: str | Path) -> SamModel:
     path = require_local(source)
     decoder = _decoder_state(read_sam_tensors(path))  # refuses what is not SAM
     file = path if path.is_file() else tensor_file_of(path)
-    encoder = {
-        _renamed(name, _ENCODER_RENAMES): tensor.to(torch.float32, copy=True)
+    stored = {
+        _renamed(name, _ENCODER_RENAMES): tensor
         for name, tensor in read_tensors(file).items()
         if name.startswith(("vision_encoder.", "image_encoder."))
     }
+    check_values(str(file), stored)
+    encoder = {name: tensor.to(torch.float32, copy=True) for name, tensor in stored.items()}
     if not encoder:
         raise WeightsError(
             f"{file} holds no image encoder of SAM: give sam_vit_b, _l or _h, or facebook/sam-vit-*"
         )
     described_in = file if path.is_file() else path / CONFIG_FILE
+    settings = {} if path.is_file() else read_json_config(described_in) or {}
+    check_settings(settings, described_in)
     with refuse_unusable(described_in):
         if path.is_file():
             config = SamConfig(
@@ -86,7 +95,7 @@ def load_sam_model(source: str | Path) -> SamModel:
                 mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=_AUTHORS_NORM_EPS),
             )
         else:
-            config = SamConfig.from_dict(read_json_config(described_in) or {})
+            config = SamConfig.from_dict(settings)
         model = SamModel(config)
     tensors = encoder | decoder
     found, expected = (
@@ -94,7 +103,7 @@ def load_sam_model(source: str | Path) -> SamModel:
         for some in (tensors, model.state_dict())
     )
     check_shapes(str(file), found, expected, cure="is it SAM's ViT-B, L or H?")
-    check_finite(str(file), tensors)
+    check_values(str(file), tensors)
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -109,7 +118,7 @@ def load_sam_decoder(source: str | Path) -> SamModel:
         WeightsError: If it is another family's, damaged, or lacks a tensor.
     """
     decoder = _decoder_state(read_sam_tensors(source))
-    check_finite(str(source), decoder)
+    check_values(str(source), decoder)
     stand_in = SamVisionConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
     model = SamModel(
         SamConfig(

@@ -22,6 +22,8 @@ from escnet.small_file import regular_file
 _NUM_SHOWN = 3  # of each kind of problem; the rest is counted
 _SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
 
+_WHOLE_NUMBERS = ("num_batches_tracked", "position_ids")  # the ends of their names
+
 # What is read: real numbers that every machine computes with.
 _READ_DTYPES = (
     torch.float32, torch.float16, torch.bfloat16, torch.float64,
@@ -108,12 +110,24 @@ def check_shapes(
     )
 
 
-def check_finite(source: str, tensors: Mapping[str, Tensor]) -> None:
-    """Check that every value is a number, as a training that went astray does not leave them.
+def check_values(source: str, tensors: Mapping[str, Tensor]) -> None:
+    """Check that every weight is of a floating-point type, and every value of it finite.
 
     Raises:
-        WeightsError: Naming the tensors with an infinity or none at all.
+        WeightsError: Naming the tensors that are whole numbers, or those with an infinity or a
+            value that is no number, as a training that went astray leaves them.
     """
+    whole = [
+        f"{name} as {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in tensors.items()
+        if not tensor.is_floating_point() and not name.endswith(_WHOLE_NUMBERS)
+    ]
+    if whole:
+        raise WeightsError(
+            f"{source} stores {len(whole)} of {len(tensors)} tensors as whole numbers "
+            f"({_some(whole)}), where float32, float16 or bfloat16 belong: copy it again, or "
+            "convert it"
+        )
     spoilt = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if spoilt:
         raise WeightsError(
