@@ -5,7 +5,7 @@ import pytest
 from corpus import drawn, encoded, exif, png, rows_of
 from PIL import Image
 
-from escnet.data.label_map import read_label_map
+from escnet.data.label_map import read_coloured_map, read_label_map
 from escnet.errors import DatasetError
 
 LABELS = [[0, 1, 254], [7, 7, 255]]
@@ -46,6 +46,68 @@ def test_an_indexed_png_of_two_bits_gives_its_indices(tmp_path: Path) -> None:
     assert read(tmp_path, data).tolist() == [[0, 1, 2, 3]]
 
 
+def half_transparent() -> Image.Image:
+    grey = Image.new("LA", (2, 1), (1, 255))
+    grey.putpixel((0, 0), (1, 128))
+    return grey
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "labels"),
+    [(1, b"\0\xa0", [1, 0, 1, 0]), (2, b"\0\x1b", [0, 1, 2, 3]), (4, b"\0\x12\x3f", [1, 2, 3, 15])],
+)
+def test_grey_of_few_bits_gives_its_values_and_not_shades(
+    depth: int, row: bytes, labels: list[int], tmp_path: Path
+) -> None:
+    found = read(tmp_path, png(row, width=4, height=1, depth=depth, colour=0))
+    assert found.dtype == np.uint8
+    assert found.tolist() == [labels]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colours_of_equal_channels_are_labels(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.array(LABELS, np.uint8)).convert(mode)
+    assert read(tmp_path, encoded(image, "PNG")).tolist() == LABELS
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP"])
+def test_other_formats_without_loss_give_their_values(kind: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.array(LABELS, np.uint8))
+    assert read(tmp_path, encoded(image, kind)).tolist() == LABELS
+
+
+def test_a_16_bit_tiff_gives_its_values(tmp_path: Path) -> None:
+    labels = read(tmp_path, encoded(Image.fromarray(np.array([[0, 846]], np.uint16)), "TIFF"))
+    assert labels.dtype == np.uint16
+    assert labels.tolist() == [[0, 846]]
+
+
+def coloured(folder: Path, data: bytes) -> list[list[int]]:
+    path = folder / "labels.png"
+    path.write_bytes(data)
+    table = {(0, 0, 0): 0, (48, 112, 32): 1, (176, 112, 32): 7}
+    return read_coloured_map(path, table, table_shown="labelmap.txt").tolist()
+
+
+def test_listed_colours_are_their_labels(tmp_path: Path) -> None:
+    pixels = np.array([[(176, 112, 32), (0, 0, 0), (48, 112, 32)]], np.uint8)
+    assert coloured(tmp_path, encoded(Image.fromarray(pixels), "PNG")) == [[7, 0, 1]]
+
+
+def test_an_indexed_file_goes_by_its_palettes_colours_and_255_is_an_outline(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1, 255]], np.uint8))
+    image.putpalette([176, 112, 32, 0, 0, 0] + 253 * [9, 9, 9] + [224, 224, 192])
+    assert coloured(tmp_path, encoded(image, "PNG")) == [[7, 0, 255]]
+
+
+def test_a_colour_that_is_not_listed_is_named_with_its_share(tmp_path: Path) -> None:
+    pixels = np.array([[(0, 0, 0), (47, 112, 32), (0, 0, 0), (0, 0, 0)]], np.uint8)
+    with pytest.raises(
+        DatasetError, match=r"1 colour \(47,112,32\) that labelmap.txt lacks, in 25 %"
+    ):
+        coloured(tmp_path, encoded(Image.fromarray(pixels), "PNG"))
+
+
 def test_an_orientation_is_not_applied(tmp_path: Path) -> None:
     image = Image.fromarray(np.array(LABELS, np.uint8))
     assert read(tmp_path, encoded(image, "PNG", exif=exif(6))).tolist() == LABELS
@@ -54,12 +116,10 @@ def test_an_orientation_is_not_applied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (encoded(drawn(), "PNG"), "is a PNG of 8-bit RGB: save it as indexed, or as grey"),
-        (encoded(drawn().convert("RGBA"), "PNG"), "is a PNG of 8-bit RGBA"),
-        (encoded(drawn().convert("LA"), "PNG"), "is a PNG of 8-bit grey with alpha"),
-        (encoded(drawn().convert("1"), "PNG"), "is a PNG of 1-bit grey"),
-        (png(b"\0\x1b\x1b\x1b" * 6, depth=2, colour=0), "is a PNG of 2-bit grey"),
-        (encoded(drawn(), "JPEG"), r"another format than those read \(PNG\): convert it"),
+        (encoded(drawn(), "PNG"), r"holds \d+ colours \(.*\), not labels: list the class of each"),
+        (encoded(drawn().convert("RGBA"), "PNG"), r"holds \d+ colours"),
+        (encoded(half_transparent(), "PNG"), "is transparent in places"),
+        (encoded(drawn(), "GIF"), r"another format than those read \(PNG, TIFF, BMP, JPEG\)"),
         (encoded(drawn().convert("L"), "PNG")[:70], "is cut off, damaged"),
         (b"", "is empty"),
         (png(rows_of(np.zeros((1, 1), np.uint8)), width=60_000, height=60_000), "megapixels"),

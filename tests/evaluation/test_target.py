@@ -264,7 +264,7 @@ def test_a_stray_label_is_not_taken_for_background(
         ignore_index=ignore_index,
     )
     (target,) = folder_targets(dataset, with_background=True)
-    with pytest.raises(DatasetError, match=f"holds label {stray}, but the benchmark has classes"):
+    with pytest.raises(DatasetError, match=f"holds label {stray}, but there are classes"):
         target.items[0].read_truth()
 
 

@@ -1,5 +1,6 @@
 """`escnet evaluate`: benchmarks or folders in, scores with everything that moves them out."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from escnet.cli.against import print_comparison, read_others
+from escnet.cli.labelled_folder import (
+    ClassesFile,
+    IdMap,
+    Ignore,
+    Layout,
+    Offset,
+    Split,
+    ZeroIs,
+    folder_options,
+)
 from escnet.cli.options import Device, Dtype, Model, SharePrior
+from escnet.files import shown_path
 
 if TYPE_CHECKING:
+    from escnet.data.reading import FolderOptions
     from escnet.evaluation.protocol import EvalProtocol
     from escnet.evaluation.result import EvalResult, ModelUsed
     from escnet.evaluation.run import Progress
@@ -86,18 +99,26 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     pictures: Annotated[
         int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
     ] = 4,
+    layout: Layout = None,
+    split: Split = None,
+    classes_file: ClassesFile = None,
+    ignore: Ignore = None,
+    zero_is: ZeroIs = None,
+    offset: Offset = None,
+    id_map: IdMap = None,
     share_prior: SharePrior = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
 ) -> None:
-    """Score a model against pictures with label maps.
+    """Score a model, or label maps on disk, against pictures with label maps.
 
     A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
-    a folder with images/, masks/ and classes.json, seen as a whole, each of whose sources is scored
-    by itself; with --background rest only those that label pixels of no class, which are one more
-    class then. OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report,
-    OUT/NAME.pictures.jsonl what was counted in each picture. Start it with torchrun or accelerate
-    launch to share the work among processes or GPUs.
+    a folder of pictures with label maps as tools write them (docs: reading folders), seen as a
+    whole. Where its classes.json names several sources each is scored by itself; with --background
+    rest only those that label pixels of no class, which are one more class then. OUT/NAME.json is
+    the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl what was counted
+    in each picture. Start it with torchrun or accelerate launch to share the work among processes
+    or GPUs.
     """
     from escnet.errors import ConfigError
 
@@ -106,11 +127,20 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         "seams": seams, "global_view": global_view, "template": template, "names": names,
         "vocabulary": vocabulary, "background": background, "headline": headline,
     }  # fmt: skip
+    options = folder_options(
+        layout=layout,
+        split=split,
+        classes_file=classes_file,
+        ignore=ignore,
+        zero_is=zero_is,
+        offset=offset,
+        id_map=id_map,
+    )
     with_background = background in {"name", "rest"}
     found = [
         target
         for name in targets
-        for target in _targets(name, data, with_background=with_background)
+        for target in _targets(name, data, options, with_background=with_background)
     ]
     _refuse_repeats(found)
     plan = [(target, _protocol(target, changes)) for target in found]
@@ -166,28 +196,38 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
                 )
 
 
-def _targets(name: str, data: Path | None, *, with_background: bool) -> "list[EvalTarget]":
+def _targets(
+    name: str, data: Path | None, options: "FolderOptions", *, with_background: bool
+) -> "list[EvalTarget]":
     from escnet.data.folder import FolderDataset
+    from escnet.data.reading import FolderOptions
     from escnet.errors import ConfigError
     from escnet.evaluation.benchmarks import BENCHMARKS
     from escnet.evaluation.target import folder_targets
 
     path = Path(name)
-    if data is not None and not path.is_dir():
+    if data is not None and not path.exists():
         path = data / name
     if name in BENCHMARKS and not (path / "classes.json").is_file():
+        if options != FolderOptions():
+            raise ConfigError(
+                f"benchmark {name} has its own layout and label values: leave --layout, --split, "
+                "--classes-file, --ignore, --zero-is, --offset and --id-map out"
+            )
         if data is None:
             raise ConfigError(
                 f"benchmark {name} needs its pictures: pass --data ROOT, the folder that "
                 "`escnet data prepare` wrote"
             )
         return [BENCHMARKS[name].read(data)]
-    if not path.is_dir():
+    if not path.exists():
         raise ConfigError(
-            f"no folder or benchmark {name!r}: choose a folder with images/, masks/ and "
-            f"classes.json, or one of {', '.join(BENCHMARKS)}"
+            f"no folder or benchmark {name!r}: choose a folder of pictures with label maps, or one "
+            f"of {', '.join(BENCHMARKS)}"
         )
-    return folder_targets(FolderDataset.read(path), with_background=with_background)
+    dataset = FolderDataset.read(path, options)
+    print(f"{shown_path(path)} is read as {dataset.layout}", file=sys.stderr)
+    return folder_targets(dataset, with_background=with_background)
 
 
 def _refuse_repeats(targets: "list[EvalTarget]") -> None:
@@ -267,8 +307,6 @@ def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[P
 
 
 def _print_result(result: "EvalResult", path: Path, report: Path) -> None:
-    from escnet.files import shown_path
-
     print(f"{result.benchmark}: {result.data.num_pictures} pictures, {result.model.name}")
     for name, value in result.scores.items():
         if value is None:

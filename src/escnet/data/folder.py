@@ -1,53 +1,29 @@
-"""The project's own dataset format: a folder with images/, masks/ and classes.json.
+"""Pictures with label maps in a folder, whatever tool wrote it, as one type.
 
-A picture images/SOURCE__NAME.jpg has its label map in masks/SOURCE__NAME.png. classes.json comes in
-two forms:
-
-* {"classes": [...], "sources": {SOURCE: {"annotated": [index, ...], "has_background": bool}}}: one
-  list of class names for all sources, of which each source annotates only some.
-* {"datasets": {SOURCE: {"classes": [...], "has_background": bool}}}: each source has a list of its
-  own and annotates all of it.
-
-Beside them, "ignore_index" (255 where it is missing) marks pixels that nobody labelled, and
-"background_index" (254) pixels that are none of the classes their source annotates.
+The folder's layout is recognised by what is in it (`recognition.py`). However its files hold the
+labels, its pictures give them as class indices: 255 where nobody labelled, and 254 where none of
+the classes is; both are larger in a data set of very many classes.
 """
 
-import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from escnet.data.image import IMAGE_SUFFIXES, natural_key
-from escnet.data.labelled_picture import LabelledPicture
-from escnet.errors import DatasetError, VocabularyError
+import numpy as np
+from jaxtyping import Integer
+
+from escnet.data.classes_json import ClassesJson, SourceLabels
+from escnet.data.conventions import BACKGROUND, IGNORED, UNKNOWN, Conventions, Labelling
+from escnet.data.label_table import LabelTable
+from escnet.data.labelled_picture import LabelledPicture, ReadLabels
+from escnet.data.pairing import label_files, paired, picture_files
+from escnet.data.reading import FolderOptions, Reading
+from escnet.data.recognition import recognised
+from escnet.errors import DatasetError
 from escnet.files import shown_path
-from escnet.small_file import SmallFile
-from escnet.vocabulary import Vocabulary
 
-_CLASSES = SmallFile(
-    noun="",
-    error=DatasetError,
-    cure="correct it there",
-    if_missing="a dataset has images/, masks/ and classes.json",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceLabels:
-    """What the label maps of one source mean.
-
-    Attributes:
-        classes: The class names whose indices the label maps hold.
-        annotated: Indices of the class names that this source annotates; a pixel of another class
-            is labelled as background or not at all.
-        has_background: Whether its label maps hold the background index.
-    """
-
-    classes: tuple[str, ...]
-    annotated: tuple[int, ...]
-    has_background: bool
+_FEW_STRANGE = 3  # values of no meaning in one label map that may be meant
+_FEW_CLASSES = 254  # that fit into 8 bits beside the ignore and the background label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +33,11 @@ class FolderDataset:
     Attributes:
         root: The folder.
         items: The pictures, each with its label map.
-        labels: For each source what its label maps mean, in the order of classes.json.
+        labels: For each source what its label maps mean.
         ignore_index: The label of pixels that nobody labelled.
         background_index: The label of pixels that are none of the annotated classes.
+        layout: How the folder was read, for one line.
+        conventions: What was declared of the values in its files.
     """
 
     root: Path
@@ -67,39 +45,28 @@ class FolderDataset:
     labels: Mapping[str, SourceLabels]
     ignore_index: int
     background_index: int
+    layout: str = ""
+    conventions: Conventions = Conventions()  # noqa: RUF009 -- frozen
 
     @classmethod
-    def read(cls, root: str | Path) -> "FolderDataset":
-        """The dataset in a folder; pictures and label maps are paired, not opened.
+    def read(cls, root: str | Path, options: FolderOptions = FolderOptions()) -> "FolderDataset":  # noqa: B008 -- frozen
+        """The dataset in a folder, or in a COCO JSON file; no picture or label map is opened.
+
+        Args:
+            root: The folder.
+            options: What is said of it besides.
 
         Raises:
-            DatasetError: If classes.json is missing or wrong, there is no picture, or a picture or
-                a label map lacks the other.
+            ConfigError: If an option contradicts what is there.
+            DatasetError: If no layout is recognised, more than one is, or a picture or a label map
+                lacks the other.
         """
         root = Path(root)
-        shown = shown_path(root / "classes.json")
-        table = _CLASSES.object_of(root / "classes.json")
-        ignore_index = _index(table, "ignore_index", 255, shown)
-        background_index = _index(table, "background_index", 254, shown)
-        if ignore_index == background_index:
-            raise DatasetError(
-                f"{shown} has {ignore_index} as ignore_index and as background_index: "
-                "choose two different ones"
-            )
-        labels = _labels_of(table, shown)
-        for name, source in labels.items():
-            if (index := min(ignore_index, background_index)) < len(source.classes):
-                raise DatasetError(
-                    f"{shown} has {len(source.classes)} classes in source {name!r}, so that index "
-                    f"{index} means two things: choose larger ignore and background indices"
-                )
-        return cls(
-            root=root,
-            items=_items_of(root, labels),
-            labels=labels,
-            ignore_index=ignore_index,
-            background_index=background_index,
-        )
+        own = ClassesJson.read(root / "classes.json")
+        declared = _joined(own, options.conventions)
+        if own is not None and own.sources and options.class_file is None:
+            return _of_own(root, own, declared)
+        return _of_reading(root, recognised(root, options), declared, own)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -123,103 +90,217 @@ class FolderDataset:
         return iter(self.items)
 
 
-def _items_of(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[LabelledPicture, ...]:
-    images = _by_stem(root / "images", IMAGE_SUFFIXES)
-    masks = _by_stem(root / "masks", (".png",))
-    for stem, path in images.items():
-        if stem not in masks:
-            raise DatasetError(f"picture {shown_path(path)} lacks its label map masks/{stem}.png")
-        if (name := stem.partition("__")[0]) not in labels:
+class CodedLabels:
+    """Reads label maps whose values become class indices.
+
+    Args:
+        read: What reads the values.
+        labelling: What each value is.
+        ignore_index: What becomes of values that count nowhere.
+        background_index: What becomes of values of none of the classes.
+    """
+
+    def __init__(
+        self, read: ReadLabels, labelling: Labelling, ignore_index: int, background_index: int
+    ) -> None:
+        codes = labelling.codes
+        self._read, self._labelling = read, labelling
+        self._is_known = codes != UNKNOWN
+        own = np.where(codes == IGNORED, ignore_index, codes)
+        own = np.where(codes == BACKGROUND, background_index, own)
+        few = max(ignore_index, background_index) < 256
+        self._labels = np.where(self._is_known, own, 0).astype(np.uint8 if few else np.uint16)
+
+    def __call__(self, path: Path) -> Integer[np.ndarray, "H W"]:
+        """The class indices of a label map.
+
+        Raises:
+            DatasetError: If it cannot be read, or holds a value of no meaning.
+        """
+        raw = self._read(path)
+        is_known = self._is_known[raw]
+        if not is_known.all():
             raise DatasetError(
-                f"picture {shown_path(path)} is of source {name!r}, which classes.json lacks: "
-                f"name it SOURCE__NAME, SOURCE being one of {', '.join(labels)}"
+                f"label map {shown_path(path)} {_about_unknown(raw, is_known, self._labelling)}"
             )
-    for stem, path in masks.items():
-        if stem not in images:
-            raise DatasetError(f"label map {shown_path(path)} lacks its picture images/{stem}.jpg")
-    return tuple(
-        LabelledPicture(
-            stem=stem, image_path=path, label_path=masks[stem], source=stem.partition("__")[0]
+        return self._labels[raw]
+
+
+def _about_unknown(
+    raw: Integer[np.ndarray, "H W"], is_known: np.ndarray, labelling: Labelling
+) -> str:
+    """What is wrong with a label map that holds values of no meaning, and the ways out."""
+    unknown, counts = np.unique(raw[~is_known], return_counts=True)
+    share = 100 * counts.sum() / raw.size
+    last = len(labelling.classes) - 1
+    said = f"classes 0..{last}" if labelling.is_plain else f"{last + 1} classes"
+    if len(unknown) > _FEW_STRANGE:
+        return (
+            f"holds {len(unknown)} values besides the {said} ({unknown[0]}, {unknown[1]}, ...) in "
+            f"{share:.2g} % of its pixels: it was resized with smoothing or saved as JPEG; make it "
+            "again, with nearest neighbours and as PNG"
         )
-        for stem, path in images.items()
+    found = f"holds label {unknown[0]} in {share:.2g} % of its pixels, but there are {said}"
+    if labelling.is_plain and unknown.tolist() == [last + 1]:
+        return f"{found}: if 0 is unlabelled and the names begin with 1, add --zero-is unlabelled"
+    value = unknown[0]
+    return f"{found}: add its name to the list, or --ignore {value} if it is to count nowhere"
+
+
+def _joined(own: ClassesJson | None, said: Conventions) -> Conventions:
+    """What is said now, over what classes.json declares."""
+    if own is None:
+        return said
+    now = said.model_dump(exclude_defaults=True)
+    return Conventions.declared(**{**own.conventions.model_dump(exclude_defaults=True), **now})
+
+
+def _of_reading(
+    root: Path, reading: Reading, declared: Conventions, own: ClassesJson | None
+) -> FolderDataset:
+    usual = dict(reading.usual)
+    if own is not None:
+        usual[own.ignore_index] = IGNORED
+        if own.says_background:
+            usual[own.background_index] = BACKGROUND
+        named = reading.table is not None and own.ignore_index < len(reading.table.rows)
+        if named and not declared.ignore:
+            declared = declared.model_copy(update={"ignore": (own.ignore_index,)})
+    labelling = Labelling(reading.table, declared, usual)
+    ignore_index, background_index = _two_labels(len(labelling.classes))
+    name = root.resolve().name.removesuffix(".json") or "folder"
+    source = name if reading.split is None else f"{name}-{reading.split}"
+    items = tuple(
+        replace(
+            item,
+            source=source,
+            read=CodedLabels(item.read, labelling, ignore_index, background_index),
+        )
+        for item in reading.pictures
+    )
+    labels = SourceLabels(
+        classes=labelling.classes,
+        annotated=tuple(range(len(labelling.classes))),
+        has_background=labelling.has_background,
+    )
+    return FolderDataset(
+        root=root,
+        items=items,
+        labels={source: labels},
+        ignore_index=ignore_index,
+        background_index=background_index,
+        layout=_said(reading, labelling),
+        conventions=declared,
     )
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """The files with such a suffix by stem, in natural order; hidden files are left out."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 -- raises at once and needs no second look
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DatasetError(
-            f"folder {shown_path(folder)} cannot be read ({reason}): "
-            "a dataset has images/, masks/ and classes.json"
-        ) from None
-    paths = sorted((folder / name for name in names if not name.startswith(".")), key=natural_key)
-    paths = [path for path in paths if path.suffix.lower() in suffixes]
-    if not paths:
-        raise DatasetError(
-            f"folder {shown_path(folder)} holds no file in {', '.join(suffixes)}: "
-            "a dataset has pictures in images/ and label maps in masks/"
+def _two_labels(num_classes: int) -> tuple[int, int]:
+    """The ignore and the background label of a data set whose label maps are made here."""
+    return (255, 254) if num_classes <= _FEW_CLASSES else (65_535, 65_534)
+
+
+def _said(reading: Reading, labelling: Labelling) -> str:
+    """How a folder was read, with what its first values mean."""
+    meanings = ", ".join(f"{value} {what}" for value, what in labelling.meanings(4))
+    counted = _counted(len(reading.pictures), "picture")
+    said = f"{reading.said}: {counted}, {_counted(len(labelling.classes), 'class')}"
+    if reading.without_truth:
+        said += f", {_counted(reading.without_truth, 'picture')} without label map left out"
+    return f"{said} ({meanings})"
+
+
+def _counted(number: int, noun: str) -> str:
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDataset:
+    items = _own_items(root, own.sources)
+    said = f"images/ with masks/ by classes.json: {_counted(len(items), 'picture')}"
+    ignored = own.ignore_index
+    is_class = any(ignored < len(source.classes) for source in own.sources.values())
+    if declared.is_plain:
+        own.refuse_two_meanings()
+    if declared.is_plain and not is_class:
+        return FolderDataset(
+            root=root,
+            items=items,
+            labels=own.sources,
+            ignore_index=ignored,
+            background_index=own.background_index,
+            layout=said,
         )
-    stem, count = Counter(path.stem for path in paths).most_common(1)[0]
-    if count > 1:
-        raise DatasetError(
-            f"folder {shown_path(folder)} has {count} files called {stem!r}: keep one of them"
-        )
-    return {path.stem: path for path in paths}
+    if is_class and not declared.ignore:
+        declared = declared.model_copy(update={"ignore": (ignored,)})
+    usual = {ignored: IGNORED, own.background_index: BACKGROUND, 255: IGNORED}
+    labellings = {
+        name: Labelling(LabelTable.of_names(source.classes, "classes.json"), declared, usual)
+        for name, source in own.sources.items()
+    }
+    two = _two_labels(max(len(labelling.classes) for labelling in labellings.values()))
+    return FolderDataset(
+        root=root,
+        items=tuple(
+            replace(item, read=CodedLabels(item.read, labellings[item.source], *two))
+            for item in items
+        ),
+        labels={
+            name: _relabelled(source, labellings[name]) for name, source in own.sources.items()
+        },
+        ignore_index=two[0],
+        background_index=two[1],
+        layout=said,
+        conventions=declared,
+    )
 
 
-def _index(table: dict[str, Any], key: str, default: int, shown: str) -> int:
-    index = table.get(key, default)
-    if type(index) is not int or not 0 <= index <= 65_535:
-        raise DatasetError(f"{shown} has {index!r} as {key}: give an integer in 0..65535")
-    return index
+def _relabelled(source: SourceLabels, labelling: Labelling) -> SourceLabels:
+    """What the label maps of a source mean after its values became other labels."""
+    annotated = {source.classes[index] for index in source.annotated}
+    return SourceLabels(
+        classes=labelling.classes,
+        annotated=tuple(i for i, name in enumerate(labelling.classes) if name in annotated),
+        has_background=source.has_background or labelling.codes[0] == BACKGROUND,
+    )
 
 
-def _labels_of(table: dict[str, Any], shown: str) -> dict[str, SourceLabels]:
-    form = "sources" if "sources" in table else "datasets"
-    sources = table.get(form)
-    if not isinstance(sources, dict) or not sources:
-        raise DatasetError(
-            f"{shown} names no source: it needs 'classes' and 'sources', or 'datasets'"
-        )
-    shared = _classes_of(table, shown) if form == "sources" else None
-    labels = {}
-    for name, source in sources.items():
-        where = f"{shown}, source {name!r},"
-        if not isinstance(source, dict):
-            raise DatasetError(f"{where} is a JSON {type(source).__name__}: give an object")
-        has_background = source.get("has_background", False)
-        if not isinstance(has_background, bool):
-            raise DatasetError(f"{where} has {has_background!r} as has_background: give a boolean")
-        classes = shared or _classes_of(source, where)
-        annotated = _annotated_of(source, len(classes), where) if shared else range(len(classes))
-        labels[name] = SourceLabels(
-            classes=classes, annotated=tuple(annotated), has_background=has_background
-        )
-    return labels
-
-
-def _classes_of(table: dict[str, Any], where: str) -> tuple[str, ...]:
-    classes = table.get("classes")
-    if not isinstance(classes, list):
-        raise DatasetError(f"{where} has no list of 'classes': give the class names in label order")
-    try:
-        return Vocabulary.of(classes).labels
-    except VocabularyError as error:
-        raise DatasetError(f"{where} has wrong classes: {error}") from None
-
-
-def _annotated_of(source: dict[str, Any], num_classes: int, where: str) -> list[int]:
-    annotated = source.get("annotated")
-    if not isinstance(annotated, list) or not annotated:
-        raise DatasetError(f"{where} has no list 'annotated': give the indices that it annotates")
-    for index in annotated:
-        if type(index) is not int or not 0 <= index < num_classes:
+def _own_items(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[LabelledPicture, ...]:
+    for name in ("images", "masks"):
+        if not (root / name).is_dir():
             raise DatasetError(
-                f"{where} annotates index {index!r}, but the classes are 0..{num_classes - 1}"
+                f"folder {shown_path(root / name)} does not exist: a folder with classes.json has "
+                "pictures in images/ and label maps in masks/"
             )
-    if len(set(annotated)) < len(annotated):
-        raise DatasetError(f"{where} annotates an index twice: leave one out")
-    return annotated
+    images, masks = picture_files(root / "images"), label_files(root / "masks")
+    if not images:
+        raise DatasetError(f"folder {shown_path(root / 'images')} holds no picture: add some")
+    pairs, alone = paired(images, masks)
+    for stem, path in images.items():
+        if stem not in pairs:
+            raise DatasetError(f"picture {shown_path(path)} lacks its label map masks/{stem}.png")
+    for stem in alone:
+        raise DatasetError(
+            f"label map {shown_path(masks[stem])} lacks its picture images/{stem}.jpg"
+        )
+    return tuple(
+        LabelledPicture(
+            stem=stem,
+            image_path=images[stem],
+            label_path=path,
+            source=_source_of(stem, images[stem], labels),
+        )
+        for stem, path in pairs.items()
+    )
+
+
+def _source_of(stem: str, path: Path, labels: Mapping[str, SourceLabels]) -> str:
+    """SOURCE of SOURCE__NAME; where there is only one, any name without such a part is its own."""
+    name, separator, _ = stem.partition("__")
+    if name in labels:
+        return name
+    if len(labels) == 1 and not separator:
+        return next(iter(labels))
+    raise DatasetError(
+        f"picture {shown_path(path)} is of source {name!r}, which classes.json lacks: "
+        f"name it SOURCE__NAME, SOURCE being one of {', '.join(labels)}"
+    )

@@ -12,12 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt16
+from jaxtyping import Integer
 
-from escnet.data.image import decoding, open_image
 from escnet.data.label_map import read_label_map
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.errors import DatasetError, ImageError
+from escnet.errors import DatasetError
 from escnet.files import shown_path
 from escnet.small_file import SmallFile
 
@@ -64,7 +63,7 @@ class Layout:
         Raises:
             DatasetError: If the file cannot be read, or holds a raw label of no meaning.
         """
-        raw = read_tiff_labels(path) if self.label_suffix == ".tif" else read_label_map(path)
+        raw = read_label_map(path)
         return raw if self.codes is None else decoded(raw, self.codes, shown_path(path))
 
 
@@ -175,25 +174,6 @@ def decoded(
             "fetch the published label maps again"
         )
     return labels
-
-
-def read_tiff_labels(path: str | Path) -> UInt16[np.ndarray, "H W"]:
-    """The labels of a TIFF of one channel with whole numbers.
-
-    Raises:
-        DatasetError: If the file cannot be read, or is none.
-    """
-    shown = f"label map {shown_path(path)}"
-    try:
-        with open_image(path, formats=("TIFF",), noun="label map") as image, decoding(shown):
-            image.load()
-            labels = np.array(image)
-    except ImageError as error:
-        raise DatasetError(str(error)) from None
-    is_whole = labels.ndim == 2 and labels.dtype.kind in "iu"
-    if not is_whole or labels.min() < 0 or labels.max() >= _RAW_LABELS:
-        raise DatasetError(f"{shown} is no TIFF of one 16-bit channel: prepare it again")
-    return labels.astype(np.uint16)
 
 
 def synonyms_in(name: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from escnet.data.conventions import Conventions
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError
 
@@ -39,6 +40,7 @@ class EvalProtocol(BaseModel):
             rest class has it, which wins where no name is likelier than not; "none" where there is
             no such class.
         headline: The mean of IoUs that is called the result; both are always reported.
+        labels: What was declared of the values in the truth's label maps; None where nothing was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class EvalProtocol(BaseModel):
     vocabulary: Literal["all", "present"] = "all"
     background: Literal["none", "others", "name", "rest"] = "none"
     headline: Literal["miou_in_truth", "miou_in_either"] = "miou_in_truth"
+    labels: Conventions | None = None
 
     @field_validator("template")
     @classmethod

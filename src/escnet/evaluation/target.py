@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.data.folder import FolderDataset, SourceLabels
+from escnet.data.classes_json import SourceLabels
+from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
@@ -105,7 +106,15 @@ def _folder_target(dataset: FolderDataset, name: str, *, with_background: bool) 
         classes=(*source.classes, BACKGROUND) if with_background else source.classes,
         has_background=with_background,
         ignore_label=ignored,
+        paper=_protocol_of(dataset),
     )
+
+
+def _protocol_of(dataset: FolderDataset) -> EvalProtocol:
+    """How a folder is scored unless somebody asks for more: with what is declared of its values."""
+    if dataset.conventions.is_plain:
+        return WHOLE_VIEW
+    return WHOLE_VIEW.model_copy(update={"labels": dataset.conventions})
 
 
 def _folder_truth(
@@ -147,7 +156,8 @@ def _refuse_undeclared(
     if found.size:
         raise DatasetError(
             f"{where} {found[0]}, {source.classes[found[0]]!r}, which source {item.source!r} does "
-            f'not annotate: add it to "annotated" in classes.json, {cure}'
+            f'not annotate: add it to "annotated" in classes.json, {cure}, or declare it with '
+            f"--ignore {found[0]}"
         )
 
 

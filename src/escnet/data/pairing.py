@@ -1,0 +1,110 @@
+"""Which label map belongs to which picture, by their names.
+
+Tools add endings to either name: X_leftImg8bit.png has X_gtFine_labelIds.png, and X.jpg has
+X_mask.png. A label map of the picture's very name comes first.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from escnet.data.image import IMAGE_SUFFIXES, natural_key
+from escnet.data.label_map import LABEL_SUFFIXES
+from escnet.errors import DatasetError
+from escnet.files import shown_path
+
+TRAIN_IDS, IDS = "_gtFine_labelTrainIds", "_gtFine_labelIds"  # Cityscapes', the first preferred
+
+_PICTURE_ENDING = "_leftImg8bit"
+# in the order in which they are preferred where a picture has several
+LABEL_ENDINGS = (
+    *("", TRAIN_IDS, IDS, "_labelTrainIds", "_labelIds", "_mask", "_masks", "_label", "_labels"),
+    *("_seg", "_gt", "_L", ".labels"),
+)
+_NO_LABELS = ("_color", "_colorIds", "_instanceIds", "_instanceTrainIds", "_polygons")
+_MOST_DEPTH = 4  # folders within folders that are looked into
+
+
+def files_by_key(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files below a folder by their path there without suffix, in natural order.
+
+    Raises:
+        DatasetError: If the folder cannot be read, or two files have the same key.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(_walked(folder, 0), key=natural_key):
+        if path.suffix.lower() not in suffixes:
+            continue
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            raise DatasetError(
+                f"folder {shown_path(folder)} has 2 files called {key!r} ({found[key].name}, "
+                f"{path.name}): keep one of them"
+            )
+        found[key] = path
+    return found
+
+
+def _walked(folder: Path, depth: int) -> Iterable[Path]:
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(
+            f"folder {shown_path(folder)} cannot be read ({error.strerror}): check it"
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif depth < _MOST_DEPTH:
+            yield from _walked(entry, depth + 1)
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """The label maps below a folder; colour and instance maps beside them are left out."""
+    found = files_by_key(folder, LABEL_SUFFIXES)
+    return {key: path for key, path in found.items() if not key.endswith(_NO_LABELS)}
+
+
+def picture_files(folder: Path) -> dict[str, Path]:
+    """The pictures below a folder."""
+    return files_by_key(folder, IMAGE_SUFFIXES)
+
+
+def paired(
+    pictures: Mapping[str, Path], labels: Mapping[str, Path]
+) -> tuple[dict[str, Path], list[str]]:
+    """Each picture's label map, and the label maps of no picture.
+
+    Args:
+        pictures: By key.
+        labels: By key.
+
+    Returns:
+        The label map of each picture that has one, by the picture's key; the keys of label maps
+        whose picture is not there.
+    """
+    by_base = {key.removesuffix(_PICTURE_ENDING): key for key in pictures} | {
+        key: key for key in pictures
+    }
+    rank: dict[str, int] = {}
+    found: dict[str, Path] = {}
+    alone: list[str] = []
+    for label_key, path in labels.items():
+        picture = _picture_of(label_key, by_base)
+        if picture is None:
+            alone.append(label_key)
+            continue
+        key, place = picture
+        if place < rank.get(key, len(LABEL_ENDINGS)):
+            found[key], rank[key] = path, place
+    return {key: found[key] for key in pictures if key in found}, alone
+
+
+def _picture_of(label_key: str, by_base: Mapping[str, str]) -> tuple[str, int] | None:
+    for place, ending in enumerate(LABEL_ENDINGS):
+        if label_key.endswith(ending):
+            base = label_key.removesuffix(ending)
+            if (key := by_base.get(base)) is not None:
+                return key, place
+    return None

@@ -1,0 +1,94 @@
+"""Which layout a folder of pictures with label maps has, recognised by what is in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from escnet.data.coco_json import coco_readings
+from escnet.data.folder_layouts import SPLITS, beside, chosen_split, two_folders
+from escnet.data.hugging_face import hugging_face_readings
+from escnet.data.reading import FolderOptions, Reading
+from escnet.errors import DatasetError
+from escnet.files import shown_path
+
+Finders = Mapping[str, Callable[[Path, FolderOptions], list[Reading]]]
+
+FINDERS: Finders = {
+    "folders": two_folders,
+    "beside": beside,
+    "coco": coco_readings,
+    "datasets": hugging_face_readings,
+}
+_WHAT_IS_READ = (
+    "images/ with masks/ (or img_dir/ann_dir, JPEGImages/SegmentationClass, leftImg8bit/gtFine), "
+    "label maps beside their pictures (X.png or X_mask.png), a COCO JSON file, or a data set of "
+    "Hugging Face"
+)
+
+
+def recognised(root: Path, options: FolderOptions) -> Reading:
+    """The one reading that a folder or file allows.
+
+    Raises:
+        DatasetError: If there is none, or more than one.
+    """
+    readings = _readings(root, options)
+    if len(readings) > 1:
+        ways = " and as ".join(reading.said for reading in readings)
+        layouts = list(dict.fromkeys(reading.layout for reading in readings))
+        cure = (
+            f"choose with --layout {' or --layout '.join(layouts)}"
+            if len(layouts) > 1
+            else "keep one of them there, or give that one's path"
+        )
+        raise DatasetError(f"{shown_path(root)} can be read as {ways}: {cure}")
+    if readings:
+        return readings[0]
+    wanted = f" as {options.layout}" if options.layout else ""
+    raise DatasetError(
+        f"{shown_path(root)} holds no pictures with label maps{wanted} that are recognised: read "
+        f"are {_WHAT_IS_READ}"
+    )
+
+
+def _readings(root: Path, options: FolderOptions) -> list[Reading]:
+    if not root.exists():
+        raise DatasetError(f"folder {shown_path(root)} does not exist: check the path")
+    finders = FINDERS
+    if options.layout is not None:
+        if options.layout not in FINDERS:
+            raise DatasetError(f"no layout {options.layout!r}: choose from {', '.join(FINDERS)}")
+        finders = {options.layout: FINDERS[options.layout]}
+    try:
+        if root.is_file():
+            files = [finders[name] for name in ("coco", "datasets") if name in finders]
+            return [reading for find in files for reading in find(root, options)]
+        found = [reading for find in finders.values() for reading in find(root, options)]
+        return found or _in_parts(root, options, finders)
+    except OSError as error:
+        raise DatasetError(
+            f"{shown_path(root)} cannot be read ({error.strerror}): check its permissions"
+        ) from None
+
+
+def _in_parts(root: Path, options: FolderOptions, finders: Finders) -> list[Reading]:
+    """The readings of the split that is meant, where each split is a folder of its own."""
+    parts = [
+        path.name
+        for path in sorted(root.iterdir())
+        if path.is_dir() and (path.name.casefold() in SPLITS or path.name == options.split)
+    ]
+    wanted = parts if options.split not in parts else [options.split]
+    inner = replace(options, split=None)
+    found = {
+        part: [reading for find in finders.values() for reading in find(root / part, inner)]
+        for part in wanted
+    }
+    parts = [part for part in wanted if found[part]]
+    if not parts:
+        return []
+    chosen = chosen_split(parts, options, root)
+    return [
+        replace(reading, said=f"{chosen}/: {reading.said}", split=chosen)
+        for reading in found[chosen]
+    ]
