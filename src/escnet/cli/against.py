@@ -60,7 +60,7 @@ def print_comparison(
     *,
     target: "EvalTarget",
     answers: "Answers",
-    segmenter: "Segmenter",
+    segmenter: "Segmenter | None",
     num_pictures: int,
 ) -> None:
     """Write and print how a result differs from another.
@@ -71,7 +71,7 @@ def print_comparison(
         other: The other result.
         target: What both are of.
         answers: The model that the new one is of, as it was asked.
-        segmenter: The same model with its own template.
+        segmenter: The same model with its own template; None of label maps on disk.
         num_pictures: How many pictures are drawn.
 
     Raises:
@@ -94,7 +94,7 @@ def print_comparison(
     print(f"{shown_path(out)}, report {shown_path(markdown)}")
 
 
-def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | None":
+def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answers | None":
     """The other result's model, if it is at hand: the same one, or one that needs no download."""
     from escnet.errors import EscnetError
     from escnet.evaluation.evaluate import predict_with, under_protocol
@@ -102,8 +102,8 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter") -> "Answers | N
     from escnet.inference.segmenter import Segmenter
 
     name = theirs.model.name
-    asked = under_protocol(segmenter, theirs.protocol)
-    if not _is_model_of(theirs, asked):
+    asked = None if segmenter is None else under_protocol(segmenter, theirs.protocol)
+    if asked is None or not _is_model_of(theirs, asked):
         if name not in {"mini", "tiny"} and not Path(name).is_dir():
             return None
         try:

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,11 +25,14 @@ from escnet.files import shown_path
 
 if TYPE_CHECKING:
     from escnet.data.reading import FolderOptions
+    from escnet.evaluation.evaluate import Predict
     from escnet.evaluation.protocol import EvalProtocol
     from escnet.evaluation.result import EvalResult, ModelUsed
     from escnet.evaluation.run import Progress
     from escnet.evaluation.target import EvalTarget
     from escnet.inference.segmenter import Segmenter
+
+    Plan = Sequence[tuple[EvalTarget, EvalProtocol]]
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
@@ -99,6 +103,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     pictures: Annotated[
         int, typer.Option(help="Best and worst pictures in the report.", metavar="N", min=0)
     ] = 4,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score the label maps in this folder; no model is loaded.", metavar="FOLDER"
+        ),
+    ] = None,
     layout: Layout = None,
     split: Split = None,
     classes_file: ClassesFile = None,
@@ -117,8 +127,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     whole. Where its classes.json names several sources each is scored by itself; with --background
     rest only those that label pixels of no class, which are one more class then. OUT/NAME.json is
     the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl what was counted
-    in each picture. Start it with torchrun or accelerate launch to share the work among processes
-    or GPUs.
+    in each picture. With --predictions the label maps in a folder are scored, whichever program or
+    person made them, and NAME ends with that folder's. Start it with torchrun or accelerate launch
+    to share the work among processes or GPUs.
     """
     from escnet.errors import ConfigError
 
@@ -150,30 +161,34 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
         )
     others = read_others(against or [], found)
+    if predictions is not None:
+        _refuse_asking(changes, share_prior)
 
-    from escnet.evaluation.evaluate import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
     from escnet.evaluation.processes import joined_processes
     from escnet.evaluation.report import draw_pictures, write_report
     from escnet.evaluation.run import Evaluation
     from escnet.evaluation.target import Question
-    from escnet.inference.segmenter import Segmenter
 
     for target, protocol in plan:
         Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
-        segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
-        for target, protocol in plan:
-            asked = under_protocol(segmenter, protocol)
+        if predictions is None:
+            answerers = _models(plan, model, device, dtype, share_prior)
+        else:
+            answerers = _label_maps(plan, predictions, limit=limit, skip_bad=skip_bad)
+        for answerer in answerers:
+            target = answerer.target
             evaluation = Evaluation(
                 target=target,
-                model=_model_used(asked, _trained_on(segmenter)),
-                predict=predict_with(asked, protocol),
-                protocol=protocol,
+                model=answerer.model,
+                predict=answerer.predict,
+                protocol=answerer.protocol,
                 out=out,
                 limit=limit,
                 skip_bad=skip_bad,
                 processes=processes,
+                suffix=answerer.suffix,
             )
             total = len(evaluation.items[processes.rank :: processes.count])
             with _progress(target.name, total, is_shown=processes.is_first) as on_picture:
@@ -181,7 +196,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             if result is None:
                 continue
             path = evaluation.result_path
-            answers = Answers(title="prediction", protocol=protocol, predict=evaluation.predict)
+            answers = Answers(
+                title="prediction", protocol=answerer.protocol, predict=evaluation.predict
+            )
             draw_pictures(result, path, target, answers, pictures)
             _print_result(result, path, write_report(result, path)[1])
             if (other := others.get(target.name)) is not None:
@@ -191,9 +208,74 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
                     other,
                     target=target,
                     answers=answers,
-                    segmenter=segmenter,
+                    segmenter=answerer.segmenter,
                     num_pictures=pictures,
                 )
+
+
+class _Answerer(NamedTuple):
+    """What answers for a target's pictures: a model, or label maps on disk."""
+
+    target: "EvalTarget"
+    protocol: "EvalProtocol"
+    model: "ModelUsed"
+    predict: "Predict"
+    segmenter: "Segmenter | None" = None
+    suffix: str = ""
+
+
+def _models(
+    plan: "Plan", model: str, device: str, dtype: str, share_prior: float | None
+) -> "Iterator[_Answerer]":
+    """A model as each target's protocol asks it."""
+    from escnet.evaluation.evaluate import predict_with, under_protocol
+    from escnet.inference.segmenter import Segmenter
+
+    segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
+    for target, protocol in plan:
+        asked = under_protocol(segmenter, protocol)
+        used = _model_used(asked, _trained_on(segmenter))
+        yield _Answerer(target, protocol, used, predict_with(asked, protocol), segmenter)
+
+
+def _label_maps(
+    plan: "Plan", folder: Path, *, limit: int | None, skip_bad: bool
+) -> "Iterator[_Answerer]":
+    """The label maps in a folder; what the protocol says of asking does not apply to them."""
+    from escnet.evaluation.predictions import PredictedFolder
+
+    targets = [target for target, _ in plan]
+    predicted = PredictedFolder(folder, targets, limit=limit, may_lack=skip_bad)
+    print(f"{shown_path(folder)} holds predictions, values {predicted.values}", file=sys.stderr)
+    for target, protocol in plan:
+        given = protocol.with_changes(
+            view="whole",
+            names="whole",
+            vocabulary="all",
+            background="name" if target.has_background else "none",
+        )
+        target = replace(target, paper=given)  # noqa: PLW2901 -- nothing of asking deviates
+        yield _Answerer(
+            target,
+            given,
+            predicted.model_of(target),
+            predicted.predict(target),
+            suffix=f"-{folder.resolve().name}",
+        )
+
+
+def _refuse_asking(changes: dict[str, Any], share_prior: float | None) -> None:
+    """Refuse settings of how a model is asked: label maps are not asked."""
+    from escnet.errors import ConfigError
+
+    asking = {**changes, "share_prior": share_prior}
+    allowed = {"headline", "background"}
+    for name, value in asking.items():
+        if value is not None and name not in allowed:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} says how a model is asked, but --predictions asks "
+                "none: leave one of them out"
+            )
 
 
 def _targets(
@@ -246,9 +328,7 @@ def _protocol(target: "EvalTarget", changes: dict[str, Any]) -> "EvalProtocol":
     return target.paper.with_changes(**changes)
 
 
-def _refuse_idle(
-    plan: "Sequence[tuple[EvalTarget, EvalProtocol]]", changes: dict[str, Any]
-) -> None:
+def _refuse_idle(plan: "Plan", changes: dict[str, Any]) -> None:
     """Refuse settings of windows where a target is seen as a whole: they would do nothing."""
     from escnet.errors import ConfigError
     from escnet.evaluation.protocol import OF_WINDOWS

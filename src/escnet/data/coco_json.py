@@ -24,6 +24,7 @@ from pycocotools import mask as coco_mask
 from escnet.data.conventions import BACKGROUND, IGNORED
 from escnet.data.folder_layouts import chosen_split
 from escnet.data.image import MAX_PIXELS
+from escnet.data.label_map import read_label_map
 from escnet.data.label_table import LabelTable, Row
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.pascal import rle_mask
@@ -229,6 +230,7 @@ def _reading(path: Path, root: Path, split: str | None) -> Reading:
         pictures=tuple(sorted(pictures, key=lambda picture: picture.stem)),
         table=file.table,
         usual={0: BACKGROUND, OVERLAP: IGNORED},
+        read_others=read_label_map,
         split=split,
     )
 

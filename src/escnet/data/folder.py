@@ -14,6 +14,7 @@ from jaxtyping import Integer
 
 from escnet.data.classes_json import ClassesJson, SourceLabels
 from escnet.data.conventions import BACKGROUND, IGNORED, UNKNOWN, Conventions, Labelling
+from escnet.data.label_map import read_label_map
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.pairing import label_files, paired, picture_files
@@ -36,6 +37,8 @@ class FolderDataset:
         labels: For each source what its label maps mean.
         ignore_index: The label of pixels that nobody labelled.
         background_index: The label of pixels that are none of the annotated classes.
+        read_labels: For each source what reads a label map of others, such as a prediction, whose
+            values mean what they mean in the truth.
         layout: How the folder was read, for one line.
         conventions: What was declared of the values in its files.
     """
@@ -45,6 +48,7 @@ class FolderDataset:
     labels: Mapping[str, SourceLabels]
     ignore_index: int
     background_index: int
+    read_labels: Mapping[str, ReadLabels]
     layout: str = ""
     conventions: Conventions = Conventions()  # noqa: RUF009 -- frozen
 
@@ -170,14 +174,15 @@ def _of_reading(
     ignore_index, background_index = _two_labels(len(labelling.classes))
     name = root.resolve().name.removesuffix(".json") or "folder"
     source = name if reading.split is None else f"{name}-{reading.split}"
+    two = ignore_index, background_index
     items = tuple(
-        replace(
-            item,
-            source=source,
-            read=CodedLabels(item.read, labelling, ignore_index, background_index),
-        )
+        replace(item, source=source, read=CodedLabels(item.read, labelling, *two))
         for item in reading.pictures
     )
+    others = items[0].read
+    if reading.read_others is not None:
+        names = LabelTable.of_names(labelling.classes, reading.said)
+        others = CodedLabels(reading.read_others, Labelling(names, Conventions()), *two)
     labels = SourceLabels(
         classes=labelling.classes,
         annotated=tuple(range(len(labelling.classes))),
@@ -189,6 +194,7 @@ def _of_reading(
         labels={source: labels},
         ignore_index=ignore_index,
         background_index=background_index,
+        read_labels={source: others},
         layout=_said(reading, labelling),
         conventions=declared,
     )
@@ -228,6 +234,7 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
             labels=own.sources,
             ignore_index=ignored,
             background_index=own.background_index,
+            read_labels=dict.fromkeys(own.sources, read_label_map),
             layout=said,
         )
     if is_class and not declared.ignore:
@@ -238,17 +245,16 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
         for name, source in own.sources.items()
     }
     two = _two_labels(max(len(labelling.classes) for labelling in labellings.values()))
+    read = {name: CodedLabels(read_label_map, labellings[name], *two) for name in labellings}
     return FolderDataset(
         root=root,
-        items=tuple(
-            replace(item, read=CodedLabels(item.read, labellings[item.source], *two))
-            for item in items
-        ),
+        items=tuple(replace(item, read=read[item.source]) for item in items),
         labels={
             name: _relabelled(source, labellings[name]) for name, source in own.sources.items()
         },
         ignore_index=two[0],
         background_index=two[1],
+        read_labels=read,
         layout=said,
         conventions=declared,
     )

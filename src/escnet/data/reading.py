@@ -10,7 +10,7 @@ from pathlib import Path
 
 from escnet.data.conventions import IGNORED, Conventions
 from escnet.data.label_table import LabelTable, find_table
-from escnet.data.labelled_picture import LabelledPicture
+from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Reading:
         pictures: With raw truth.
         table: The names; None if there is no list.
         usual: What values are that no class has.
+        read_others: What reads a label map that is not the truth, in class indices; None where it
+            is read like the truth.
         without_truth: Pictures that have none, and are left out.
         split: The part that was read, where the folder has parts.
     """
@@ -49,6 +51,7 @@ class Reading:
     pictures: tuple[LabelledPicture, ...]
     table: LabelTable | None
     usual: Mapping[int, int] = field(default_factory=lambda: {255: IGNORED})
+    read_others: ReadLabels | None = None
     without_truth: int = 0
     split: str | None = None
 

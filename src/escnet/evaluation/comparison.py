@@ -302,7 +302,9 @@ def _changes(
 
 def _changed(mine: PictureCounts, other: PictureCounts, num_classes: int) -> float:
     """Half of what the cells of two confusion matrices differ by, as a share of the pixels."""
-    cells = np.concatenate([part.truth * num_classes + part.predicted for part in (mine, other)])
+    cells = np.concatenate(
+        [part.truth * (num_classes + 1) + part.predicted for part in (mine, other)]
+    )
     counts = np.concatenate([mine.count, -other.count])
     _, place = np.unique(cells, return_inverse=True)
     moved = np.abs(np.bincount(place, weights=counts)).sum() / 2 if cells.size else 0.0

@@ -127,6 +127,7 @@ def answer_item(
     if asked is None:
         return truth, np.full_like(truth, len(target.classes) - 1), 0.0
     vocabulary, class_of = asked
+    class_of = np.append(class_of, len(target.classes))  # an answer behind the names is no class
     start = time.monotonic()
     prediction = class_of[predict(item, vocabulary)]
     seconds = time.monotonic() - start

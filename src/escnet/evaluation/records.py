@@ -75,7 +75,8 @@ class PictureRecord:
         truth, predicted, count = _columns(table["confusion"])
         classes, both, either = _columns(table["boundary"])
         num_pixels = operator.index(table["pixels"])
-        if np.concatenate([truth, predicted, classes]).max(initial=0) >= num_classes:
+        last = max(np.concatenate([truth, classes]).max(initial=0), predicted.max(initial=0) - 1)
+        if last >= num_classes:
             raise ValueError("a class beyond the last")
         if not count.sum() <= num_pixels or num_pixels < 1:
             raise ValueError("more pixels than the picture has")

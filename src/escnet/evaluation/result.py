@@ -125,6 +125,7 @@ class EvalResult(_Part):
         peak_memory: Most bytes of main memory of this process.
         classes: The class names that were scored, in label order.
         confusion: Pixels by true class (row) and predicted class (column).
+        unanswered: Pixels with a true class for which none was predicted; they count as wrong.
         scores: The scores of `metrics.SCORES`, None where not defined.
         intervals: Where a score lies in 95 of 100 resamples of the pictures.
         per_class: In label order.
@@ -143,6 +144,7 @@ class EvalResult(_Part):
     peak_memory: int | None
     classes: list[str]
     confusion: list[list[int]] | SparseMatrix
+    unanswered: int = Field(default=0, ge=0)
     scores: dict[str, float | None]
     intervals: dict[str, tuple[float, float]]
     per_class: list[ClassScore]

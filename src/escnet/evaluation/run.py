@@ -73,6 +73,7 @@ class Evaluation:
         limit: How many of the target's pictures are taken, from the first on.
         skip_bad: Whether a picture that cannot be used is left out instead of ending the run.
         processes: Which of how many processes this is.
+        suffix: What the names of the files have besides the target's.
     """
 
     target: EvalTarget
@@ -83,6 +84,7 @@ class Evaluation:
     limit: int | None = None
     skip_bad: bool = False
     processes: Processes = Processes()  # noqa: RUF009 -- frozen
+    suffix: str = ""
 
     @property
     def items(self) -> tuple[LabelledPicture, ...]:
@@ -92,12 +94,16 @@ class Evaluation:
     @property
     def result_path(self) -> Path:
         """Where the result goes."""
-        return self.out / f"{self.target.name}.json"
+        return self.out / f"{self._name}.json"
 
     @property
     def records_path(self) -> Path:
         """Where the records of all pictures are in the end."""
-        return self.out / f"{self.target.name}.pictures.jsonl"
+        return self.out / f"{self._name}.pictures.jsonl"
+
+    @property
+    def _name(self) -> str:
+        return f"{self.target.name}{self.suffix}"
 
     @property
     def header(self) -> dict[str, Any]:
@@ -165,7 +171,7 @@ class Evaluation:
 
     def _parts(self) -> list[Path]:
         """The files with records, those of earlier runs before those of this one."""
-        found = self.out.glob(f"{glob.escape(self.target.name)}.pictures.*.jsonl")
+        found = self.out.glob(f"{glob.escape(self._name)}.pictures.*.jsonl")
         joined = [self.records_path] if self.records_path.exists() else []
         return joined + sorted(path for path in found if path.suffixes[-2][1:].isdigit())
 
@@ -214,7 +220,7 @@ class Evaluation:
         """Where this process adds its records."""
         if self.processes.count == 1:
             return self.records_path
-        return self.out / f"{self.target.name}.pictures.{self.processes.rank}.jsonl"
+        return self.out / f"{self._name}.pictures.{self.processes.rank}.jsonl"
 
     def _join_records(self) -> None:
         """One file with the newest record of each picture that has any, in the target's order."""
@@ -237,7 +243,7 @@ class Evaluation:
             self.model.trained_on,
             has_background=self.protocol.has_background,
         )
-        if not scored.matrix.any():
+        if not scored.matrix.any() and not scored.unanswered.any():
             reason = f": {scored.skipped[0].reason}" if scored.skipped else ""
             raise DatasetError(f"{self.target.name} has no labelled pixel to score{reason}")
         return EvalResult(
@@ -255,6 +261,7 @@ class Evaluation:
             peak_memory=peak_memory(),
             classes=list(self.target.classes),
             confusion=to_confusion(scored.matrix),
+            unanswered=int(scored.unanswered.sum()),
             scores=scored.scores,
             intervals=scored.intervals,
             per_class=scored.per_class,

@@ -33,6 +33,7 @@ class Scored:
     """What the records of a run come to; fields as in `EvalResult`."""
 
     matrix: Int[np.ndarray, "N N"]
+    unanswered: Int[np.ndarray, " N"]
     scores: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     per_class: list[ClassScore] = field(default_factory=list)
@@ -57,7 +58,7 @@ def score_records(
         has_background: Whether the last class is the background.
     """
     confusion = ConfusionMatrix(len(classes))
-    scored = Scored(matrix=confusion.counts)
+    scored = Scored(matrix=confusion.counts, unanswered=confusion.unanswered)
     digest = sha256()
 
     def counted() -> Iterator[PictureCounts]:

@@ -15,7 +15,8 @@ from jaxtyping import Integer
 
 from escnet.data.classes_json import SourceLabels
 from escnet.data.folder import FolderDataset
-from escnet.data.labelled_picture import LabelledPicture
+from escnet.data.label_map import read_label_map
+from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.metrics import check_labels
@@ -37,6 +38,7 @@ class EvalTarget:
             predictions count as background, the last class.
         has_background: Whether the last class is the background.
         ignore_label: The truth's label of pixels that count nowhere.
+        read_labels: Reads label maps of others: their values mean what they mean in the truth.
         paper: The protocol that is taken if nobody asks for another.
     """
 
@@ -47,6 +49,7 @@ class EvalTarget:
     others: tuple[str, ...] = ()
     has_background: bool = False
     ignore_label: int = 255
+    read_labels: ReadLabels = read_label_map
     paper: EvalProtocol = WHOLE_VIEW
 
 
@@ -106,8 +109,26 @@ def _folder_target(dataset: FolderDataset, name: str, *, with_background: bool) 
         classes=(*source.classes, BACKGROUND) if with_background else source.classes,
         has_background=with_background,
         ignore_label=ignored,
+        read_labels=partial(_others_labels, dataset, name, background if with_background else -1),
         paper=_protocol_of(dataset),
     )
+
+
+def _others_labels(
+    dataset: FolderDataset, name: str, background: int, path: Path
+) -> Integer[np.ndarray, "H W"]:
+    """A label map that is not the truth, of classes, this background label, and -1 elsewhere."""
+    labels = dataset.read_labels[name](path).astype(np.int64)
+    is_ignored = labels == dataset.ignore_index
+    is_background = labels == dataset.background_index
+    outside = labels[(labels >= len(dataset.source(name).classes)) & ~is_ignored & ~is_background]
+    if outside.size:
+        raise DatasetError(
+            f"prediction {shown_path(path)} holds label {outside[0]}, but the last class is "
+            f"{len(dataset.source(name).classes) - 1}: name its values by a classes.txt beside it"
+        )
+    labels[is_ignored], labels[is_background] = -1, background
+    return labels
 
 
 def _protocol_of(dataset: FolderDataset) -> EvalProtocol:
