@@ -154,5 +154,5 @@ def test_a_table_that_is_not_json_is_named(text: str, tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_no_list_of_names_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"classes\.json holds no list of class names"):
+    with pytest.raises(DatasetError, match=r"class name 1 of .*classes\.json is of type int"):
         FolderDataset.read(make(tmp_path, [1], "voc__1"))

@@ -50,6 +50,7 @@ class ClassList:
         names: The rows that are classes, in the order of their labels 0, 1, ...
         rest: The rows left out because they stand for pixels of no class.
         left_out: What else of the list is not used, such as "colours".
+        with_rest: All rows in their order, where some stand for pixels of no class.
     """
 
     shown: str
@@ -57,6 +58,12 @@ class ClassList:
     names: tuple[ListedName, ...]
     rest: tuple[ListedName, ...] = ()
     left_out: tuple[str, ...] = ()
+    with_rest: tuple[ListedName, ...] = ()
+
+    @property
+    def rows(self) -> tuple[ListedName, ...]:
+        """All rows in their order, those that stand for pixels of no class among them."""
+        return self.with_rest or self.names
 
     @property
     def summary(self) -> str:
@@ -99,7 +106,7 @@ def without_rest(
         only = " besides the rest class" if rows else ""
         raise VocabularyError(f"{shown}, {kind}, holds no class names{only}: add some")
     rest = tuple(row for row in rows if row.is_rest)
-    return ClassList(shown, kind, names, rest, tuple(dict.fromkeys(left_out)))
+    return ClassList(shown, kind, names, rest, tuple(dict.fromkeys(left_out)), rows)
 
 
 def by_number(rows: Iterable[ListedName], shown: str) -> tuple[list[ListedName], list[str]]:

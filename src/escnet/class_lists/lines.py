@@ -253,7 +253,8 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
         names = tuple(row for row in rows if not _is_marked(row.label))
         if not names:
             raise VocabularyError(f"{shown} holds no class names besides the rest class: add some")
-        return ClassList(shown, "labelme's labels.txt", names, tuple(marked), tuple(left_out))
+        kind, left = "labelme's labels.txt", tuple(left_out)
+        return ClassList(shown, kind, names, tuple(marked), left, tuple(rows))
     return ClassList(shown, "a list of one name a line", tuple(rows), (), tuple(left_out))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from escnet.data.label_table import LabelTable
+from escnet.data.label_table import NUM_VALUES, LabelTable
 from escnet.errors import ConfigError, DatasetError
 from escnet.files import shown_path
 from escnet.small_file import SmallFile
@@ -23,7 +23,6 @@ IGNORED = -1  # codes of values that are no class
 BACKGROUND = -2
 UNKNOWN = -3
 
-NUM_VALUES = 65_536
 ZERO_IS = Literal["first", "unlabelled", "background"]
 
 _Value = Annotated[int, Field(ge=0, lt=NUM_VALUES)]

@@ -4,41 +4,26 @@ A row is a name, and where the list gives them its label and its colour. Rows wi
 0, 1, 2, ... in their order.
 """
 
-import csv
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from escnet.class_lists.class_list import is_rest_word
+from escnet.class_lists.read import read_class_list
 from escnet.data.label_map import Colour
 from escnet.errors import DatasetError, VocabularyError
 from escnet.files import shown_path
-from escnet.small_file import SmallFile
 from escnet.vocabulary import Vocabulary
 
 # Where people and programs put the list, in the order in which it is looked for.
 FILE_NAMES = (
     *("classes.json", "labelmap.txt", "_classes.csv", "classes.csv", "class_dict.csv"),
     *("classes.txt", "labels.txt", "label_names.txt", "class_names.txt", "codes.txt", "names.txt"),
-    *("id2label.json", "label2id.json", "mask_targets.json", "labels.json"),
+    *("id2label.json", "label2id.json", "mask_targets.json", "labels.json", "data.yaml"),
 )
-REST_NAMES = frozenset(  # what lists call the row of no class, without marks around it
-    {
-        "background",
-        "unlabeled",
-        "unlabelled",
-        "void",
-        "ignore",
-        "ignored",
-        "unannotated",
-    }
-)
+NUM_VALUES = 65_536  # that a label map can hold
 
-_LIST = SmallFile(noun="", error=DatasetError, cure="correct it there", most_bytes=16 * 2**20)
-_COLOURED_LINE = re.compile(r"(?P<name>[^:]+):\s*(?P<colour>\d+\s*,\s*\d+\s*,\s*\d+)\s*(:.*)?")
-_NUMBERED_LINE = re.compile(r"(?P<label>\d+)(\s*[:,;=]\s*|\s+)(?P<name>\S.*)")
-_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_IGNORED_BY_LABELME = "__ignore__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +37,7 @@ class Row:
     @property
     def is_rest(self) -> bool:
         """Whether it is named like pixels of no class."""
-        return self.name.strip(" _").casefold() in REST_NAMES
+        return is_rest_word(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +59,10 @@ class LabelTable:
         Raises:
             DatasetError: If the file cannot be read, or holds none.
         """
-        path, shown = Path(path), shown_path(path)
-        return cls(tuple(_rows_of(_LIST.text_of(path), shown)), shown).checked()
+        try:
+            return cls(tuple(_rows_of(Path(path))), shown_path(path)).checked()
+        except VocabularyError as error:
+            raise DatasetError(str(error)) from None
 
     def checked(self) -> "LabelTable":
         """The table, if its names can be asked, and no label or colour is that of two.
@@ -147,113 +134,20 @@ def _first(table: LabelTable) -> str:
     return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
-def _rows_of(text: str, shown: str) -> Iterable[Row]:
-    stripped = text.lstrip()
-    if stripped.startswith(("{", "[")):
-        return _json_rows(_LIST.parsed_json(stripped.encode(), shown), shown)
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise DatasetError(f"{shown} holds no class names: add some")
-    if all(_COLOURED_LINE.fullmatch(line) for line in lines):
-        return [_coloured(line, shown) for line in lines]
-    head = [cell.strip().casefold() for cell in lines[0].split(",")]
-    if "name" in head or "class" in head:
-        return list(_csv_rows(lines, head, shown))
-    if all(_NUMBERED_LINE.fullmatch(line) for line in lines):
-        matches = [_NUMBERED_LINE.fullmatch(line) for line in lines]
-        return [Row(m["name"].strip(), _label(m["label"], shown)) for m in matches if m]
-    return [Row(line) for line in lines]
-
-
-def _coloured(line: str, shown: str) -> Row:
-    match = _COLOURED_LINE.fullmatch(line)
-    assert match is not None  # noqa: S101 -- all lines matched
-    return Row(match["name"].strip(), None, _colour(match["colour"].split(","), shown))
-
-
-def _csv_rows(lines: list[str], head: list[str], shown: str) -> Iterable[Row]:
-    place = {name: index for index, name in enumerate(head)}
-    name_at = place.get("name", place.get("class", 0))
-    label_at = next(
-        (place[key] for key in ("pixel value", "id", "label", "value") if key in place), None
-    )
-    colour_at = [place[key] for key in ("r", "g", "b") if key in place]
-    for cells in csv.reader(lines[1:], skipinitialspace=True):
-        if len(cells) < len(head):
+def _rows_of(path: Path) -> Iterator[Row]:
+    found = read_class_list(path)
+    rows = found.rows
+    if rows[0].label == _IGNORED_BY_LABELME:  # which gives it -1, and 0 to the next
+        rows = rows[1:]
+    for row in rows:
+        if row.number is not None and not 0 <= row.number < NUM_VALUES:
             raise DatasetError(
-                f"{shown} has a line of {len(cells)} cells, not {len(head)}: mend it"
+                f"{row.where} has {row.number} as a label: label maps hold 0..{NUM_VALUES - 1}"
             )
-        label = None if label_at is None else _label(cells[label_at], shown)
-        colour = _colour([cells[i] for i in colour_at], shown) if len(colour_at) == 3 else None
-        yield Row(cells[name_at].strip(), label, colour)
-
-
-def _json_rows(table: Any, shown: str) -> list[Row]:
-    for key in ("classes", "categories", "id2label", "label2id", "names", "labels", "mask_targets"):
-        if isinstance(table, dict) and isinstance(table.get(key), list | dict):
-            rows = _json_rows(table[key], shown)
-            return _with_palette(rows, table.get("palette"), shown)
-    if isinstance(table, list) and all(isinstance(entry, str) for entry in table) and table:
-        return [Row(entry) for entry in table]
-    if (
-        isinstance(table, list)
-        and table
-        and all(isinstance(e, dict) and "name" in e for e in table)
-    ):
-        return [_object_row(entry, shown) for entry in table]
-    if isinstance(table, dict) and table:
-        if all(
-            isinstance(name, str) for name in table.values()
-        ):  # {"0": "cat"}, {"#RRGGBB": "cat"}
-            return [
-                Row(name, None, _colour(key, shown)) if _HEX.fullmatch(key)
-                else Row(name, _label(key, shown))
-                for key, name in table.items()
-            ]  # fmt: skip
-        if all(type(label) is int for label in table.values()):  # {"cat": 0}
-            return [Row(name, _label(label, shown)) for name, label in table.items()]
-    raise DatasetError(
-        f"{shown} holds no list of class names: give a list, or an object from label to name"
-    )
-
-
-def _object_row(entry: Mapping[str, Any], shown: str) -> Row:
-    label = next(
-        (entry[key] for key in ("id", "label", "value") if type(entry.get(key)) is int), None
-    )
-    colour = entry.get("color", entry.get("colour"))
-    return Row(
-        str(entry["name"]),
-        None if label is None else _label(label, shown),
-        None if colour is None else _colour(colour, shown),
-    )
-
-
-def _with_palette(rows: list[Row], palette: Any, shown: str) -> list[Row]:
-    if not isinstance(palette, list) or len(palette) != len(rows):
-        return rows
-    return [
-        Row(row.name, row.label, row.colour or _colour(colour, shown))
-        for row, colour in zip(rows, palette, strict=True)
-    ]
-
-
-def _label(value: str | int, shown: str) -> int:
-    text = str(value).strip()
-    if not text.isdecimal() or len(text) > 5 or int(text) > 65_535:
-        raise DatasetError(f"{shown} has {text[:20]!r} as a label: give an integer in 0..65535")
-    return int(text)
-
-
-def _colour(value: Any, shown: str) -> Colour:
-    if isinstance(value, str) and _HEX.fullmatch(value):
-        value = list(bytes.fromhex(value[1:]))
-    texts = [str(part).strip() for part in value] if isinstance(value, list) else []
-    if len(texts) != 3 or not all(text.isdecimal() and int(text[:4]) <= 255 for text in texts):
-        raise DatasetError(f"{shown} has {str(value)[:30]!r} as a colour: give three of 0..255")
-    red, green, blue = map(int, texts)
-    return red, green, blue
+        if not isinstance(row.label, str):
+            kind = type(row.label).__name__
+            raise DatasetError(f"{row.where} is of type {kind}: give class names as strings")
+        yield Row(row.label, row.number, row.color)
 
 
 def _refuse_repeats(rows: Iterable[Row], shown: str) -> None:
