@@ -121,7 +121,7 @@ def test_a_folder_with_a_benchmarks_name_is_a_folder_only_with_classes(
     assert "holds no camvid" in capsys.readouterr().err
     (tmp_path / "camvid/classes.json").write_text("{}")
     assert run(["evaluate", "camvid"]) == 2
-    assert "names no source" in capsys.readouterr().err
+    assert "holds no pictures with label maps that are recognised" in capsys.readouterr().err
 
 
 def test_all_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

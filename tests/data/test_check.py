@@ -57,7 +57,7 @@ PICTURES = "images/validation/ADE_val_0000000"
         ({f"{LABELS}2.png": png(rows([151] * W))}, r"00002\.png holds raw label 151"),
         ({f"{LABELS}2.png": png(rows([1] * 9))}, r"00002\.png is 9 x 6, but its picture is 8 x 6"),
         ({f"{LABELS}2.png": png(rows([1] * W))[:50]}, r"00002\.png .*cut off"),
-        ({f"{LABELS}2.png": picture(kind="PNG")}, r"00002\.png is a PNG of 8-bit RGB"),
+        ({f"{LABELS}2.png": picture(kind="PNG")}, r"00002\.png holds \d+ colours"),
         ({f"{PICTURES}2.jpg": b"no picture"}, r"00002\.jpg"),
         ({f"{PICTURES}2.jpg": b""}, r"00002\.jpg is empty"),
         ({f"{LABELS}9.png": b""}, "label map ADE_val_00000009 has no picture"),

@@ -323,7 +323,9 @@ def test_names_from_one_upwards_without_a_word_are_told_what_to_declare(tmp_path
     plain(tmp_path)
     text(tmp_path / "classes.txt", "cat\nwindow\n")
     (item,) = FolderDataset.read(tmp_path)
-    said = r"holds label 2 in 33 % of its pixels, but there are classes 0\.\.1: if 0 is unlabelled"
+    said = (
+        r"holds label 2 in 33\.3 % of its pixels, but there are classes 0\.\.1: if 0 is unlabelled"
+    )
     with pytest.raises(DatasetError, match=said):
         item.read_truth()
 

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.labelled_folder import (
+    ClassesFile,
+    IdMap,
+    Ignore,
+    Layout,
+    Offset,
+    Split,
+    ZeroIs,
+    folder_options,
+)
+
 if TYPE_CHECKING:
-    from escnet.data.check import CheckReport
+    from escnet.data.check import CheckReport, FolderReport
 
 app = typer.Typer(
     help="List, prepare, and check the benchmarks' data sets.",
@@ -81,15 +92,53 @@ def prepare(
 
 @app.command()
 def check(
-    name: Name,
-    root: Annotated[Path, typer.Option("--data", help="Folder that holds the data set.")],
+    name: Annotated[
+        str, typer.Argument(help="A folder, or a published data set; see `escnet data list`.")
+    ],
+    root: Annotated[
+        Path | None, typer.Option("--data", help="Folder that holds the published data set.")
+    ] = None,
+    layout: Layout = None,
+    split: Split = None,
+    classes_file: ClassesFile = None,
+    ignore: Ignore = None,
+    zero_is: ZeroIs = None,
+    offset: Offset = None,
+    id_map: IdMap = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data set against what was published: counts, pairs, sizes, label values."""
-    from escnet.data.check import check_split
-    from escnet.data.splits import find_split
+    """Check pictures with label maps: pairs, sizes, label values, and what makes one doubt them.
 
-    report = check_split(find_split(name), root, _progress("pictures"))
+    A published data set is checked against what was published. Of any other folder it is told how
+    it is read, what its label maps show, and what they can hardly mean.
+    """
+    from escnet.data.check import check_folder, check_split
+    from escnet.data.folder import FolderDataset
+    from escnet.data.splits import SPLITS
+    from escnet.errors import ConfigError
+
+    options = folder_options(
+        layout=layout,
+        split=split,
+        classes_file=classes_file,
+        ignore=ignore,
+        zero_is=zero_is,
+        offset=offset,
+        id_map=id_map,
+    )
+    report: CheckReport | FolderReport
+    if name in SPLITS and root is not None:
+        report = check_split(SPLITS[name], root, _progress("pictures"))
+    else:
+        path = Path(name) if root is None else root / name
+        if not path.exists():
+            if name in SPLITS:
+                raise ConfigError(f"data set {name} needs its folder: add --data ROOT")
+            raise ConfigError(
+                f"no folder or data set {name!r}: give a folder of pictures with label maps, or "
+                f"one of {', '.join(SPLITS)}"
+            )
+        report = check_folder(FolderDataset.read(path, options), _progress("pictures"))
     if as_json:
         document = {**asdict(report), "is_good": report.is_good}
         print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -99,13 +148,37 @@ def check(
         raise typer.Exit(1)
 
 
-def _print_report(report: "CheckReport") -> None:
+def _print_report(report: "CheckReport | FolderReport") -> None:
+    from escnet.data.check import FolderReport
+
+    if isinstance(report, FolderReport):
+        _print_folder(report)
+        return
     expected = " or ".join(f"{count:,}" for count in report.expected)
     print(f"{report.name}: {report.num_pairs:,} pictures with label maps, {expected} published")
     print(f"  {report.num_pictures:,} pictures in {report.pictures}")
     print(f"  {report.num_labels:,} label maps in {report.labels}")
     print(f"  sha256 {report.checksum}")
     print(f"  problems: {len(report.problems):,}" if report.problems else "  as published")
+    _print_first(report.problems)
+
+
+def _print_folder(report: "FolderReport") -> None:
+    print(f"{report.name}: read as {report.layout}")
+    for source, classes in report.sources.items():
+        pixels = sum(count for *_, count in classes) or 1
+        if len(report.sources) > 1:
+            print(f"  {source}")
+        for index, (name, pictures, count) in enumerate(classes):
+            share = f"{100 * count / pixels:5.1f} %"
+            print(f"  {index:>3} {name:<24} {share} of the labelled pixels, in {pictures} pictures")
+        print(f"  sha256 {report.checksum[source]}")
+    for doubt in report.doubts:
+        print(f"  warning: {doubt}")
+    problems = (
+        f"problems: {len(report.problems):,}" if report.problems else "every pair can be used"
+    )
+    print(f"  {problems}")
     _print_first(report.problems)
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Plan = Sequence[tuple[EvalTarget, EvalProtocol]]
 
+_MOST_LOOKED_AT = 200  # pictures of a folder whose truth is looked at before a model is loaded
+
 
 def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     targets: Annotated[
@@ -281,6 +283,7 @@ def _refuse_asking(changes: dict[str, Any], share_prior: float | None) -> None:
 def _targets(
     name: str, data: Path | None, options: "FolderOptions", *, with_background: bool
 ) -> "list[EvalTarget]":
+    from escnet.data.doubts import doubts_about
     from escnet.data.folder import FolderDataset
     from escnet.data.reading import FolderOptions
     from escnet.errors import ConfigError
@@ -309,6 +312,8 @@ def _targets(
         )
     dataset = FolderDataset.read(path, options)
     print(f"{shown_path(path)} is read as {dataset.layout}", file=sys.stderr)
+    for doubt in doubts_about(dataset, _MOST_LOOKED_AT):
+        print(f"warning: {shown_path(path)}: {doubt}", file=sys.stderr)
     return folder_targets(dataset, with_background=with_background)
 
 

@@ -1,4 +1,7 @@
-"""Whether a data set on disk is the published one: counts, pairs, sizes, label values, checksum.
+"""Whether a data set on disk can be used: counts, pairs, sizes, label values, checksum.
+
+A published one is checked against what was published; of any other folder it is told how it is
+read, what its label maps show, and what makes one doubt them.
 
 Sizes: H x W pixels.
 """
@@ -11,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
+from escnet.data.doubts import doubts_of_source
+from escnet.data.folder import FolderDataset
 from escnet.data.image import image_size_hw
 from escnet.data.label_map import check_same_size
 from escnet.data.labelled_picture import LabelledPicture
@@ -97,6 +102,91 @@ def check_split(
         problems=tuple(problems),
         checksum=digest.hexdigest(),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderReport:
+    """What was found in a folder that is no published data set.
+
+    Attributes:
+        name: Of the folder.
+        layout: How it is read.
+        num_pictures: Pictures with a label map.
+        sources: For each source its classes, each with the pictures that show it and its pixels.
+        problems: What keeps a picture from being used, one line each.
+        doubts: What makes one doubt that the label maps mean what their owner thinks.
+        checksum: SHA-256 over the good pairs of each source, the one that a result of all of them
+            holds too.
+    """
+
+    name: str
+    layout: str
+    num_pictures: int
+    sources: dict[str, list[tuple[str, int, int]]]
+    problems: tuple[str, ...]
+    doubts: tuple[str, ...]
+    checksum: dict[str, str]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every picture can be used."""
+        return not self.problems
+
+
+def check_folder(
+    dataset: FolderDataset, on_picture: Callable[[int, int], None] | None = None
+) -> FolderReport:
+    """Read a folder's label maps and its pictures' sizes, and tell what was found.
+
+    Args:
+        dataset: The folder.
+        on_picture: Called with the number of finished pictures and of all.
+    """
+    sources = [name for name in dataset.sources if any(i.source == name for i in dataset)]
+    doubts = {name: doubts_of_source(dataset, name) for name in sources}
+    digests = {name: sha256() for name in sources}
+    problems = []
+    for number, item in enumerate(dataset, start=1):
+        try:
+            labels = item.read_truth()
+            check_same_size(item.truth_shown, labels.shape, image_size_hw(item.image_path))
+            _refuse_no_class(dataset, item, labels)
+            dataset.refuse_undeclared(item, labels)
+            counted = np.where(labels == dataset.background_index, dataset.ignore_index, labels)
+            checksum = pair_checksum(item.image_path, counted)
+            digests[item.source].update(digest_line(item.stem, checksum))
+            doubts[item.source].look_at(item, labels)
+        except EscnetError as error:
+            problems.append(str(error))
+        if on_picture is not None:
+            on_picture(number, len(dataset))
+    several = len(sources) > 1
+    return FolderReport(
+        name=dataset.root.resolve().name,
+        layout=dataset.layout,
+        num_pictures=len(dataset),
+        sources={name: doubts[name].shown for name in sources},
+        problems=tuple(problems),
+        doubts=tuple(
+            f"{name}: {line}" if several else line
+            for name in sources
+            for line in doubts[name].lines()
+        ),
+        checksum={name: digests[name].hexdigest() for name in sources},
+    )
+
+
+def _refuse_no_class(
+    dataset: FolderDataset, item: LabelledPicture, labels: Integer[np.ndarray, "H W"]
+) -> None:
+    last = len(dataset.source(item.source).classes) - 1
+    special = (dataset.ignore_index, dataset.background_index)
+    outside = labels[(labels > last) & ~np.isin(labels, special)]
+    if outside.size:
+        raise DatasetError(
+            f"{item.truth_shown} holds label {outside[0]}, but there are classes 0..{last}: "
+            f"correct it, or say what {outside[0]} is with --ignore or --id-map"
+        )
 
 
 def _count_problems(split: Split, num_pairs: int) -> list[str]:

@@ -87,6 +87,33 @@ class FolderDataset:
             raise DatasetError(f"no source {name!r}: choose from {', '.join(self.labels)}")
         return self.labels[name]
 
+    def refuse_undeclared(self, item: LabelledPicture, labels: Integer[np.ndarray, "H W"]) -> None:
+        """Refuse labels that the picture's source does not use.
+
+        Args:
+            item: The picture.
+            labels: Its truth.
+
+        Raises:
+            DatasetError: If there is one.
+        """
+        source = self.source(item.source)
+        where = f"{item.truth_shown} holds label"
+        cure = f"or label these pixels {self.ignore_index}, which counts nowhere"
+        if not source.has_background and (labels == self.background_index).any():
+            raise DatasetError(
+                f"{where} {self.background_index}, the background, which source {item.source!r} "
+                f'does not have: give it "has_background": true in classes.json, {cure}'
+            )
+        undeclared = sorted(set(range(len(source.classes))) - set(source.annotated))
+        found = labels[np.isin(labels, undeclared)]
+        if found.size:
+            raise DatasetError(
+                f"{where} {found[0]}, {source.classes[found[0]]!r}, which source {item.source!r} "
+                f'does not annotate: add it to "annotated" in classes.json, {cure}, or declare it '
+                f"with --ignore {found[0]}"
+            )
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -141,10 +168,10 @@ def _about_unknown(
     if len(unknown) > _FEW_STRANGE:
         return (
             f"holds {len(unknown)} values besides the {said} ({unknown[0]}, {unknown[1]}, ...) in "
-            f"{share:.2g} % of its pixels: it was resized with smoothing or saved as JPEG; make it "
+            f"{share:.3g} % of its pixels: it was resized with smoothing or saved as JPEG; make it "
             "again, with nearest neighbours and as PNG"
         )
-    found = f"holds label {unknown[0]} in {share:.2g} % of its pixels, but there are {said}"
+    found = f"holds label {unknown[0]} in {share:.3g} % of its pixels, but there are {said}"
     if labelling.is_plain and unknown.tolist() == [last + 1]:
         return f"{found}: if 0 is unlabelled and the names begin with 1, add --zero-is unlabelled"
     value = unknown[0]

@@ -105,6 +105,16 @@ def image_size_hw(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[in
         return (width, height) if is_turned else (height, width)
 
 
+def orientation_of(path: str | Path) -> int:
+    """The EXIF orientation of a picture, 1 to 8; 1 where it has none.
+
+    Raises:
+        ImageError: If there is no such picture, or its header is damaged.
+    """
+    with open_image(path) as image:
+        return _orientation(image)
+
+
 @contextmanager
 def open_image(
     path: str | Path,

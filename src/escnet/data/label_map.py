@@ -76,7 +76,7 @@ def read_coloured_map(
         strange = [_colour(int(key)) for key in np.unique(packed[~is_listed])]
         share = 100 * (1 - is_listed.mean())
         raise DatasetError(
-            f"{shown} holds {_counted_colours(strange)} that {table_shown} lacks, in {share:.2g} % "
+            f"{shown} holds {_counted_colours(strange)} that {table_shown} lacks, in {share:.3g} % "
             "of its pixels: add them there, or save it without smoothing or compression"
         )
     return found

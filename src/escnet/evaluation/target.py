@@ -143,7 +143,7 @@ def _folder_truth(
 ) -> Integer[np.ndarray, "H W"]:
     """A label map whose pixels of no class, and those that count nowhere, have these labels."""
     truth = item.read(path).astype(np.int64)  # holds any ignore index
-    _refuse_undeclared(truth, dataset, item)
+    dataset.refuse_undeclared(item, truth)
     if background != ignored:  # before a stray label is taken for the new one
         check_labels(
             np.where(truth == dataset.background_index, dataset.ignore_index, truth),
@@ -154,32 +154,6 @@ def _folder_truth(
     is_background, is_ignored = truth == dataset.background_index, truth == dataset.ignore_index
     truth[is_background], truth[is_ignored] = background, ignored
     return truth
-
-
-def _refuse_undeclared(
-    truth: Integer[np.ndarray, "H W"], dataset: FolderDataset, item: LabelledPicture
-) -> None:
-    """Refuse labels that classes.json says the picture's source does not use.
-
-    Raises:
-        DatasetError: If there is one.
-    """
-    source = dataset.source(item.source)
-    where = f"{item.truth_shown} holds label"
-    cure = f"or label these pixels {dataset.ignore_index}, which counts nowhere"
-    if not source.has_background and (truth == dataset.background_index).any():
-        raise DatasetError(
-            f"{where} {dataset.background_index}, the background, which source {item.source!r} "
-            f'does not have: give it "has_background": true in classes.json, {cure}'
-        )
-    undeclared = sorted(set(range(len(source.classes))) - set(source.annotated))
-    found = truth[np.isin(truth, undeclared)]
-    if found.size:
-        raise DatasetError(
-            f"{where} {found[0]}, {source.classes[found[0]]!r}, which source {item.source!r} does "
-            f'not annotate: add it to "annotated" in classes.json, {cure}, or declare it with '
-            f"--ignore {found[0]}"
-        )
 
 
 class Question:
