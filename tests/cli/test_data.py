@@ -95,7 +95,7 @@ def test_files_that_cannot_be_made_end_in_1_and_are_named(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["data", "check", "ade", "--data", "."], "no data set 'ade': choose from a-847"),
+        (["data", "check", "ade", "--data", "."], "no folder or data set 'ade': give a folder"),
         (["data", "check", "a-150", "--data", "none"], "none holds no a-150"),
         (["data", "prepare", "a-150", "--from", "none", "--to", "x"], "no folder none: give"),
         (["evaluate", "a-150", "--data", "none"], "none holds no a-150"),
