@@ -72,7 +72,7 @@ def check_replaceable(paths: Iterable[str | Path]) -> None:
             f"{len(foreign)} files are no results of escnet and would be replaced "
             f"(first: {shown_path(foreign[0])})"
         )
-    raise OutputError(f"{what}: choose another folder with --out")
+    raise OutputError(f"{what}: choose another folder for the results")
 
 
 def claim_folder(folder: str | Path, about: str) -> None:
@@ -106,7 +106,7 @@ def check_claimable(folder: str | Path) -> None:
         if any(not _PART.fullmatch(entry.name) for entry in folder.iterdir()):
             raise OutputError(
                 f"the folder {shown_path(folder)} holds files that escnet did not write, and would "
-                "get more: choose another folder with --out"
+                "get more: choose another folder for the results"
             )
 
 
@@ -212,12 +212,12 @@ def _cannot_write(path: Path, error: OSError | ValueError) -> str:
     if not isinstance(error, OSError):  # such as a null character in the name
         return f"{path!s} cannot be written ({error}): choose another name"
     cure = {
-        errno.ENOSPC: "free some space or choose another folder with --out",
-        errno.EDQUOT: "free some space or choose another folder with --out",
+        errno.ENOSPC: "free some space or choose another folder for the results",
+        errno.EDQUOT: "free some space or choose another folder for the results",
         errno.ENAMETOOLONG: "shorten the name of the picture or of the folder",
-        errno.ENOTDIR: "a part of this path is a file: choose another folder with --out",
-        errno.EEXIST: "a file of this name is in the way: choose another folder with --out",
-        errno.EISDIR: "a folder of this name is in the way: move it or choose another with --out",
-    }.get(error.errno or 0, "choose a folder that you may write to with --out")
+        errno.ENOTDIR: "a part of this path is a file: choose another folder for the results",
+        errno.EEXIST: "a file of this name is in the way: choose another folder for the results",
+        errno.EISDIR: "a folder of this name is in the way: move it or choose another",
+    }.get(error.errno or 0, "choose a folder that you may write to")
     reason = (error.strerror or str(error)).lower()
     return f"{path} cannot be written ({reason}): {cure}"

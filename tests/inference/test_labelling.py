@@ -6,8 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from escnet.errors import WeightsError
 from escnet.inference import labelling
-from escnet.inference.labelling import bilinear_matrix, label_pixels, share_shift
+from escnet.inference.labelling import (
+    bilinear_matrix,
+    label_pixels,
+    merge_queries,
+    share_shift,
+)
 
 SIZE_HW = (13, 29)  # of the picture
 
@@ -219,3 +225,12 @@ def test_many_labels_of_a_wide_picture_are_worked_off_in_turns() -> None:
         assert 1 <= at_once <= num_labels
         assert rows * at_once * width <= 16_000_000
     assert labelling.band_of(20, 640) == (1250, 20)
+
+
+def test_an_answer_that_is_no_number_is_refused() -> None:
+    logits = torch.zeros(2, 3, 4)
+    merge_queries(logits, [0, 0])
+    logits[1, 2, 3] = torch.nan
+    for owner in ([0, 1], [0, 0]):
+        with pytest.raises(WeightsError, match=r"answer is no number \(NaN\).*float32"):
+            merge_queries(logits, owner)

@@ -54,8 +54,8 @@ def test_models_as_published_are_within_bounds_on_eight_gigabytes(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"image_size": 100_000}, "image_size 100000, which is not in 0..8,192"),
-        ({"image_size": 1_000_000}, "image_size 1000000, which is not in 0..8,192"),
+        ({"image_size": 100_000}, "image_size 100000, which is not in 1..8,192"),
+        ({"image_size": 1_000_000}, "image_size 1000000, which is not in 1..8,192"),
         ({"image_size": 8192}, "makes 262,144 patches of one picture, above the limit of 16,384"),
         ({"kmeans_steps": 10**9}, "kmeans_steps 1000000000, which is not in 0..1,000"),
         ({"kmeans_steps": -1}, "kmeans_steps -1, which is not in 0..1,000"),

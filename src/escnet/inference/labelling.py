@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
+from escnet.errors import WeightsError
+
 _MOST_VALUES = 16_000_000  # enlarged logits at once
 _FEWEST_ROWS = 16  # of a band; thinner ones take longer than fewer labels at once
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
@@ -226,7 +228,16 @@ class LabelMaps:
 
 
 def merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:
-    """Of each label the highest of its queries; the labels are 0 to the largest owner."""
+    """Of each label the highest of its queries; the labels are 0 to the largest owner.
+
+    Raises:
+        WeightsError: If a logit is no number, so that there is no highest.
+    """
+    if bool(logits.isnan().any()):
+        raise WeightsError(
+            "the model's answer is no number (NaN) in some places: its weights are damaged, or "
+            "beyond half precision, so use dtype float32 or take another model"
+        )
     num_labels = max(owner) + 1
     if len(owner) == num_labels:
         order = torch.tensor(owner, device=logits.device).argsort()

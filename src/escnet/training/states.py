@@ -18,6 +18,7 @@ import torch
 from escnet.errors import ConfigError, OutputError, WeightsError
 from escnet.files import make_folder, remove_leftovers, replace_file
 from escnet.small_file import SmallFile
+from escnet.weights.tensor_file import load_pickle
 
 STATES_FOLDER = "states"
 _NAME = "step-{:08}.pt"
@@ -124,7 +125,7 @@ class SavedStates:
         if not (paths := self.paths()):
             return None
         try:
-            state = torch.load(paths[-1], map_location="cpu", weights_only=True)
+            state = load_pickle(paths[-1])
             if not isinstance(state, dict) or "step" not in state:
                 raise ValueError("no step in it")
         except Exception as error:

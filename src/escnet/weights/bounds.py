@@ -66,6 +66,7 @@ _MOST = {
     "window_size": 1024,
 }
 _MAY_BE_FRACTIONS = {"mlp_ratio"}
+_NOT_ZERO = {"hidden_size", "image_size", "num_channels", "patch_size", "projection_dim"}
 _LISTS = {"decoder_dims", "skip_channels", "skip_dims"}
 _MOST_OF_OTHERS = 2**31
 _MOST_PATCHES = 128**2  # of one picture; work and memory of attention grow with their square
@@ -182,7 +183,8 @@ def _problem_of(key: str, value: object) -> str:
     is_whole = name in _MOST and name not in _MAY_BE_FRACTIONS
     if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
         return f"{value!r:.40}, which is no {'whole ' if is_whole else ''}number"
-    least, most = (0, _MOST[name]) if name in _MOST else (-_MOST_OF_OTHERS, _MOST_OF_OTHERS)
+    most = _MOST.get(name, _MOST_OF_OTHERS)
+    least = -most if name not in _MOST else int(name in _NOT_ZERO)
     return "" if least <= value <= most else f"{value!r:.40}, which is not in {least}..{most:,}"
 
 

@@ -219,8 +219,12 @@ def require_local(name_or_folder: str | Path) -> Path:
         WeightsError: If the weights are not here and cannot be fetched; it names the missing files
             and where to put them.
     """
-    path = existing_path(name_or_folder)
     name = str(name_or_folder)
+    if not name.strip():
+        raise WeightsError(
+            f"the model has no name: give a folder, a hub identifier, or {BUILT_IN_NAME!r}"
+        )
+    path = existing_path(name_or_folder)
     if path is not None and name != BUILT_IN_NAME:
         return path
     if name == BUILT_IN_NAME:

@@ -160,6 +160,7 @@ def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
             f"folder {folder} holds a model of type {record['model_type']!r}, not "
             f"{kind.config_class.model_type!r}: give a checkpoint of that type"
         )
+    check_settings(record, folder / CONFIG_FILE)
     path, _ = _tensor_file(folder)
     tensors = unpack(read_tensors(path))
     check_values(f"checkpoint {path}", tensors)
@@ -187,6 +188,7 @@ def summarize_checkpoint(folder: str | Path) -> CheckpointSummary:
     """
     folder = Path(folder)
     config = _read_config(folder)
+    check_settings(config, folder / CONFIG_FILE)
     path, storage = _tensor_file(folder)
     _, shapes = read_header(path)
     num_values: dict[str, int] = {}
@@ -266,7 +268,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"folder {folder} holds a model of type {model_type!r}, not "
             f"{' or '.join(sorted(STRUCTURES))}: give a checkpoint of this project"
         )
-    check_settings(config, folder / CONFIG_FILE)
     return config
 
 

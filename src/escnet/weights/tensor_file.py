@@ -7,9 +7,11 @@ tensors are not those that were expected.
 import math
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -82,6 +84,16 @@ def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]
             return dict(file.metadata() or {}), shapes
     except (SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
+
+
+def load_pickle(path: Path, *, mmap: bool = False) -> Any:
+    """What a PyTorch file holds: tensors and plain containers; no code of it runs.
+
+    Errors are those of `torch.load`, without the warnings that it prints before some.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def check_shapes(
@@ -229,9 +241,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         # Mapping leaves tensors that nobody uses on disk; only the newer archives can be mapped.
-        tensors = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        tensors = load_pickle(path, mmap=zipfile.is_zipfile(path))
     except _UNREADABLE_PICKLE as error:
         raise WeightsError(
             f"{path} is damaged, or asks to run code, which is refused "
