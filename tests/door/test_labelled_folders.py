@@ -15,6 +15,8 @@ from PIL import Image
 
 from escnet.data.conventions import Conventions
 from escnet.data.folder import FolderDataset
+from escnet.data.folder_layouts import label_maps_beside
+from escnet.data.image import find_images
 from escnet.data.reading import FolderOptions
 from escnet.errors import ConfigError, DatasetError
 
@@ -458,3 +460,32 @@ def test_a_split_that_is_named_is_read_alone_and_names_the_source(tmp_path: Path
 def test_a_wrong_convention_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Conventions.declared(**values)
+
+
+@pytest.mark.parametrize(
+    ("draw", "photographs"),
+    [
+        (roboflow, ["train/cat-7_jpg.rf.0a1b2c3d4e5f.jpg"]),
+        (beside_each_other, ["a.jpg"]),
+        (cvat, ["JPEGImages/frame_000000.jpg"]),
+        (plain, ["images/0001.jpg"]),
+    ],
+)
+def test_label_maps_are_not_taken_for_photographs(
+    draw: Callable[[Path], None], photographs: list[str], tmp_path: Path
+) -> None:
+    draw(tmp_path)
+    paths = find_images(tmp_path, recursive=True)
+    left = [path for path in paths if path not in label_maps_beside(paths)]
+    assert [path.relative_to(tmp_path).as_posix() for path in left] == photographs
+    assert len(paths) > len(left)
+
+
+def test_a_copy_of_a_photograph_is_a_photograph(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3))
+    put(tmp_path / "a.jpg", noise)
+    put(tmp_path / "a.png", noise)
+    put(tmp_path / "b.jpg", noise[..., 0])
+    put(tmp_path / "b.png", noise[..., 0])
+    put(tmp_path / "c_mask.png", noise)  # of no picture
+    assert label_maps_beside(find_images(tmp_path)) == set()

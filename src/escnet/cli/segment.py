@@ -215,13 +215,14 @@ def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> 
 
 
 def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
-    """The pictures without what earlier runs made of them, unless named one by one.
+    """The pictures without label maps and what earlier runs made of them, unless named one by one.
 
     Raises:
         ImageError: If nothing is left.
     """
+    from escnet.data.folder_layouts import label_maps_beside
     from escnet.errors import ImageError
-    from escnet.files import is_ours
+    from escnet.files import is_ours, shown_path
     from escnet.segmentation import FORMATS
 
     named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
@@ -237,7 +238,13 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
             f"the sources hold only results of earlier runs, such as {pictures[0].name}: "
             "name the pictures themselves"
         )
-    return kept
+    maps = {path for path in label_maps_beside(kept) if os.path.abspath(path) not in named}  # noqa: PTH100
+    if maps:
+        first = shown_path(min(maps))
+        print(
+            f"{len(maps)} label maps of other pictures left out, such as {first}", file=sys.stderr
+        )
+    return [path for path in kept if path not in maps]
 
 
 def _raise_if_lone_failure(report: "JobReport") -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from escnet.data.cityscapes import BY_ID, BY_TRAIN_ID, NOT_SCORED
 from escnet.data.conventions import IGNORED
 from escnet.data.image import IMAGE_SUFFIXES
@@ -101,6 +103,37 @@ def label_maps_among(paths: Sequence[Path]) -> set[Path]:
     return found
 
 
+def label_maps_beside(paths: Sequence[Path]) -> set[Path]:
+    """Those of a job's pictures that are label maps of others among them, and no photographs.
+
+    Beside what their names say (X_mask.png of X.jpg, SegmentationClass/ beside JPEGImages/), a PNG
+    that has its name in common with a JPEG must look like a label map: it may be a copy.
+    """
+    folders = {path.parent.name.casefold(): path.parent for path in paths}
+    tops = {path.parent.parent for path in paths if path.parent.name.casefold() in _PICTURES}
+    found = {
+        path
+        for path in paths
+        if path.parent.name in _LABELS_ALONE and path.parent.parent in tops and len(folders) > 1
+    }
+    for path in label_maps_among(paths):
+        if _base_of(path.stem) is not None or _looks_like_labels(path):
+            found.add(path)
+    return found
+
+
+def _looks_like_labels(path: Path) -> bool:
+    """Whether a picture has one channel and few values."""
+    try:
+        labels = read_label_map(path)
+    except DatasetError:
+        return False
+    return len(np.unique(labels)) <= _MOST_LABELS
+
+
+_PICTURES = {name.casefold() for name in PICTURE_FOLDERS}
+_LABELS_ALONE = {"SegmentationClass", "SegmentationObject", "masks", "ann_dir", "gtFine"}
+_MOST_LABELS = 64  # different values in a label map; grey photographs have more
 _ENDINGS = (
     *(TRAIN_IDS, IDS, "_gtFine_color", "_gtFine_instanceIds", "_mask", "_masks", "_seg"),
     *("_label", "_labels", "_gt", "_labelTrainIds", "_labelIds"),

@@ -115,7 +115,8 @@ class Split:
         if not stems:
             raise DatasetError(
                 f"no picture in {shown_path(root / layout.pictures)} has a label map in "
-                f"{shown_path(root / layout.labels)}: run `escnet data check {self.name}`"
+                f"{shown_path(root / layout.labels)}: name both alike, or make them again with "
+                f"`escnet data prepare {self.name}`"
             )
         return [
             LabelledPicture(
