@@ -22,6 +22,7 @@ from escnet.cli import (
     evaluate,
     explain,
     leaderboard,
+    names,
     report,
     segment,
     train,
@@ -46,6 +47,7 @@ app.command(name="report")(report.report)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
+app.add_typer(names.app, name="names")
 
 # Typer brings Click along under a private name that has moved, and this base with it.
 _USAGE_ERRORS = tuple(
