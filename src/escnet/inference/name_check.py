@@ -14,7 +14,7 @@ from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
-_LETTERS_A_PIECE = 2.5  # a longer mean is a word or known parts of one
+_LETTERS_A_PIECE = 2  # a longer mean is a word or known parts of one
 
 
 def check_with_model(segmenter: Segmenter, vocabulary: Vocabulary) -> list[Finding]:
@@ -80,7 +80,7 @@ def _glued_and_unknown(
                 yield _of_query(
                     vocabulary, query, "unknown word",
                     f"{shown_text(query)} has the word {word!r}, which {segmenter.model} does not "
-                    "know and reads letter by letter: take a more usual word or add one as a "
+                    "know and reads in pieces of a letter or two: take a more usual word or add one as a "
                     f"query, such as {query}={query}|USUAL WORD",
                 )  # fmt: skip
 
