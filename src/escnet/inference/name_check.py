@@ -80,8 +80,8 @@ def _glued_and_unknown(
                 yield _of_query(
                     vocabulary, query, "unknown word",
                     f"{shown_text(query)} has the word {word!r}, which {segmenter.model} does not "
-                    "know and reads in pieces of a letter or two: take a more usual word or add one as a "
-                    f"query, such as {query}={query}|USUAL WORD",
+                    "know and reads in pieces of a letter or two: take a more usual word, or add "
+                    f"one as a query, such as {query}={query}|USUAL WORD",
                 )  # fmt: skip
 
 
