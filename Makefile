@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-bridges check format lint types contracts docs clean
+.PHONY: demo test test-bridges check format lint types contracts docs dist clean
 
 # Versions come from constraints.txt; torch is asked for by its exact version, because a range would
 # take the newest build, with several gigabytes of CUDA libraries.
@@ -58,6 +58,19 @@ contracts: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 	@echo "Look at build/docs/index.html"
+
+# The source archive and the wheel, each tried: the tests of the unpacked source, and the wheel alone.
+RELEASE := build/release
+dist: $(READY)
+	rm -rf dist $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check build
+	$(RELEASE)/bin/python -m build --outdir dist .
+	mkdir $(RELEASE)/source
+	tar --extract --gzip --file dist/*.tar.gz --directory $(RELEASE)/source --strip-components 1
+	cd $(RELEASE)/source && PYTHONPATH=src OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH) dist/*.whl
+	$(RELEASE)/bin/escnet segment examples/chelsea.jpg --classes "cat" --background --out $(RELEASE)/out
 
 clean:
 	rm -rf $(VENV) $(BRIDGES) out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -35,6 +35,14 @@ _PARTS = {
     "blocks 4": "four ESC-Blocks",
 }
 _BY_NAMES = "ablation-names.jsonl"
+_SPEED_IN_SHORT = (
+    "sam_block/847",
+    "sam_block_of_transformers/847",
+    "forward/vit-b-16/20",
+    "forward/vit-b-16/150",
+    "pruned_forward/vit-b-16/847",
+    "forward/vit-b-16/847",
+)
 _SAM_DEFAULT = "all and unions, averaged, share by agreement"
 _STRUCTURES = {
     "proposals": "(a) SAM's masks, each named by the correlation inside",
@@ -125,9 +133,10 @@ def _miou_of(scores: dict, sources: Sequence[str]) -> float:
     return 100 * statistics.mean(scores[source]["miou_in_truth"] for source in sources)
 
 
-def speed() -> str:
-    """Median times and peak memory of the standing scenarios."""
+def speed(scenarios: Sequence[str] = ()) -> str:
+    """Median times and peak memory of the standing scenarios, or of some of them."""
     latest = {record["scenario"]: record for record in _lines("speed.jsonl")}
+    latest = {name: latest[name] for name in scenarios or latest}
     rows = ["| scenario, 2 processor cores | seconds | peak memory, MB |", "|---|---|---|"]
     for name, record in latest.items():
         seconds = record["seconds"]["median"]
@@ -271,6 +280,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "ablation by names, untrained": lambda: ablation(_BY_NAMES, ["training.steps=0"]),
     "speed": speed,
+    "speed in short": lambda: speed(_SPEED_IN_SHORT),
     "sam-prompts": sam_prompts,
     "sam-prompts-halves": sam_prompts_halves,
     "structures": structures,

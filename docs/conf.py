@@ -1,11 +1,15 @@
 """Sphinx's settings for the site: `make docs` builds it, and any warning fails the build."""
 
-import typer.main
+import sys
+from pathlib import Path
+
 from sphinx.application import Sphinx
-from typer.cli import get_docs_for_click
 
 import escnet
-from escnet.cli.main import app as commands
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the module beside this one
+
+from made_from_code import commands, settings
 
 project = "escnet"
 author = "The escnet authors"
@@ -19,7 +23,7 @@ extensions = [
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
-suppress_warnings = ["toc.not_included"]
+
 myst_heading_anchors = 3
 
 # A name in single backticks is code, and a link where the reference has an entry for it.
@@ -34,15 +38,19 @@ html_title = "escnet"
 html_copy_source = False
 html_show_sphinx = False
 
+_MADE = {
+    "reference/command-line": ("<!-- every verb, from `escnet --help` -->", commands),
+    "reference/recipes": ("<!-- every setting, from the recipe's docstrings -->", settings),
+}
 
-def _write_the_commands(_app: Sphinx, page: str, text: list[str]) -> None:
-    """Puts every verb with its options where the command line's page says so."""
-    if page != "reference/command-line":
-        return
-    command = typer.main.get_command(commands)
-    told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="escnet", indent=1)
-    text[0] = text[0].replace("<!-- every verb, from `escnet --help` -->", told)
+
+def _fill_in(_app: Sphinx, page: str, text: list[str]) -> None:
+    """Puts what is made from the code where a page says so."""
+    if page in _MADE:
+        mark, make = _MADE[page]
+        text[0] = text[0].replace(mark, make())
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("source-read", _write_the_commands)
+    """Called by Sphinx."""
+    app.connect("source-read", _fill_in)

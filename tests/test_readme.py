@@ -119,7 +119,8 @@ def test_a_picture_that_is_shown_is_there() -> None:
 
 
 def test_a_file_that_is_named_is_there() -> None:
-    named = set(re.findall(r"\b(?:docs|recipes|examples)/[\w.-]+\.(?:md|toml|py)\b", README))
-    assert named
-    for path in named:
+    named = set(re.findall(r"\b(?:docs|recipes|examples)/[\w./-]+\.(?:md|toml|py)\b", README))
+    linked = {path for path in re.findall(r"\]\(([^)#]+)", README) if ":" not in path}
+    assert len(linked) > 20
+    for path in named | linked:
         assert (ROOT / path).is_file(), path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from escnet.segmentation import Segmentation
     from escnet.vocabulary import Vocabulary
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "ConfigError": "escnet.errors",

@@ -1,7 +1,7 @@
 """Errors that are the caller's to fix; everything else is a bug of ours.
 
-Every message says what was wrong, with the value, and what to do about it. The CLI
-prints the message and exits with 2, the web demo answers 422; neither shows a traceback.
+Every message says what was wrong, with the value, and what to do about it. The command line prints
+the message and exits with 2, without a traceback.
 """
 
 
@@ -31,10 +31,6 @@ class DatasetError(EscnetError):
 
 class OutputError(EscnetError):
     """A result cannot be written: no such folder, no right, no space."""
-
-
-class NamesWarning(UserWarning):
-    """Class names that a model cannot tell apart or cannot read; the result is still made."""
 
 
 def first_line(error: BaseException) -> str:

@@ -122,7 +122,7 @@ def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     """Whether the segmenter would answer as the result's did."""
     settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
     found = (segmenter.method.name, segmenter.weights_hash, settings)
-    theirs = {"share_prior": 0.0, **result.model.settings}  # which results of before 0.0 lack
+    theirs = {"share_prior": 0.0, **result.model.settings}  # unless it says otherwise
     return found == (result.model.method, result.model.weights_hash, theirs)
 
 

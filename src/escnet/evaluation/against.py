@@ -95,7 +95,7 @@ def write_comparison(comparison: Comparison, path: Path, figures: Sequence[Figur
 
 
 def _by_difference(part: Difference) -> tuple[bool, float]:
-    return part.difference is None, -(part.difference or 0)
+    return part.difference is None, -(part.difference or 0.0)
 
 
 def _table(title: str, parts: Sequence[Difference]) -> Table:

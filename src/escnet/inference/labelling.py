@@ -210,10 +210,10 @@ class LabelMaps:
     def fill(
         self, rows: slice, sure: Float[Tensor, "rows W"], winner: Int[Tensor, "rows W"]
     ) -> None:
-        """Enter a band.
+        """Write the labels and confidences of some rows of the picture.
 
         Args:
-            rows: Its place.
+            rows: Which rows of the picture.
             sure: The winner's probability.
             winner: Its position in `present`.
         """

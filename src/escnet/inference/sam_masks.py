@@ -3,7 +3,7 @@
 The idea of ESC-Net without training: the pseudo prompt generator turns each class's map into
 prompts, SAM answers with masks, and the masks that agree with the map sharpen it. SAM often answers
 with a part of the object or with all that surrounds it, so that its own estimate of quality is not
-enough: agreement with the map judges, and the map keeps a share. docs/lab/results.md has what was
+enough: agreement with the map judges, and the map keeps a share. docs/lab has what was
 compared.
 
 Sizes: N class names, h x w the grid of the map, a x b SAM's finer one, R masks.

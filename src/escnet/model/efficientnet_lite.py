@@ -157,7 +157,7 @@ class SameConv2d(nn.Conv2d):
         return y.to(x.dtype)
 
     def _has_slow_gradient(self, x: Float[Tensor, "B _ H W"]) -> bool:
-        """Whether autocast is left.
+        """Whether to compute in single precision, outside of autocast.
 
         On a processor the gradient of a channelwise convolution takes a third of the time in single
         precision.

@@ -3,7 +3,7 @@
 The tokens look at the patches once more, the patches are enlarged four times, and each mask token
 becomes the weights of a linear classifier of the enlarged patches. Parameter names are those of
 Meta's files. Of SAM's read-out the IoU head is left out: it judges masks worse than their agreement
-with the map does (docs/lab/results.md, "Prompts to SAM").
+with the map does (docs/lab, "prompts to SAM").
 
 Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M masks of a class, h x w
 patches, a x b a grid of masks, G heads, d width of a head.
@@ -22,7 +22,7 @@ from escnet.model.two_way import Attended, Projections
 
 NUM_MASKS = 4
 NUM_OUTPUT_TOKENS = 1 + NUM_MASKS  # SAM's IoU token comes first
-DECISIVENESS = 24.0  # how much more a mask counts that agrees better (docs/lab/results.md)
+DECISIVENESS = 24.0  # how much more a mask counts that agrees better (docs/lab)
 
 _NORM_EPS = 1e-5
 _SMALLEST_VARIANCE = 1e-6

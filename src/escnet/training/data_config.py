@@ -26,7 +26,7 @@ class TowersSection(_Section):
         tokenizer: Folder or hub identifier of the text tower's tokenizer; empty for that of `clip`.
         sam: Any published form of SAM; needed where the network's `sam` is "pretrained".
         trained: The attention projections of both towers whose weights are trained; none freezes
-            the towers. CAT-Seg's are those of queries and values (docs/paper-notes.md, note 26).
+            the towers. CAT-Seg's are those of queries and values (docs/paper-notes.md, note 30).
         sam_trained: What of the SAM blocks is trained: "all", "attention" (its projections, the
             norms and the tokens), or "none" (note 20).
         clip_rate: Factor of the rate for the towers.

@@ -2,7 +2,7 @@
 
 Three kinds of rate: "head", everything that is neither CLIP's nor SAM's; "clip", some attention
 projections of both towers; "sam", the SAM blocks. Everything else is frozen (docs/paper-notes.md,
-notes 19, 20 and 26).
+notes 19, 20 and 30).
 """
 
 import re
