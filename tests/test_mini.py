@@ -58,6 +58,7 @@ def test_the_cat_is_found(mini: Segmenter) -> None:
         assert result.label_map.shape == (image.height, image.width)
 
 
+@pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")
 @pytest.mark.parametrize(
     "name", ["a thing with wheels", "犬", "🐈", "x", "qwrtz", "a, b", "'", "été", "مرحبا"]
 )

@@ -33,6 +33,10 @@ class OutputError(EscnetError):
     """A result cannot be written: no such folder, no right, no space."""
 
 
+class NamesWarning(UserWarning):
+    """Class names that a model cannot tell apart or cannot read; the result is still made."""
+
+
 def first_line(error: BaseException) -> str:
     """The first sentence of a library's error, shortened to be quoted in one of ours."""
     lines = str(error).strip().splitlines()

@@ -8,8 +8,10 @@ traceback), 2 for an error of the caller's, told in one line, and 130 after Ctrl
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated, TextIO
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -20,12 +22,13 @@ from escnet.cli import (
     evaluate,
     explain,
     leaderboard,
+    names,
     report,
     segment,
     train,
     weights,
 )
-from escnet.errors import EscnetError
+from escnet.errors import EscnetError, NamesWarning
 
 app = typer.Typer(
     name="escnet",
@@ -44,6 +47,7 @@ app.command(name="report")(report.report)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
+app.add_typer(names.app, name="names")
 
 # Typer brings Click along under a private name that has moved, and this base with it.
 _USAGE_ERRORS = tuple(
@@ -101,7 +105,8 @@ def run(arguments: Sequence[str]) -> int:
         The exit code.
     """
     try:
-        code = _code_of(arguments)
+        with _warnings_in_one_line():
+            code = _code_of(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `escnet ... | head` has read enough
         _drop_output()
@@ -113,6 +118,23 @@ def run(arguments: Sequence[str]) -> int:
         reason = (error.strerror or str(error)).lower()
         return _complain(f"standard output cannot be written ({reason}): send it elsewhere")
     return code
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Tell warnings about names as errors are told, without the line of code they come from."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_names(message: Warning | str, category: type[Warning], *args: Any) -> None:
+            if issubclass(category, NamesWarning):
+                print("escnet: warning:", " ".join(str(message).split()), file=sys.stderr)
+            else:
+                show(message, category, *args)
+
+        warnings.simplefilter("always", NamesWarning)
+        warnings.showwarning = show_names  # type: ignore[assignment]
+        yield
 
 
 def _code_of(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ Sizes: H x W pixels, h x w the same brought down.
 import json
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import UInt
 
 from escnet.data.image import read_image
-from escnet.errors import EscnetError
+from escnet.errors import EscnetError, NamesWarning
 from escnet.inference.comparison import RESULTS_FILE, label_file
 from escnet.inference.process_memory import forget_peak, peak_memory
 from escnet.inference.segmenter import Segmenter
@@ -120,10 +121,14 @@ def _gpu_peak() -> int | None:
 def main() -> None:
     """Work off the job on standard input; an error of the caller's is an answer as well."""
     job = json.load(sys.stdin)
-    try:
-        answer = measure_model(job)
-    except EscnetError as error:
-        answer = {"error": str(error)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NamesWarning)
+        try:
+            answer = measure_model(job)
+        except EscnetError as error:
+            answer = {"error": str(error)}
+    told = [str(one.message) for one in caught if issubclass(one.category, NamesWarning)]
+    answer["warnings"] = list(dict.fromkeys(told))
     Path(job["folder"], RESULTS_FILE).write_text(json.dumps(answer), encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from escnet.data.image import MAX_PIXELS
-from escnet.errors import ConfigError, WeightsError
+from escnet.errors import ConfigError, NamesWarning, WeightsError
 from escnet.inference.windows import Windows
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
@@ -212,6 +213,8 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(
         Path(job["folder"], RESULTS_FILE).read_text(encoding="utf-8")
     )
+    for told in answer.pop("warnings"):
+        warnings.warn(told, NamesWarning, stacklevel=2)
     if "error" in answer:
         raise ConfigError(f"model {model}: {answer['error']}")
     return answer

@@ -4,6 +4,7 @@
 which text embeddings are at hand.
 """
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,11 +19,17 @@ from PIL import Image
 from torch import Tensor
 
 from escnet.data.image import MAX_PIXELS, read_image
-from escnet.errors import ConfigError
+from escnet.errors import ConfigError, NamesWarning
 from escnet.inference.labelling import label_pixels
 from escnet.inference.load import load_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import Method
+from escnet.inference.near_names import (
+    near_names,
+    near_names_told,
+    unread_names,
+    unread_names_told,
+)
 from escnet.inference.outputs import source_of
 from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.inference.windows import Windows
@@ -273,6 +280,9 @@ class Segmenter:
 
         Raises:
             VocabularyError: If a name has more tokens than the text tower reads.
+
+        Warns:
+            NamesWarning: If labels are one to the text tower, or it cannot read a name.
         """
         texts = vocabulary.templated(self.method.template)
         with self._text_lock:
@@ -280,8 +290,16 @@ class Segmenter:
                 self._text_cache.move_to_end(texts)
                 return self._text_cache[texts]
         embedding = self.method.encode_text(texts)  # takes long: others need not wait for it
+        self._warn_of_names(vocabulary, embedding)
         with self._text_lock:
             self._text_cache[texts] = embedding
             if len(self._text_cache) > _CACHED_VOCABULARIES:
                 self._text_cache.popitem(last=False)
         return embedding
+
+    def _warn_of_names(self, vocabulary: Vocabulary, embedding: Float[Tensor, "N D"]) -> None:
+        """Warn once for each vocabulary of what its results cannot show."""
+        if near := near_names(self.method, vocabulary, embedding):
+            warnings.warn(near_names_told(near, self.model), NamesWarning, stacklevel=2)
+        if unread := unread_names(self.method, vocabulary.queries):
+            warnings.warn(unread_names_told(unread, self.model), NamesWarning, stacklevel=2)

@@ -1,0 +1,176 @@
+"""Names that are one to a model, and names that its text tower cannot read.
+
+Two labels whose text embeddings are equal share their pixels by their order alone: the first takes
+all. So do, nearly, labels that are nearer to each other than any two names of a benchmark. How near
+that is differs from tower to tower; a few pairs of A-847, the nearest of all benchmarks, tell it.
+
+Sizes: N queries, D the width of the joint space.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from escnet.class_lists.class_list import counted, shown_text
+from escnet.inference.method import Method
+from escnet.vocabulary import Vocabulary
+
+EQUAL = 1 - 1e-5  # a cosine above differs from 1 by rounding alone
+NEVER_NEAR = 0.94  # below this cosine no tower calls names one, and no limit is looked for
+# The nearest pairs among the names of A-847 under the built-in model, 0.987 to 0.960.
+NEAREST_IN_BENCHMARKS = (
+    ("hanging clothes", "clothes hanging"),
+    ("paper towel", "towel paper"),
+    ("lockers", "locker"),
+    ("table tennis", "tennis table"),
+    ("soap", "soaps"),
+    ("scarf", "scarfs"),
+)
+# A trained tower finds synonyms nearer than names that share letters; a random one does not.
+_SYNONYMS = (("sofa", "couch"), ("car", "automobile"), ("photo", "picture"), ("rug", "carpet"))
+_ALIKE = (("house", "horse"), ("car", "cat"), ("cake", "cage"), ("train", "brain"))
+_MARGIN = 1e-4
+_ROWS_AT_ONCE = 1_024
+_SHOWN = 3
+_BYTES = 1_000  # tokens of a tower that reads single bytes and no words
+_WITH_EMOJI, _MANY_LANGUAGES = 45_000, 100_000  # tokens from which a tower knows these
+MULTILINGUAL = "training-free:google/siglip2-base-patch16-224"
+EMOJI_READER = "training-free:openai/clip-vit-base-patch16"
+
+
+class NearNames(NamedTuple):
+    """Two labels that a model hardly tells apart.
+
+    Attributes:
+        first: The label that comes first and takes the pixels of both.
+        second: The other.
+        cosine: Of their nearest queries' text embeddings.
+    """
+
+    first: str
+    second: str
+    cosine: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the embeddings differ by rounding alone."""
+        return self.cosine >= EQUAL
+
+
+def near_names(
+    method: Method, vocabulary: Vocabulary, embedding: Float[Tensor, "N D"]
+) -> list[NearNames]:
+    """The pairs of labels nearer than any two names of a benchmark, the nearest first.
+
+    Args:
+        method: Whose text tower encodes the pairs that set the limit, if it is needed.
+        vocabulary: The class names.
+        embedding: Of the queries, in their order.
+    """
+    found: dict[tuple[int, int], float] = {}
+    for first, second, cosine in _pairs_above(embedding, NEVER_NEAR):
+        labels = vocabulary.owner[first], vocabulary.owner[second]
+        if labels[0] != labels[1]:
+            found[labels] = max(cosine, found.get(labels, -1.0))
+    if not found:
+        return []
+    limit = nearest_of_benchmarks(method) if min(found.values()) < EQUAL else EQUAL
+    pairs = [
+        NearNames(vocabulary.labels[first], vocabulary.labels[second], cosine)
+        for (first, second), cosine in found.items()
+        if cosine >= min(limit + _MARGIN, EQUAL)
+    ]
+    return sorted(pairs, key=lambda pair: -pair.cosine)
+
+
+def nearest_of_benchmarks(method: Method) -> float:
+    """The largest cosine of two names of a benchmark; 1 of a tower that is not trained."""
+    if _num_tokens(method) < _BYTES:
+        return 1.0
+    cosine = _cosines(method, (*NEAREST_IN_BENCHMARKS, *_SYNONYMS, *_ALIKE))
+    near, synonyms, alike = cosine.split([len(NEAREST_IN_BENCHMARKS), len(_SYNONYMS), len(_ALIKE)])
+    return float(near.max()) if synonyms.mean() > alike.mean() else 1.0
+
+
+def _cosines(method: Method, pairs: Sequence[tuple[str, str]]) -> Float[Tensor, " pairs"]:
+    names = [method.template.replace("{}", name) for pair in pairs for name in pair]
+    first, second = method.encode_text(names).float().unflatten(0, (-1, 2)).unbind(1)
+    return F.cosine_similarity(first, second)
+
+
+def _pairs_above(embedding: Float[Tensor, "N D"], limit: float) -> Iterator[tuple[int, int, float]]:
+    """The pairs of queries whose cosine is above the limit; in parts, as N x N may be large."""
+    embedding = F.normalize(embedding.float(), dim=1)
+    for start in range(0, len(embedding), _ROWS_AT_ONCE):
+        part = embedding[start : start + _ROWS_AT_ONCE]
+        cosine = (part @ embedding[start:].T).triu(1)
+        for row, column in (cosine > limit).nonzero().tolist():
+            yield start + row, start + column, float(cosine[row, column])
+
+
+def near_names_told(pairs: Sequence[NearNames], model: str) -> str:
+    """One line about the pairs, with what to do."""
+    shown = "; ".join(
+        f"{shown_text(pair.first)} and {shown_text(pair.second)} "
+        + ("are equal" if pair.is_equal else f"have cosine {pair.cosine:.4f}")
+        for pair in pairs[:_SHOWN]
+    )
+    more = f" and {counted(len(pairs) - _SHOWN, 'more pair')}" if len(pairs) > _SHOWN else ""
+    first = pairs[0]
+    return (
+        f"names that are one to model {model} by their text embeddings: {shown}{more}; the first "
+        "of two takes the pixels of both: leave one out, or write them as one label, such as "
+        f"{first.first}={first.first}|{first.second}"
+    )
+
+
+def unread_names(method: Method, names: Sequence[str]) -> dict[str, str]:
+    """For each name that the text tower cannot read, why and what can: other scripts, emoji."""
+    num_tokens = _num_tokens(method)
+    unread = {}
+    for name in names if _BYTES < num_tokens < _MANY_LANGUAGES else ():
+        if script := _other_script(name):
+            unread[name] = (
+                f"is {script}, which its text tower was not taught: write it in English, "
+            )
+            unread[name] += f"or take a model that reads it, such as {MULTILINGUAL}"
+        elif num_tokens < _WITH_EMOJI and _is_emoji(name):
+            unread[name] = "is an emoji, which its text tower was not taught: write the word, or "
+            unread[name] += f"take a model that reads it, such as {EMOJI_READER}"
+    return unread
+
+
+def unread_names_told(unread: dict[str, str], model: str) -> str:
+    """One line about the names, with what to do."""
+    (name, why), *others = unread.items()
+    more = f" ({counted(len(others), 'more name')} like it)" if others else ""
+    return f"model {model} cannot read {shown_text(name)}{more}: it {why}"
+
+
+def _other_script(name: str) -> str | None:
+    """The script of the first letter that is not Latin, such as "Cyrillic"."""
+    for letter in filter(str.isalpha, name):
+        script = unicodedata.name(letter, "another script").partition(" ")[0]
+        if script not in {"LATIN", "MODIFIER", "FEMININE", "MASCULINE", "MICRO"}:
+            return "Chinese or Japanese" if script == "CJK" else script.capitalize()
+    return None
+
+
+def _is_emoji(name: str) -> bool:
+    return any(unicodedata.category(character) == "So" for character in name)
+
+
+def _num_tokens(method: object) -> int:
+    """How many tokens the text tower knows: the rows of the largest table in the method's nets."""
+    sizes = [0]
+    for part in vars(method).values():
+        if isinstance(part, nn.Module):
+            tables = (m for m in part.modules() if isinstance(m, nn.Embedding))
+            sizes += [table.num_embeddings for table in tables]
+        elif isinstance(part, Method) and not isinstance(part, type):
+            sizes.append(_num_tokens(part))
+    return max(sizes)

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from escnet.cli.main import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def findings_of(
+    text: str, capsys: pytest.CaptureFixture[str], code: int = 0, *options: str
+) -> list[tuple[str, str, list[str]]]:
+    Path("names.txt").write_text(text, "utf-8")
+    assert run(["names", "check", "names.txt", "--json", *options]) == code
+    found = json.loads(capsys.readouterr().out)["findings"]
+    return [(one["level"], one["kind"], one["names"]) for one in found]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "kind", "names"),
+    [
+        ("dog\ndogs\n", "plural", ["dog", "dogs"]),
+        ("kitchen knife\nkitchen knives\n", "plural", ["kitchen knife", "kitchen knives"]),
+        ("man\nmen\n", "plural", ["man", "men"]),
+        ("cafe\ncafé\n", "near double", ["cafe", "café"]),
+        ("diningtable\nsofa\n", "glued", ["diningtable"]),
+        ("zyxvogk\nsofa\n", "unknown word", ["zyxvogk"]),
+        ("кошка\nsofa\n", "unread", ["кошка"]),
+        ("background\nsofa\n", "rest class", ["background"]),
+        ("others\nsofa\n", "rest class", ["others"]),
+        ('["door, double door", "sofa"]', "list", ["door, double door"]),
+    ],
+)
+def test_what_is_doubtful_is_a_warning(
+    text: str, kind: str, names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert findings_of(text, capsys) == [("warning", kind, names)]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "text", ["wall\nbus\ngrass\nglass\n", "traffic_light\nkeyboard\nfire hydrant\n"]
+)
+def test_ordinary_names_are_not_doubtful(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert findings_of(text, capsys) == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_every_double_is_an_error_and_no_model_is_loaded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = findings_of("cup\ncup\nsky\nSky\n", capsys, 1, "--model", "/no/such/model")
+    assert [level for level, _, _ in found] == ["error", "error"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_list_with_two_readings_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert findings_of("cup\ncat, dog\n", capsys, 1) == [("error", "unreadable", [])]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_that_the_tower_would_cut_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "-".join(["cat"] * 80)
+    assert findings_of(f"sofa\n{long}\n", capsys, 1, "--model", "tiny") == [
+        ("error", "too long", [long])
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_was_understood_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("labels.txt").write_text("0: unlabeled\n1: person\n2: bicycle\n")
+    assert run(["names", "check", "labels.txt"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "labels.txt is read as a list of NUMBER: NAME: 2 names, 'person', 'bicycle'; left out: the "
+        "numbers 0 to 2, 0 'unlabeled' (--background asks for the rest)",
+        "  person",
+        "  bicycle",
+        "nothing to mend",
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_is_not_there_is_the_callers_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["names", "check", "absent.txt"]) == 2
+    assert "absent.txt does not exist" in capsys.readouterr().err
