@@ -65,9 +65,11 @@ def test_cvat_s_colours_stand_in_labelmap_txt(result: Segmentation, tmp_path: Pa
 
 
 def test_a_background_of_ours_is_cvat_s_own(result: Segmentation, tmp_path: Path) -> None:
-    named = replace(result, names=("sky", "sea", "sand", "background"))
+    named = replace(result, names=("sky", "background", "sand", "x"))
     save_all([named], tmp_path, ["cvat-mask"])
     assert (tmp_path / "cvat-mask" / "labelmap.txt").read_text().count("background") == 1
+    pixels = indices(tmp_path / "cvat-mask" / "SegmentationClass" / "beach.png")
+    assert (pixels[result.label_map == 1] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["a:b", "#1"])

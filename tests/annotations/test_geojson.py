@@ -33,6 +33,7 @@ def test_features_cover_the_pixels_of_their_names(
     for feature in document["features"]:
         outline = shapely.geometry.shape(feature["geometry"])
         assert outline.is_valid
+        assert all(part.exterior.is_ccw for part in shapely.get_parts(outline))
         inside = shapely.contains_xy(outline, x, y)
         properties = feature["properties"]
         assert inside.sum() == properties["pixels"] == outline.area
@@ -51,8 +52,7 @@ def test_a_place_on_earth_makes_coordinates_of_its_map(
     pixels = [feature["properties"]["pixels"] for feature in document["features"]]
     assert [outline.area for outline in outlines] == [0.25 * count for count in pixels]
     for outline in outlines:
-        polygons = outline.geoms if outline.geom_type == "MultiPolygon" else [outline]
-        assert all(polygon.exterior.is_ccw for polygon in polygons)
+        assert all(part.exterior.is_ccw for part in shapely.get_parts(outline))
 
 
 def test_longitude_and_latitude_need_no_word(result: Segmentation, tmp_path: Path) -> None:

@@ -151,6 +151,9 @@ def test_outlines_alone_leave_the_inside_as_it_is_and_have_the_colours() -> None
     assert changed[:, 20:22].all()
     assert changed.sum() == 40
     np.testing.assert_array_equal(drawn[10, 20], colours[1])
+    labels[labels == 1] = 255
+    drawn = draw_overlay(grey(20, 40), labels, ["a", "b"], legend=False, outlines=True)
+    assert (drawn[:, 20:] == 100).all()  # void has no outline of its own
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

@@ -27,9 +27,11 @@ def test_each_name_present_and_what_is_unlabelled_has_a_line(
 
 
 def test_the_limit_of_doubt_can_be_set(result: Segmentation, tmp_path: Path) -> None:
-    options = FormatOptions(doubtful_below=0.8)
-    rows = table(result.save(tmp_path, formats=["csv"], options=options)["csv"])
-    assert {float(row["picture_doubtful_share"]) for row in rows} == {1.0}
+    for limit, doubtful in ((0.75, 4 / 24), (0.8, 1.0)):  # a confidence of 0.75 is not below 0.75
+        options = FormatOptions(doubtful_below=limit)
+        rows = table(result.save(tmp_path, formats=["csv"], options=options)["csv"])
+        assert float(rows[0]["picture_doubtful_share"]) == pytest.approx(doubtful, abs=1e-6)
+        assert float(rows[0]["doubtful_share"]) == (limit > 0.75)
 
 
 def test_folder_csv_has_the_doubtful_pictures_first_and_one_head(
