@@ -116,13 +116,15 @@ def test_16_bit_grey_is_divided_by_257_and_rounded(kind: str, mode: str, tmp_pat
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_16_bit_colour_keeps_the_upper_byte(order: str, tmp_path: Path) -> None:
+def test_16_bit_colour_of_full_range_is_as_8_bit(order: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_bytes(tmp_path, tiff_rgb16(order)), RGB)
     data = png(rows_of(RGB.astype(np.uint16) * 257), depth=16)
     np.testing.assert_array_equal(read_bytes(tmp_path, data), RGB)
 
 
-def test_floats_are_stretched_from_their_smallest_to_their_largest(tmp_path: Path) -> None:
+def test_floats_below_zero_are_stretched_from_their_smallest_to_their_largest(
+    tmp_path: Path,
+) -> None:
     values = np.array([[-1.0, 0.0, 4.0, np.nan, np.inf, -np.inf]], np.float32)
     picture = read_saved(tmp_path, Image.fromarray(values), "TIFF")
     assert picture[0, :, 0].tolist() == [0, 51, 255, 0, 255, 0]
@@ -134,13 +136,15 @@ def test_a_signalling_nan_is_black_like_any_other(tmp_path: Path) -> None:
     assert read_saved(tmp_path, image, "TIFF")[0, :, 0].tolist() == [0, 255, 0]
 
 
-def test_a_flat_or_empty_float_picture_is_black(tmp_path: Path) -> None:
-    for value in (0.7, np.nan):
-        values = np.full((2, 2), value, np.float32)
-        assert read_saved(tmp_path, Image.fromarray(values), "TIFF").max() == 0
+@pytest.mark.parametrize(("value", "expected"), [(0.0, 0), (np.nan, 0), (0.7, 178), (-4.0, 0)])
+def test_a_flat_float_picture_is_as_bright_as_its_share_of_one(
+    value: float, expected: int, tmp_path: Path
+) -> None:
+    values = np.full((2, 2), value, np.float32)
+    assert (read_saved(tmp_path, Image.fromarray(values), "TIFF") == expected).all()
 
 
-def test_integers_are_stretched_too(tmp_path: Path) -> None:
+def test_integers_below_zero_are_stretched_too(tmp_path: Path) -> None:
     values = np.array([[-100_000, 0, 150_000]], np.int32)
     picture = read_saved(tmp_path, Image.fromarray(values), "TIFF")
     assert picture[0, :, 2].tolist() == [0, 102, 255]

@@ -14,12 +14,12 @@ import numpy as np
 
 from escnet.data.cityscapes import BY_ID, BY_TRAIN_ID, NOT_SCORED
 from escnet.data.conventions import IGNORED
-from escnet.data.image import IMAGE_SUFFIXES
 from escnet.data.label_map import LABEL_SUFFIXES, read_coloured_map, read_label_map
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.layout import class_names
 from escnet.data.pairing import IDS, TRAIN_IDS, label_files, paired, picture_files
+from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.data.reading import FolderOptions, Reading, table_of
 from escnet.errors import DatasetError
 from escnet.files import shown_path

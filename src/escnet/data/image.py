@@ -1,15 +1,15 @@
 """Pictures at the door: any readable file, Pillow image or array becomes uint8 RGB, as displayed.
 
-JPEG, PNG, WebP, BMP, TIFF and GIF are read, of several frames the first. The size in the header is
-checked before anything is decoded, and the EXIF orientation is applied. What becomes of each kind:
+The formats are those of `picture_formats.py`; of several pages or frames one is read, the first if
+nothing else is said. The size in the header is checked before anything is decoded, and the EXIF
+orientation is applied. What becomes of each kind:
 
 * 8-bit RGB stays as it is, 8-bit grey gets three equal channels, 1-bit becomes black and white.
 * Whatever has an alpha channel, a transparent palette entry or a transparent colour is laid on
   white.
-* 16-bit grey is divided by 257 and rounded, so that its full range becomes 0..255. 16-bit colour
-  keeps the upper byte, as Pillow's decoders do.
-* 32-bit integer and float grey have no range of their own: the smallest value becomes 0 and the
-  largest 255, linearly. NaN and minus infinity become 0, infinity 255, and a flat picture 0.
+* Values of more than 8 bits, whole numbers and fractions, become bytes by the one rule of
+  `value_range.py`; the range that was taken is told.
+* Of several bands the first three are red, green and blue.
 * CMYK and YCbCr are converted by their plain formulas. ICC profiles are ignored throughout.
 
 Sizes: H x W pixels.
@@ -25,27 +25,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from escnet.data.deep_colour import check_upper_bytes, deep_colours, is_deep
+from escnet.data.picture_formats import (
+    BEGINNING_BYTES,
+    FORMATS,
+    IMAGE_SUFFIXES,
+    PLUGIN_FORMATS,
+    format_of,
+    load_plugin,
+)
+from escnet.data.value_range import ValueRange, check_depth, range_of, to_bytes
 from escnet.errors import ImageError
 from escnet.files import shown_path
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_PIXELS = 100_000_000
 
-_SIGNATURES = {  # how files of a format begin, whatever comes after
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n",),
-    "WEBP": (b"RIFF",),
-    "BMP": (b"BM",),
-    "TIFF": (b"II*\0", b"MM\0*"),
-    "GIF": (b"GIF8",),
-}
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
 
 # Pillow's decoders let out whatever their parsing trips over; no narrower net holds, as random
@@ -67,8 +67,30 @@ _DECODER_ERRORS = (
 )
 
 
+class ReadPicture(NamedTuple):
+    """A picture, and what was done to read it.
+
+    Attributes:
+        pixels: As displayed.
+        orientation: The EXIF orientation that was applied, 1 (none) to 8.
+        value_range: What became 0 and 255; None where the file has bytes.
+        page: Which of its pages or frames it is, from 1.
+        num_pages: How many there are.
+    """
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    orientation: int
+    value_range: ValueRange | None
+    page: int
+    num_pages: int
+
+
 def read_image(
-    source: str | Path | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS
+    source: str | Path | Image.Image | np.ndarray,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    depth: int | None = None,
+    page: int = 1,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The picture as it is displayed, by the rules of this module.
 
@@ -76,6 +98,8 @@ def read_image(
         source: A file, a Pillow image (turned by its EXIF orientation too), or a uint8 array of
             shape (H, W), (H, W, 3) or (H, W, 4), the last with alpha. An RGB array is not copied.
         max_pixels: The largest H x W that is read.
+        depth: Bits that are used of a value of more than 8; see `value_range.py`.
+        page: Of a file with several pages or frames, from 1.
 
     Raises:
         ImageError: If there is no such picture, it cannot be decoded, or it is too large.
@@ -84,9 +108,38 @@ def read_image(
         return _of_array(source, max_pixels)
     if isinstance(source, Image.Image):
         with _without_warnings():
-            return _decoded(source, "picture", max_pixels)
-    with open_image(source, max_pixels=max_pixels) as image:
-        return _decoded(image, f"picture {shown_path(source)}", max_pixels)
+            return _decoded(source, "picture", max_pixels, depth).pixels
+    return read_picture(source, max_pixels=max_pixels, depth=depth, page=page).pixels
+
+
+def read_picture(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, depth: int | None = None, page: int = 1
+) -> ReadPicture:
+    """As `read_image`, of a file, with what was done to read it.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    shown = f"picture {shown_path(path)}"
+    check_depth(depth)
+    with open_image(path, max_pixels=max_pixels) as image:
+        num_pages = _num_pages(image, shown)
+        if not 1 <= page <= num_pages:
+            raise ImageError(f"{shown} has no page {page}: give one of 1 to {num_pages}")
+        if page > 1:
+            with decoding(shown):
+                image.seek(page - 1)
+        return _decoded(image, shown, max_pixels, depth)
+
+
+def num_pages_of(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> int:
+    """How many pages a TIFF has, or frames a GIF, WebP or PNG; 1 for all others.
+
+    Raises:
+        ImageError: If there is no such picture, its header is damaged, or it is too large.
+    """
+    with open_image(path, max_pixels=max_pixels) as image:
+        return _num_pages(image, f"picture {shown_path(path)}")
 
 
 def image_size_hw(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -209,22 +262,61 @@ def _of_array(array: np.ndarray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
     return _rgb(Image.fromarray(array))
 
 
-def _decoded(image: Image.Image, shown: str, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    _check_size(image.height, image.width, shown, max_pixels)
+def _num_pages(image: Image.Image, shown: str) -> int:
+    if image.format == "MPO":  # a photograph with its preview, or from two eyes
+        return 1
     with decoding(shown):
+        return int(getattr(image, "n_frames", 1))
+
+
+def _decoded(
+    image: Image.Image, shown: str, max_pixels: int, depth: int | None = None
+) -> ReadPicture:
+    _check_size(image.height, image.width, shown, max_pixels)
+    page, num_pages = image.tell() + 1, _num_pages(image, shown)
+    stored = _orientation(image) if image.format == "TIFF" else 1  # load() applies it, and drops it
+    values = None
+    with decoding(shown):
+        if deep := is_deep(image):
+            values = deep_colours(image)
         image.load()
-        rgb = _rgb(image)
-        # Only now: a PNG's orientation may follow its pixels, and a TIFF's is applied by load().
+        if values is None and image.mode.startswith("I;16"):
+            values = np.asarray(image).astype(np.uint16)
+        elif values is None and image.mode in {"I", "F"}:
+            values = np.asarray(image)
+        # Only now: a PNG's orientation may follow its pixels.
         orientation = _orientation(image)
-    return np.ascontiguousarray(_turned(rgb, orientation))
+        if values is None:
+            rgb, value_range = _rgb(image), None
+        else:
+            value_range = range_of(values if values.ndim == 2 else values[:, :, :3], depth)
+            rgb = _of_values(values, value_range)
+            if deep:  # as they are in the file, not as load() left them
+                orientation = max(orientation, stored)
+    if deep and values is None:
+        check_upper_bytes(rgb, shown)
+    return ReadPicture(
+        pixels=np.ascontiguousarray(_turned(rgb, orientation)),
+        orientation=max(orientation, stored),
+        value_range=value_range,
+        page=page,
+        num_pages=num_pages,
+    )
+
+
+def _of_values(
+    values: Shaped[np.ndarray, "H W *C"], value_range: ValueRange
+) -> UInt8[np.ndarray, "H W 3"]:
+    if values.ndim == 2:
+        return _of_grey(to_bytes(values, value_range))
+    rgb = to_bytes(values[:, :, :3], value_range)
+    if values.shape[2] < 4:
+        return rgb
+    opacity = values[:, :, 3:4] / np.float64(np.iinfo(values.dtype).max)
+    return np.rint(255 + (rgb - 255.0) * opacity).astype(np.uint8)  # on white
 
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # to the nearest
-        return _of_grey(grey.astype(np.uint8))
-    if image.mode in {"I", "F"}:
-        return _of_grey(_stretched(np.asarray(image)))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -235,16 +327,6 @@ def _rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
 
 def _of_grey(grey: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return np.repeat(grey[:, :, None], 3, axis=2)  # (H, W, 3)
-
-
-def _stretched(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    with np.errstate(invalid="ignore"):  # a signalling NaN in the file is a NaN like any other
-        values = values.astype(np.float64)
-    is_finite = np.isfinite(values)
-    finite = values[is_finite]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    share = np.where(is_finite, (values - low) / (high - low or 1.0), values == np.inf)
-    return np.rint(255 * share).astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -270,15 +352,20 @@ def _turned(rgb: UInt8[np.ndarray, "H0 W0 3"], orientation: int) -> UInt8[np.nda
 def _identified(
     stream: BinaryIO, shown: str, max_pixels: int, formats: tuple[str, ...]
 ) -> Image.Image:
+    beginning = stream.read(BEGINNING_BYTES)
+    stream.seek(0)
+    kind = format_of(beginning)
+    if kind in formats:
+        load_plugin(kind, shown)
     try:
-        return Image.open(stream, formats=formats)
+        # Pillow knows a plug-in's format only when it is loaded.
+        known = [name for name in formats if name == kind or name not in PLUGIN_FORMATS]
+        return Image.open(stream, formats=known)
     except Image.DecompressionBombError as error:
         found = re.search(r"\d+", str(error))
         raise _too_large(shown, int(found[0]) if found else None, max_pixels) from None
     except UnidentifiedImageError:
-        stream.seek(0)
-        beginning = stream.read(8)
-        if any(beginning.startswith(_SIGNATURES[name]) for name in formats):
+        if kind in formats:
             raise  # one of ours, and damaged; or close to one, and of a rare kind
         raise ImageError(
             f"{shown} is of another format than those read ({', '.join(formats)}): convert it"

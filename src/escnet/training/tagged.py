@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.data.image import IMAGE_SUFFIXES
+from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.errors import DatasetError
 from escnet.files import shown_path
 from escnet.small_file import SmallFile
