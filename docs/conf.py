@@ -9,7 +9,7 @@ import escnet
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the module beside this one
 
-from made_from_code import commands, settings
+from made_from_code import commands, formats, settings
 
 project = "escnet"
 author = "The escnet authors"
@@ -40,6 +40,7 @@ html_show_sphinx = False
 
 _MADE = {
     "reference/command-line": ("<!-- every verb, from `escnet --help` -->", commands),
+    "reference/file-formats": ("<!-- every format, from the registry -->", formats),
     "reference/recipes": ("<!-- every setting, from the recipe's docstrings -->", settings),
 }
 

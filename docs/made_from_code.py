@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
+from escnet.annotations.registry import FORMATS
 from escnet.cli.main import app
 from escnet.training.config import Recipe
 
@@ -22,6 +23,12 @@ def commands() -> str:
     told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="escnet", indent=1)
     # Its first line is the page's title again, below which a verb is one level, not two.
     return told.partition("\n")[2].replace("\n###", "\n##").strip()
+
+
+def formats() -> str:
+    """A table of the formats of results, as Markdown."""
+    rows = [f"| `{name}` | {one.about} | `{one.path}` |" for name, one in FORMATS.items()]
+    return "\n".join(["| format | what it is, and for what | first file |", "|---|---|---|", *rows])
 
 
 def settings() -> str:

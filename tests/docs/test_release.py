@@ -22,6 +22,11 @@ def test_the_version_is_one() -> None:
     assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [escnet.__version__]
 
 
+def test_the_change_log_has_the_version_and_a_place_for_what_comes_next() -> None:
+    heads = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heads[:2] == ["Unreleased", escnet.__version__]
+
+
 def test_the_source_archive_holds_every_file_of_the_repository() -> None:
     """Hatch includes what the patterns name, so a new folder has to be named there."""
     if not (ROOT / ".git").exists():
