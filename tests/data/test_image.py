@@ -12,9 +12,7 @@ from PIL import Image
 
 from escnet.data.image import (
     _largest_for_pillow,
-    find_images,
     image_size_hw,
-    natural_key,
     read_image,
 )
 from escnet.errors import ImageError
@@ -265,98 +263,3 @@ def test_a_name_that_is_not_utf_8_is_read_and_shown(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"\\udcff\.png") as caught:
         read_image(path)
     assert str(caught.value).isprintable()
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty files: finding looks at names alone."""
-    for name in ("10.png", "2.png", "1.JPG", "notes.txt", ".hidden.png", "[1-9].png"):
-        (tmp_path / name).touch()
-    for name in ("sub", "sub/deep", ".git", "folder.jpg"):
-        (tmp_path / name).mkdir()
-    for name in ("sub/3.webp", "sub/deep/4.tiff", ".git/5.png", "folder.jpg/6.gif"):
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def found(*sources: str | Path, recursive: bool = False) -> list[str]:
-    return [path.as_posix() for path in find_images(sources, recursive=recursive)]
-
-
-@pytest.mark.usefixtures("pictures")
-def test_a_folder_gives_its_pictures_in_natural_order() -> None:
-    assert found(".") == ["1.JPG", "2.png", "10.png", "[1-9].png"]
-
-
-@pytest.mark.usefixtures("pictures")
-def test_folders_within_are_searched_on_request_but_not_hidden_ones() -> None:
-    inner = ["folder.jpg/6.gif", "sub/3.webp", "sub/deep/4.tiff"]
-    assert sorted(found(".", recursive=True)) == sorted([*found("."), *inner])
-
-
-@pytest.mark.usefixtures("pictures")
-def test_a_pattern_gives_the_pictures_it_matches() -> None:
-    assert found("*.png") == ["2.png", "10.png", "[1-9].png"]
-    assert found("*") == ["1.JPG", "2.png", "10.png", "[1-9].png"]
-    assert found("sub/**/*.tiff", recursive=True) == ["sub/deep/4.tiff"]
-
-
-@pytest.mark.usefixtures("pictures")
-def test_what_exists_is_no_pattern() -> None:
-    assert found("[1-9].png") == ["[1-9].png"]
-
-
-@pytest.mark.usefixtures("pictures")
-def test_a_named_file_is_taken_whatever_its_suffix() -> None:
-    assert found("notes.txt", ".hidden.png") == ["notes.txt", ".hidden.png"]
-
-
-def test_a_picture_named_twice_is_taken_once_and_the_order_is_kept(pictures: Path) -> None:
-    assert found("sub", "2.png", pictures / "2.png", "./sub/../2.png", "*.png") == [
-        "sub/3.webp",
-        "2.png",
-        "10.png",
-        "[1-9].png",
-    ]
-
-
-@pytest.mark.usefixtures("pictures")
-def test_one_source_need_not_be_in_a_list() -> None:
-    assert find_images("2.png") == find_images(Path("2.png")) == [Path("2.png")]
-
-
-@pytest.mark.usefixtures("pictures")
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("missing.png", "picture missing.png does not exist"),
-        ("*.bmp", r"pattern \*.bmp holds no picture \(.jpg, .*pass --recursive"),
-        ("*.txt", r"pattern \*.txt holds no picture"),
-        ("sub/deep/../../.git/none", "does not exist"),
-        ("", "source '' names nothing"),
-        ("a\0b", "does not exist"),
-    ],
-)
-def test_a_source_that_gives_nothing_is_named(source: str, message: str) -> None:
-    with pytest.raises(ImageError, match=message) as caught:
-        find_images(["2.png", source])
-    assert str(caught.value).isprintable()
-
-
-def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=f"folder {tmp_path} holds no picture"):
-        find_images([tmp_path], recursive=True)
-
-
-def test_numbers_in_names_count_as_numbers() -> None:
-    names = ["b/1", "a10", "a9b", "a9a", "A8", "9", "10"]
-    assert [str(p) for p in sorted(map(Path, names), key=natural_key)] == [
-        "9",
-        "10",
-        "A8",
-        "a9a",
-        "a9b",
-        "a10",
-        "b/1",
-    ]

@@ -16,7 +16,7 @@ from PIL import Image
 from escnet.data.conventions import Conventions
 from escnet.data.folder import FolderDataset
 from escnet.data.folder_layouts import label_maps_beside
-from escnet.data.image import find_images
+from escnet.data.picture_search import find_images
 from escnet.data.reading import FolderOptions
 from escnet.errors import ConfigError, DatasetError
 

@@ -70,7 +70,8 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     escnet.comparison.json with the numbers. Each model runs in a process of its own, one after the
     other; times are taken after one warm-up. A picture that cannot be read stops everything.
     """
-    from escnet.data.image import find_images, read_image
+    from escnet.data.image import read_image
+    from escnet.data.picture_search import find_images
     from escnet.files import check_replaceable, make_folder, shown_path, write_file
     from escnet.inference.comparison import check_models, compare_models
     from escnet.inference.sheet import reduced

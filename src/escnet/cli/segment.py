@@ -91,7 +91,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     the exit code is 1.
     """
     from escnet.cli.progress import shown_progress
-    from escnet.data.image import find_images
+    from escnet.data.picture_search import find_pictures
     from escnet.errors import ConfigError
     from escnet.files import make_folder
     from escnet.inference.batch import check_job, segment_files
@@ -113,7 +113,10 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         raise ConfigError(
             f"--share-prior {share_prior:g} needs pictures seen as a whole: leave out --windows"
         )
-    pictures = without_results(find_images(sources, recursive=recursive), sources)
+    found = find_pictures(sources, recursive=recursive)
+    pictures = without_results(found.paths, sources)
+    for line in found.told():
+        print(f"escnet: {line}", file=sys.stderr)
     check_outputs(plan_outputs(pictures, out), out, kinds, classes_file=classes_file)
     make_folder(out)
 

@@ -15,15 +15,13 @@ orientation is applied. What becomes of each kind:
 Sizes: H x W pixels.
 """
 
-import os
 import re
 import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -35,7 +33,6 @@ from escnet.data.deep_colour import check_upper_bytes, deep_colours, is_deep
 from escnet.data.picture_formats import (
     BEGINNING_BYTES,
     FORMATS,
-    IMAGE_SUFFIXES,
     PLUGIN_FORMATS,
     format_of,
     load_plugin,
@@ -216,38 +213,6 @@ def decoding(shown: str) -> Iterator[None]:
         ) from None
 
 
-def find_images(
-    sources: str | Path | Sequence[str | Path], *, recursive: bool = False
-) -> list[Path]:
-    """The picture files that the sources name, in the order of the sources, each once.
-
-    Args:
-        sources: Files, taken whatever they are called; folders, of which the files with a suffix
-            of `IMAGE_SUFFIXES` are taken in natural order (2.png before 10.png); patterns such as
-            "holiday/*.jpg", whose matches are taken likewise. Hidden files are left out. What
-            exists under its name is no pattern, even with wildcards in it.
-        recursive: Also take the folders within folders, and let ** in a pattern span folders.
-
-    Raises:
-        ImageError: If a source matches nothing.
-    """
-    if isinstance(sources, str | Path):
-        sources = [sources]
-    found: dict[str, Path] = {}
-    for source in sources:
-        for path in _files_of(source, recursive):
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 -- must keep links apart
-    return list(found.values())
-
-
-def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
-    """A sorting key by which numbers in names count as numbers, folder by folder."""
-    parts = (re.split(r"(\d+)", part.casefold()) for part in path.parts)
-    # every second piece is a number, so that only like is compared with like
-    pieces = (tuple(int(p) if i % 2 else p for i, p in enumerate(part)) for part in parts)
-    return tuple(pieces), str(path)
-
-
 def _of_array(array: np.ndarray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
     channels = array.shape[2:]
     if array.dtype != np.uint8 or array.ndim not in {2, 3} or channels not in {(), (3,), (4,)}:
@@ -416,44 +381,6 @@ def _megapixels(num_pixels: int) -> str:
 
 def _no_memory(shown: str) -> ImageError:
     return ImageError(f"{shown} does not fit into memory: tile it")
-
-
-def _files_of(source: str | Path, recursive: bool) -> list[Path]:
-    text, path = str(source), Path(source)
-    if not text.strip():
-        raise ImageError(f"source {text!r} names nothing: give a file, a folder or a pattern")
-    if os.path.isdir(path):  # noqa: PTH112 -- unlike Path.is_dir it never raises
-        kind, candidates = "folder", list(_walk(path, recursive))
-    elif os.path.lexists(path):
-        return [path]
-    elif has_magic(text):
-        # glob leaves hidden files out, which Path.glob does not
-        kind, candidates = "pattern", [Path(p) for p in glob(text, recursive=recursive)]  # noqa: PTH207
-    else:
-        raise ImageError(f"picture {shown_path(path)} does not exist: check the path")
-    pictures = [
-        path
-        for path in candidates
-        if path.suffix.lower() in IMAGE_SUFFIXES and not os.path.isdir(path)  # noqa: PTH112
-    ]
-    if not pictures:
-        cure = "check the path" if recursive else "pass --recursive to search folders in folders"
-        raise ImageError(
-            f"{kind} {shown_path(path)} holds no picture ({', '.join(IMAGE_SUFFIXES)}): {cure}"
-        )
-    return sorted(pictures, key=natural_key)
-
-
-def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise ImageError(
-            f"folder {shown_path(error.filename)} cannot be read ({error.strerror}): "
-            "check its permissions"
-        )
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
-        folders[:] = [f for f in folders if recursive and not f.startswith(".")]
 
 
 _pillow_lock = threading.Lock()

@@ -7,9 +7,9 @@ X_mask.png. A label map of the picture's very name comes first.
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from escnet.data.image import natural_key
 from escnet.data.label_map import LABEL_SUFFIXES
 from escnet.data.picture_formats import IMAGE_SUFFIXES
+from escnet.data.picture_search import natural_key
 from escnet.errors import DatasetError
 from escnet.files import shown_path
 
