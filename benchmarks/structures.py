@@ -37,6 +37,7 @@ from escnet.evaluation.target import EvalTarget, folder_targets
 from escnet.inference.esc_method import EscMethod
 from escnet.inference.load import load_method
 from escnet.inference.method import Method
+from escnet.inference.model_name import ModelName
 from escnet.inference.process_memory import peak_memory
 from escnet.inference.proposals import MaskProposals
 from escnet.inference.sam_masks import TrainingFreeSam
@@ -82,7 +83,9 @@ class StoredEncoder:
 
 
 def _base() -> Method:
-    return load_training_free(MODEL, device="cpu", dtype="float32")[0]
+    return load_training_free(
+        ModelName.parse(f"training-free:{MODEL}"), device="cpu", dtype="float32"
+    )[0]
 
 
 def _sam(arguments: argparse.Namespace, encoder: StoredEncoder) -> Sam:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from escnet.errors import OutputError
+from escnet.errors import ANOTHER_FOLDER, OutputError
 
 MARK = "made by escnet"  # in a PNG's or JPEG's text, and in a comment of Markdown or HTML
 MARK_COMMENT = f"<!-- {MARK} -->"
@@ -72,7 +72,7 @@ def check_replaceable(paths: Iterable[str | Path]) -> None:
             f"{len(foreign)} files are no results of escnet and would be replaced "
             f"(first: {shown_path(foreign[0])})"
         )
-    raise OutputError(f"{what}: choose another folder for the results")
+    raise OutputError(f"{what}: {ANOTHER_FOLDER}")
 
 
 def claim_folder(folder: str | Path, about: str) -> None:
@@ -212,12 +212,12 @@ def _cannot_write(path: Path, error: OSError | ValueError) -> str:
     if not isinstance(error, OSError):  # such as a null character in the name
         return f"{path!s} cannot be written ({error}): choose another name"
     cure = {
-        errno.ENOSPC: "free some space or choose another folder for the results",
-        errno.EDQUOT: "free some space or choose another folder for the results",
+        errno.ENOSPC: f"free some space or {ANOTHER_FOLDER}",
+        errno.EDQUOT: f"free some space or {ANOTHER_FOLDER}",
         errno.ENAMETOOLONG: "shorten the name of the picture or of the folder",
-        errno.ENOTDIR: "a part of this path is a file: choose another folder for the results",
-        errno.EEXIST: "a file of this name is in the way: choose another folder for the results",
-        errno.EISDIR: "a folder of this name is in the way: move it or choose another",
-    }.get(error.errno or 0, "choose a folder that you may write to")
+        errno.ENOTDIR: f"a part of this path is a file: {ANOTHER_FOLDER}",
+        errno.EEXIST: f"a file of this name is in the way: {ANOTHER_FOLDER}",
+        errno.EISDIR: f"a folder of this name is in the way: move it, or {ANOTHER_FOLDER}",
+    }.get(error.errno or 0, f"{ANOTHER_FOLDER}, one that you may write to")
     reason = (error.strerror or str(error)).lower()
     return f"{path} cannot be written ({reason}): {cure}"

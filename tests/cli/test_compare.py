@@ -42,8 +42,8 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
     others = ("escnet-03.comparison.png", "escnet-3.comparison.json", "my-escnet-3.comparison.png")
     for name in (*earlier, *others):
         (tmp_path / "out" / name).write_bytes(OURS)
-    others = (*others, "escnet-4.comparison.png")
-    (tmp_path / "out" / others[-1]).write_bytes(b"a picture of somebody's own")
+    own = "escnet-4.comparison.png"
+    (tmp_path / "out" / own).write_bytes(b"a picture of somebody's own")
     done = subprocess.run(
         [sys.executable, "-c", code, "compare", pictures, "--out", tmp_path / "out", *options],
         capture_output=True,
@@ -59,7 +59,7 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
     ]
     sheets = [Path(sheet).name for sheet in found["sheets"]]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        [*sheets, "escnet.comparison.json", *others]
+        [*sheets, "escnet.comparison.json", *others, own]
     )
     sizes = []
     for sheet in found["sheets"]:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from escnet.cli.progress import Pace, shown_progress
-from escnet.inference.batch import PictureReport
+from escnet.inference.jobs.segment_job import PictureReport
 
 WRITTEN = PictureReport(picture=Path("a.jpg"), status="written")
 SKIPPED = PictureReport(picture=Path("b.jpg"), status="skipped")
@@ -46,7 +46,7 @@ def test_without_a_terminal_there_are_plain_lines_now_and_then(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        f"{n} of 20 pictures, 1.0 a second, {20 - n} s left" for n in (5, 10, 15, 20)
+        f"{n} of 20 pictures, 1.0 a second, {20 - n} s left" for n in (1, 6, 11, 16)
     ]
 
 

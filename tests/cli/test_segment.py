@@ -12,7 +12,8 @@ from PIL import Image
 from escnet.annotations.label_png import read_label_png
 from escnet.cli.main import run
 from escnet.errors import ConfigError
-from escnet.inference.batch import segment_files
+from escnet.inference.jobs.segment_job import SegmentJob
+from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windows import NATIVE, Windows
 from escnet.vocabulary import Vocabulary
@@ -72,7 +73,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
             "--share-prior 0.5 needs pictures seen as a whole",
         ),
         (["--classes", "a", "--max-pixels", "0"], "at least 1"),
-        (["--classes", "a", "--batch-size", "0"], "at least 1"),
+        (["--classes", "a", "--threads", "0"], "--threads 0 cannot be"),
+        (["--classes", "a", "--device", "cuda:x"], "device 'cuda:x' is unknown"),
+        (["--classes", "a", "--dtype", "int8"], "dtype 'int8' is unknown"),
         (["--classes", "a", "--windows", "own"], "choose from whole, paper, native"),
         (["--classes", "a", "--window-side", "100"], "--window-side needs windows"),
         (["--classes", "a", "--window-overlap", "0.1"], "--window-overlap needs windows"),
@@ -88,6 +91,21 @@ def test_a_mistake_is_told_in_one_line_before_a_model_is_loaded(
     # a model that does not exist would be the error if it were loaded first
     found = error_of([str(pictures), *options, "--model", "/no/such/model"], capsys)
     assert message in found
+
+
+def test_an_empty_model_name_is_told_before_anything_is_read(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = error_of([str(pictures), "--classes", "a", "--model", ""], capsys)
+    assert "--model '' names nothing: give mini, a folder" in found
+
+
+def test_a_lone_picture_that_is_none_is_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jpg").write_text("no picture")
+    options = ["--classes", "a", "--model", "/no/such/model", "--out", str(tmp_path)]
+    assert "a.jpg is of another format" in error_of([str(tmp_path / "a.jpg"), *options], capsys)
 
 
 @pytest.mark.parametrize("source", ["absent.jpg", "absent/*.jpg", ""])
@@ -276,9 +294,12 @@ def test_a_prior_that_is_asked_for_and_windows_are_refused_in_python_too(
 ) -> None:
     segmenter = Segmenter.load("tiny", share_prior=0.3)
     with pytest.raises(ConfigError, match=r"share_prior 0\.3 needs pictures seen as a whole"):
-        segment_files(
-            segmenter, [pictures / "1.jpg"], Vocabulary.of("a"), out=tmp_path, windows=NATIVE
-        )
+        SegmentJob.plan(
+            [pictures / "1.jpg"],
+            Vocabulary.of("a"),
+            out=tmp_path,
+            options=SegmentOptions(windows=NATIVE),
+        ).run(segmenter)
     assert not (tmp_path / "1.json").exists()
 
 
@@ -290,7 +311,9 @@ def test_a_file_says_the_settings_that_the_result_says(
     segmenter = Segmenter(method, model="tiny", weights_hash="", share_prior=0.5)
     names = Vocabulary.of("car=car|truck, sky", has_background=True)
     options: dict[str, Any] = {"void_below": 0.1, "windows": windows}
-    segment_files(segmenter, [pictures / "1.jpg"], names, out=tmp_path, **options)
+    SegmentJob.plan(
+        [pictures / "1.jpg"], names, out=tmp_path, options=SegmentOptions(**options)
+    ).run(segmenter)
     written = json.loads((tmp_path / "1.json").read_text())
     expected = segmenter.segment(pictures / "1.jpg", names, **options).summary()
     assert written["settings"] == json.loads(json.dumps(expected["settings"]))

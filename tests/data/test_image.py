@@ -172,13 +172,13 @@ def test_an_rgb_array_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros((2, 2, 3)), np.zeros((2, 2, 3), bool), np.zeros(4, np.uint8)]
+    [np.zeros((2, 2, 3), bool), np.zeros(4, np.uint8)]
     + [np.zeros(shape, np.uint8) for shape in [(2, 2, 2), (1, 2, 2, 3), (3, 2, 2)]],
 )
 def test_another_array_is_refused_with_its_dtype_and_shape(array: np.ndarray) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(array)
-    assert f"has dtype {array.dtype} and shape {array.shape}: give uint8" in str(caught.value)
+    assert f"has dtype {array.dtype} and shape {array.shape}: " in str(caught.value)
 
 
 def test_a_side_of_zero_pixels_is_refused() -> None:

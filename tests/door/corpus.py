@@ -22,7 +22,7 @@ H, W = 6, 9
 DAMAGED = "is cut off, damaged or of a rare kind"
 NO_HEADER = DAMAGED + " (its header cannot be read)"
 NO_FORMAT = "is of another format than those read (JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF,"
-TOO_LARGE = "megapixels, above the limit of 100: pass --max-pixels or tile it"
+TOO_LARGE = "megapixels, above the limit of 100: pass max_pixels or tile it"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.evaluation.evaluate import count_item, evaluate, predict_with
+from escnet.evaluation.evaluate import PictureWithPixels, count_item, evaluate, predict_with
 from escnet.evaluation.metrics import ConfusionMatrix
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.target import Question, folder_targets
@@ -131,7 +132,8 @@ def test_an_ignore_index_of_16_bits_is_understood(dataset: FolderDataset) -> Non
 def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderDataset) -> None:
     segmenter = Segmenter.load("tiny", device="cpu")
     item = folder_targets(dataset)[0].items[0]
-    found = predict_with(segmenter)(item, Vocabulary.of(PETS))
+    read = PictureWithPixels.of(item, read_image(item.image_path))
+    found = predict_with(segmenter)(read, Vocabulary.of(PETS))
     assert (found == segmenter.segment(item.image_path, PETS).label_map).all()
     assert evaluate(dataset, predict_with(segmenter)).keys() == {"pets", "street"}
 
@@ -151,7 +153,8 @@ def test_the_rest_class_is_scored_like_a_name(dataset: FolderDataset) -> None:
     question = Question(target, WHOLE_VIEW.with_changes(background="rest"))
     matrix = ConfusionMatrix(4, ignore_label=target.ignore_label)
     for item in target.items:
-        matrix.add_counts(count_item(target, question, item, predict)[0])
+        read = PictureWithPixels.of(item, read_image(item.image_path))
+        matrix.add_counts(count_item(target, question, read, predict)[0])
     # cat 1 of 2 and one more; dog 0; table 0; background 3 of 8 that it has
     assert matrix.scores().iou.tolist() == [1 / 3, 0, 0, 3 / 8]
 
@@ -161,7 +164,8 @@ def test_where_only_background_is_there_nothing_need_be_asked(dataset: FolderDat
     label_map = np.full((2, 3), dataset.background_index, np.uint8)
     Image.fromarray(label_map).save(dataset.root / "masks" / "pets__1.png")
     oracle = WHOLE_VIEW.with_changes(background="rest", vocabulary="present")
-    counts, _, _ = count_item(target, Question(target, oracle), target.items[0], nothing_but_cats)
+    item = PictureWithPixels.of(target.items[0], read_image(target.items[0].image_path))
+    counts, _, _ = count_item(target, Question(target, oracle), item, nothing_but_cats)
     matrix = ConfusionMatrix(4, ignore_label=target.ignore_label)
     matrix.add_counts(counts)
     assert matrix.counts.tolist() == np.diag([0, 0, 0, 6]).tolist()

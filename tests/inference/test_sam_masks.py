@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from escnet.errors import ConfigError
 from escnet.inference.method import ViewLogits
 from escnet.inference.sam_decoder import MaskDecoder
 from escnet.inference.sam_masks import (
@@ -17,7 +16,6 @@ from escnet.inference.sam_masks import (
     mask_share,
     negative_points,
     peak_point,
-    read_sam_name,
     sharpened,
     winners,
     with_unions,
@@ -183,8 +181,3 @@ def test_a_mask_prompt_lies_where_the_picture_lies() -> None:
     square = in_square(torch.tensor([[[1.0, 3.0], [2.0, 3.0]]]), (128, 256))
     assert (square[0, 128:] == 1).all()
     assert square[0, 0, 255] == 3
-
-
-def test_a_name_without_sam_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lacks a part: write"):
-        read_sam_name("mini+sam:", device="cpu")

@@ -1,9 +1,12 @@
 import copy
+import pickle
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from escnet.inference import segmenter as segmenters
 from escnet.inference.esc_method import EscMethod
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.tokens import Tokenize, Tokens, byte_tokenizer
-from escnet.inference.windows import Windows
+from escnet.inference.windows import NATIVE, Windows
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.vocabulary import Vocabulary
@@ -224,7 +227,9 @@ def test_void_below_one_leaves_nothing(tiny: Segmenter, pixels: Pixels) -> None:
 def test_a_void_below_that_is_no_confidence_is_refused(
     tiny: Segmenter, pixels: Pixels, value: float
 ) -> None:
-    with pytest.raises(ConfigError, match=r"void_below .* is not a confidence: give 0 to 1"):
+    with pytest.raises(
+        ConfigError, match=r"void_below .* is not a confidence: choose one from 0 to 1"
+    ):
         tiny.segment(pixels, NAMES, void_below=value)
 
 
@@ -234,7 +239,7 @@ def test_a_void_below_that_is_no_confidence_is_refused(
         ({"device": "tpu"}, ConfigError, "device 'tpu' is unknown: choose from auto, cpu"),
         ({"dtype": "int8"}, ConfigError, "dtype 'int8' is unknown: choose from float32"),
         ({"model": "no/such/model"}, WeightsError, "no folder or file 'no/such/model'"),
-        ({"model": ""}, WeightsError, "has no config"),
+        ({"model": ""}, ConfigError, "names nothing"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(
@@ -262,6 +267,98 @@ def test_what_cannot_be_segmented_is_an_error_of_ours(
         tiny.segment(pixels, [])
     with pytest.raises(VocabularyError):
         tiny.segment(pixels, "cat, cat")
+
+
+KINDS_OF_PICTURE: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path,
+    "text": str,
+    "bytes": lambda path: path.read_bytes(),
+    "bytearray": lambda path: bytearray(path.read_bytes()),
+    "file in memory": lambda path: BytesIO(path.read_bytes()),
+    "pil": Image.open,
+    "array": lambda path: np.array(Image.open(path)),
+    "16 bits": lambda path: np.array(Image.open(path)).astype(np.uint16) * 257,
+    "floats": lambda path: np.array(Image.open(path)) / 255,
+    "tensor": lambda path: torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1),
+    "tensor of floats": lambda path: (
+        torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PICTURE)
+def test_one_and_several_take_the_same_kinds_of_picture(
+    tiny: Segmenter, pixels: Pixels, tmp_path: Path, kind: str
+) -> None:
+    Image.fromarray(pixels).save(path := tmp_path / "a.png")
+    make, expected = KINDS_OF_PICTURE[kind], tiny.segment(pixels, NAMES).label_map
+    np.testing.assert_array_equal(tiny.segment(make(path), NAMES).label_map, expected)
+    for result in tiny.segment_batch([make(path), make(path)], NAMES):
+        np.testing.assert_array_equal(result.label_map, expected)
+
+
+def test_channels_may_be_stated(tiny: Segmenter, pixels: Pixels) -> None:
+    first = np.moveaxis(pixels, -1, 0)
+    expected = tiny.segment(pixels, NAMES).label_map
+    found = [
+        tiny.segment(first, NAMES, channels="first"),
+        *tiny.segment_batch([first], NAMES, channels="first"),
+    ]
+    for result in found:
+        np.testing.assert_array_equal(result.label_map, expected)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (None, "picture is of type NoneType: give a path, bytes, an open binary file"),
+        ([[1, 2]], "picture is of type list"),
+        (3, "picture is of type int"),
+        (b"", r"picture is empty \(0 bytes\)"),
+        (b"no picture", "picture is of another format"),
+        (StringIO("text"), "picture is an open text file: open it in binary mode"),
+        (np.zeros((3, 4, 5), np.uint8), "pass channels='first'"),
+        (np.zeros(7), "has dtype float64 and shape"),
+    ],
+)
+def test_everything_else_is_one_error_of_ours(tiny: Segmenter, picture: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        tiny.segment(picture, NAMES)
+    with pytest.raises(ImageError, match=message):
+        tiny.segment_batch([picture], NAMES)
+
+
+@pytest.mark.parametrize("pictures", ["a.jpg", b"bytes", Path("a.jpg"), None, 3])
+def test_several_pictures_are_not_one(tiny: Segmenter, pictures: Any) -> None:
+    with pytest.raises(ImageError, match="segment_batch takes several pictures, not a "):
+        tiny.segment_batch(pictures, NAMES)
+
+
+def test_windows_may_be_given_by_name(tiny: Segmenter, pixels: Pixels) -> None:
+    by_name = tiny.segment(pixels, NAMES, windows="native")
+    np.testing.assert_array_equal(
+        by_name.label_map, tiny.segment(pixels, NAMES, windows=NATIVE).label_map
+    )
+    with pytest.raises(ConfigError, match="windows 'own' are unknown"):
+        tiny.segment(pixels, NAMES, windows="own")
+
+
+def test_a_segmenter_that_was_loaded_arrives_in_another_process(pixels: Pixels) -> None:
+    sent = Segmenter.load("tiny", device="cpu:0", share_prior=0.5)
+    arrived = pickle.loads(pickle.dumps(sent))  # noqa: S301 -- our own
+    assert arrived.reference == sent.reference
+    assert len(pickle.dumps(sent)) < 1_000  # no weights
+    np.testing.assert_array_equal(
+        arrived.segment(pixels, NAMES).label_map, sent.segment(pixels, NAMES).label_map
+    )
+
+
+def test_a_segmenter_does_not_arrive_with_other_weights() -> None:
+    sent = Segmenter.load("tiny", device="cpu")
+    assert sent.reference is not None
+    sent.reference = replace(sent.reference, weights_hash="0" * 64)
+    with pytest.raises(WeightsError, match="has other weights than when the segmenter was sent"):
+        pickle.loads(pickle.dumps(sent))  # noqa: S301 -- our own
 
 
 class Counting:
@@ -449,7 +546,7 @@ def test_a_prior_that_is_asked_for_is_refused_beside_windows(
 ) -> None:
     write_checkpoint(tmp_path, network_of(variant(share_prior=0.7)), tokenizer_from=checkpoint)
     asked = Segmenter.load(tmp_path, share_prior=0.3)
-    message = r"share_prior 0\.3 needs pictures seen as a whole: leave out the windows"
+    message = r"share_prior 0\.3 needs pictures seen as a whole: leave out one"
     with pytest.raises(ConfigError, match=message):
         asked.segment(pixels, ["cat"], windows=Windows(window=16))
     assert asked.segment(pixels, ["cat"]).settings["share_prior"] == 0.3

@@ -21,8 +21,9 @@ from transformers import (
 
 from escnet.errors import ConfigError, WeightsError
 from escnet.inference.method import Method
+from escnet.inference.model_name import ModelName
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.training_free import load_training_free, parse_choices
+from escnet.inference.training_free import TrainingFreeMethod, load_training_free
 from escnet.model.self_attention import ATTENTIONS
 from escnet.weights.catalog import BUILT_IN_FOLDER
 
@@ -59,29 +60,23 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_choices_follow_a_question_mark() -> None:
-    choices = parse_choices("some/clip?attention=sclip&templates=single")
-    assert choices == ("some/clip", "sclip", "single")
+def load(name: str) -> tuple[TrainingFreeMethod, str]:
+    return load_training_free(
+        ModelName.parse(f"training-free:{name}"), device="cpu", dtype="float32"
+    )
 
 
 @pytest.mark.parametrize("name", ["x?attention=foo", "x?size=3", "x?templates="])
 def test_an_unknown_choice_is_named_with_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match="choose from"):
-        parse_choices(name)
-
-
-def test_a_name_without_a_clip_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lacks a CLIP: write training-free:CLIP"):
-        load_training_free("?attention=clip", device="cpu", dtype="float32")
+        load(name)
 
 
 def test_every_attention_gives_other_maps_and_is_in_the_settings(clip: Path) -> None:
     view = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
     maps = []
     for attention in ATTENTIONS:
-        method, _ = load_training_free(
-            f"{clip}?attention={attention}", device="cpu", dtype="float32"
-        )
+        method, _ = load(f"{clip}?attention={attention}")
         assert method.settings["attention"] == attention
         text = method.encode_text(["cat", "dog"])
         maps.append(method.logits([view], text)[0].logits)
@@ -92,8 +87,8 @@ def test_every_attention_gives_other_maps_and_is_in_the_settings(clip: Path) -> 
 
 
 def test_a_names_embedding_is_the_mean_over_the_templates(clip: Path) -> None:
-    single, _ = load_training_free(f"{clip}?templates=single", device="cpu", dtype="float32")
-    subset, _ = load_training_free(str(clip), device="cpu", dtype="float32")
+    single, _ = load(f"{clip}?templates=single")
+    subset, _ = load(str(clip))
     templates: Any = subset.settings["templates"]
     sentences = [template.replace("{}", "cat") for template in templates]
     assert len(sentences) == 7
@@ -106,9 +101,7 @@ def test_a_names_embedding_is_the_mean_over_the_templates(clip: Path) -> None:
 
 
 def test_a_siglip_is_read_too(tmp_path: Path) -> None:
-    method, _ = load_training_free(
-        str(save_towers(tmp_path, "siglip")), device="cpu", dtype="float32"
-    )
+    method, _ = load(str(save_towers(tmp_path, "siglip")))
     view = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
     assert method.logits([view], method.encode_text(["cat"]))[0].logits.shape == (1, 4, 4)
 
@@ -145,7 +138,7 @@ def test_a_siglip_reads_a_text_as_transformers_does(tmp_path: Path, has_settings
     expected = F.normalize(getattr(answer, "pooler_output", answer), dim=1)
     if not has_settings:  # as in folders that were fetched without them
         (folder / "tokenizer_config.json").unlink()
-    method, _ = load_training_free(f"{folder}?templates=single", device="cpu", dtype="float32")
+    method, _ = load(f"{folder}?templates=single")
     tokens = method._tokenize(["a photo of a cat"])
     assert tokens.token.tolist() == inputs.input_ids.tolist()
     with torch.inference_mode():
@@ -181,7 +174,7 @@ def test_a_clip_given_as_a_network_tells_the_name_that_works(clip: Path) -> None
 def test_a_model_of_unknown_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip"}))
     with pytest.raises(WeightsError, match=r"'blip'.*clip, siglip and escnet"):
-        load_training_free(str(tmp_path), device="cpu", dtype="float32")
+        load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +205,7 @@ def test_settings_that_describe_no_clip_are_one_error(
     text = content if isinstance(content, str) else json.dumps(content)
     (folder / "config.json").write_text(text)
     with pytest.raises(WeightsError, match=f"config.json {message}") as error:
-        load_training_free(str(folder), device="cpu", dtype="float32")
+        load(str(folder))
     assert "\n" not in str(error.value)
 
 
@@ -224,16 +217,16 @@ def test_a_tower_that_wants_a_library_that_is_not_here_is_one_error(
     config["vision_config"]["quantization_config"] = {"quant_method": "gptq", "bits": 4}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match=r"config\.json does not describe a network"):
-        load_training_free(str(folder), device="cpu", dtype="float32")
+        load(str(folder))
 
 
 def test_a_folder_without_settings_says_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no config\.json: give the folder of a CLIP"):
-        load_training_free(str(tmp_path), device="cpu", dtype="float32")
+        load(str(tmp_path))
 
 
 def test_an_esc_net_answers_with_its_correlation() -> None:
-    method, _ = load_training_free("tiny", device="cpu", dtype="float32")
+    method, _ = load("tiny")
     assert isinstance(method, Method)
     view = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
     text = method.encode_text(["cat", "dog"])

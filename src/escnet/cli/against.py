@@ -99,12 +99,13 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answ
     from escnet.errors import EscnetError
     from escnet.evaluation.evaluate import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
+    from escnet.inference.model_name import ModelName
     from escnet.inference.segmenter import Segmenter
 
     name = theirs.model.name
     asked = None if segmenter is None else under_protocol(segmenter, theirs.protocol)
     if asked is None or not _is_model_of(theirs, asked):
-        if name not in {"mini", "tiny"} and not Path(name).is_dir():
+        if not ModelName.parse(name).is_at_hand:
             return None
         try:
             prior = theirs.model.settings.get("share_prior", 0.0)

@@ -9,60 +9,54 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escnet.cli.options import Device, Dtype
-from escnet.cli.segment import asked_vocabulary, asked_windows, without_results
+from escnet.cli.options import (
+    AsJson,
+    Background,
+    Classes,
+    ClassesFile,
+    Device,
+    Dtype,
+    MaxPixels,
+    Recursive,
+    Sources,
+    Threads,
+    WindowsMode,
+    asked_vocabulary,
+    asked_windows,
+    check_machine,
+    without_results,
+)
+from escnet.data.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
 
-    from escnet.inference.comparison import ComparedModel
+    from escnet.inference.figures.comparison import ComparedModel
 
 STEM = "escnet"  # further sheets are escnet-2.comparison.png, ...
 SHEET_SUFFIX, NUMBERS_SUFFIX = ".comparison.png", ".comparison.json"
 
 
 def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
-    sources: Annotated[
-        list[str], typer.Argument(help='Pictures, folders, patterns such as "holiday/*.jpg".')
-    ],
+    sources: Sources,
     models: Annotated[
         str | None,
         typer.Option(
             help="The models, as `escnet segment --model` names them.", metavar="NAME,NAME,..."
         ),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(help='Class names, such as "road, car=car|truck|van, sky".'),
-    ] = None,
-    classes_file: Annotated[
-        Path | None,
-        typer.Option(help="Class names in a file: one a line, JSON, or what your tool wrote."),
-    ] = None,
+    classes: Classes = None,
+    classes_file: ClassesFile = None,
     out: Annotated[Path, typer.Option(help="Folder for the sheet and the numbers.")] = Path(),
-    background: Annotated[
-        bool, typer.Option("--background", help="Add a class that wins where no name does.")
-    ] = False,
-    windows: Annotated[
-        str,
-        typer.Option(
-            help="See a picture as a whole, in windows as the paper does (cut from 640 x 640), or "
-            "in windows of its own resolution.",
-            metavar="whole|paper|native",
-        ),
-    ] = "whole",
-    recursive: Annotated[
-        bool, typer.Option("--recursive", help="Search folders within folders too.")
-    ] = False,
-    max_pixels: Annotated[
-        int, typer.Option(help="Largest picture that is read, in pixels.")
-    ] = 100_000_000,
+    background: Background = False,
+    windows: WindowsMode = "whole",
+    recursive: Recursive = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     dtype: Dtype = "float32",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what several models make of the same pictures, with time and memory.
 
@@ -73,14 +67,15 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.data.image import read_image
     from escnet.data.picture_search import find_images
     from escnet.files import check_replaceable, make_folder, shown_path, write_file
-    from escnet.inference.comparison import check_models, compare_models
-    from escnet.inference.sheet import reduced
+    from escnet.inference.figures.comparison import check_models, compare_models
+    from escnet.inference.figures.sheet import reduced
+    from escnet.inference.options import SegmentOptions
     from escnet.segmentation import to_marked_json
 
     # everything that can be wrong comes before the models, which take long
-    vocabulary = asked_vocabulary(classes, classes_file)
-    vocabulary = vocabulary.with_background() if background else vocabulary
-    cut = asked_windows(windows, None)
+    vocabulary = asked_vocabulary(classes, classes_file, background=background)
+    options = SegmentOptions(windows=asked_windows(windows, None), max_pixels=max_pixels)
+    check_machine(device, dtype, threads)
     paths = without_results(find_images(sources, recursive=recursive), sources)
     names = [model.strip() for model in (models or "").split(",") if model.strip()]
     check_models(names)
@@ -93,10 +88,10 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
         names,
         paths,
         vocabulary,
-        windows=cut,
-        max_pixels=max_pixels,
+        options=options,
         device=device,
         dtype=dtype,
+        threads=threads,
     ):
         columns.append(column)
         if not as_json:
@@ -115,7 +110,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
 def _sheet_paths(out: Path, num_pictures: int) -> list[Path]:
     """The sheets' files: one, unless there are many pictures."""
-    from escnet.inference.comparison_sheet import MOST_ROWS
+    from escnet.inference.figures.comparison_sheet import MOST_ROWS
 
     numbers = range(1, -(-num_pictures // MOST_ROWS) + 1)
     return [out / f"{STEM}{'' if n == 1 else f'-{n}'}{SHEET_SUFFIX}" for n in numbers]
@@ -129,7 +124,7 @@ def _write_sheets(
     names: Sequence[str],
 ) -> list[Path]:
     from escnet.files import write_file
-    from escnet.inference.comparison_sheet import MOST_ROWS, draw_comparison
+    from escnet.inference.figures.comparison_sheet import MOST_ROWS, draw_comparison
 
     sheets = _sheet_paths(out, len(pictures))
     for sheet, first in zip(sheets, range(0, len(pictures), MOST_ROWS), strict=True):
@@ -157,7 +152,7 @@ def _document(
     names: Sequence[str],
     sheets: Sequence[Path],
 ) -> dict[str, object]:
-    from escnet.inference.comparison import MEMORY_MEANS, TIME_MEANS
+    from escnet.inference.figures.comparison import MEMORY_MEANS, TIME_MEANS
 
     return {
         "names": list(names),
@@ -169,7 +164,7 @@ def _document(
 
 
 def _print_column(column: "ComparedModel") -> None:
-    from escnet.inference.comparison_sheet import shown_memory
+    from escnet.inference.figures.comparison_sheet import shown_memory
 
     print(
         f"{column.model} ({column.method}): {column.mean_seconds:.2f} s a picture, "

@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escnet.cli.options import Device, Dtype, Model, SharePrior
-from escnet.cli.segment import vocabulary_of
+from escnet.cli.options import (
+    AsJson,
+    Background,
+    Device,
+    Dtype,
+    MaxPixels,
+    Model,
+    SharePrior,
+    Threads,
+    check_machine,
+    vocabulary_of,
+)
+from escnet.data.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from escnet.inference.explanation import Explanation
+    from escnet.inference.figures.explanation import Explanation
     from escnet.vocabulary import Vocabulary
 
 SHEET_SUFFIX, NUMBERS_SUFFIX = ".explain.png", ".explain.json"
@@ -31,19 +42,14 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
         typer.Option(help='Names it competes with, such as "table, spoon"; none: the background.'),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the sheet and the numbers.")] = Path(),
-    background: Annotated[
-        bool, typer.Option("--background", help="Add a class that wins where no name does.")
-    ] = False,
-    max_pixels: Annotated[
-        int, typer.Option(help="Largest picture that is read, in pixels.")
-    ] = 100_000_000,
+    background: Background = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     model: Model = "mini",
     share_prior: SharePrior = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show how a class was found in a picture.
 
@@ -53,22 +59,29 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     from escnet.data.image import read_image
     from escnet.files import check_replaceable, make_folder, write_file
+    from escnet.inference.model_name import ModelName
+    from escnet.inference.options import SegmentOptions
     from escnet.segmentation import to_marked_json
+    from escnet.vocabulary import Vocabulary
 
     # everything cheap comes before the model, which takes seconds to load
     vocabulary, name = _asked(class_name, classes)
-    if background and not vocabulary.has_background:
-        vocabulary = vocabulary.with_background()
+    vocabulary = Vocabulary.of(vocabulary, has_background=background)
+    SegmentOptions(share_prior=share_prior, max_pixels=max_pixels)
+    ModelName.parse(model)
+    check_machine(device, dtype, threads)
     pixels = read_image(picture, max_pixels=max_pixels)
     paths = [out / f"{picture.stem}{suffix}" for suffix in (SHEET_SUFFIX, NUMBERS_SUFFIX)]
     check_replaceable(paths)
     make_folder(out)
 
-    from escnet.inference.explainer import explain as explain_class
-    from escnet.inference.explanation_sheet import draw_explanation
+    from escnet.inference.figures.explainer import explain as explain_class
+    from escnet.inference.figures.explanation_sheet import draw_explanation
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
+    segmenter = Segmenter.load(
+        model, device=device, dtype=dtype, share_prior=share_prior, threads=threads
+    )
     explanation = explain_class(segmenter, pixels, vocabulary, name)
     document = to_marked_json({"picture": str(picture), **explanation.summary()})
     write_file(paths[0], draw_explanation(explanation))

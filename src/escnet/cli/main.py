@@ -29,6 +29,7 @@ from escnet.cli import (
     weights,
 )
 from escnet.errors import EscnetError, NamesWarning
+from escnet.inference.threads import let_idle_threads_sleep
 
 app = typer.Typer(
     name="escnet",
@@ -86,6 +87,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    let_idle_threads_sleep()
     code = run(sys.argv[1:])
     if _is_one_of_several():
         # A thread of gloo that lets go of its last tensor as Python ends aborts the process. To end
@@ -141,7 +143,7 @@ def _code_of(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments) or ["--help"], prog_name="escnet", standalone_mode=False)
     except EscnetError as error:
-        return _complain(str(error))
+        return _complain(error.for_command_line())
     except _USAGE_ERRORS as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # as private as the base
             print(_message(error), file=sys.stderr)

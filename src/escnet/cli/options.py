@@ -1,8 +1,17 @@
-"""Options that several commands have."""
+"""Options that several commands have, and what they stand for."""
 
-from typing import Annotated
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from escnet.inference.windows import Windows
+    from escnet.vocabulary import Vocabulary
 
 Model = Annotated[
     str, typer.Option(help="Built-in model, folder, or hub id.", metavar="NAME|FOLDER|HUB-ID")
@@ -15,5 +24,150 @@ SharePrior = Annotated[
         metavar="P",
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")]
+Sources = Annotated[
+    list[str], typer.Argument(help='Pictures, folders, patterns such as "holiday/*.jpg".')
+]
+Classes = Annotated[
+    str | None, typer.Option(help='Class names, such as "road, car=car|truck|van, sky".')
+]
+ClassesFile = Annotated[
+    Path | None,
+    typer.Option(help="Class names in a file: one a line, JSON, or what your tool wrote."),
+]
+Background = Annotated[
+    bool, typer.Option("--background", help="Add a class that wins where no name does.")
+]
+WindowsMode = Annotated[
+    str,
+    typer.Option(
+        help="See a picture as a whole, in windows as the paper does (cut from 640 x 640), or "
+        "in windows of its own resolution.",
+        metavar="whole|paper|native",
+    ),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", help="Search folders within folders too.")]
+MaxPixels = Annotated[int, typer.Option(help="Largest picture that is read, in pixels.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps")]
 Dtype = Annotated[str, typer.Option(metavar="float32|bfloat16|float16")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="CPU threads to compute with; if not given, as many as this process may use.",
+        metavar="N",
+    ),
+]
+
+
+def asked_vocabulary(
+    classes: str | None, classes_file: Path | None, *, background: bool
+) -> "Vocabulary":
+    """The class names that --classes or --classes-file give.
+
+    Raises:
+        ConfigError: If both are given, or none.
+        VocabularyError: If there is no name, or one is empty, repeated, or too long.
+    """
+    from escnet.errors import ConfigError
+    from escnet.vocabulary import Vocabulary
+
+    if classes is not None and classes_file is not None:
+        raise ConfigError("class names come from --classes and --classes-file: give one of them")
+    if classes is not None:
+        return Vocabulary.of(vocabulary_of(classes), has_background=background)
+    if classes_file is not None:
+        return Vocabulary.of(vocabulary_in(classes_file), has_background=background)
+    raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
+
+
+def vocabulary_of(classes: str) -> "Vocabulary":
+    """The class names of --classes: names between commas, or those of a file as "@FILE".
+
+    Raises:
+        VocabularyError: If there is no name, or one is empty, repeated, or too long.
+    """
+    from escnet.vocabulary import Vocabulary
+
+    if classes.startswith("@"):
+        return vocabulary_in(Path(classes[1:]))
+    return Vocabulary.parse(classes)
+
+
+def vocabulary_in(path: Path) -> "Vocabulary":
+    """The class names in a file; a line on standard error says how it was read.
+
+    Raises:
+        VocabularyError: If the file cannot be read or has two readings, or its names have a fault.
+    """
+    from escnet.class_lists.read import read_class_list
+    from escnet.vocabulary import Vocabulary
+
+    class_list = read_class_list(path)
+    vocabulary = Vocabulary.of(class_list)
+    print(f"escnet: {class_list.summary}", file=sys.stderr)
+    return vocabulary
+
+
+def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> "Windows | None":
+    """The windows that --windows, --window-overlap and --window-side stand for.
+
+    Raises:
+        ConfigError: If there are none of this name, or a value is out of range.
+    """
+    from escnet.errors import ConfigError
+    from escnet.inference.windows import windows_of
+
+    chosen = windows_of(mode)
+    if side is None and overlap is None:
+        return chosen
+    if chosen is None:
+        option = "--window-overlap" if side is None else "--window-side"
+        raise ConfigError(f"{option} needs windows: pass --windows native or paper")
+    return replace(
+        chosen,
+        window=chosen.window if side is None else side,
+        overlap=chosen.overlap if overlap is None else overlap,
+    )
+
+
+def check_machine(device: str, dtype: str, threads: int | None) -> None:
+    """Refuse what --device, --dtype and --threads cannot be, before anything takes long.
+
+    Raises:
+        ConfigError: If one is unknown.
+    """
+    from escnet.inference.device import check_placement
+    from escnet.inference.threads import check_threads
+
+    check_placement(device, dtype)
+    check_threads(threads)
+
+
+def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
+    """The pictures without label maps and what earlier runs made of them, unless named one by one.
+
+    Raises:
+        ImageError: If nothing is left.
+    """
+    from escnet.data.folder_layouts import label_maps_beside
+    from escnet.errors import ImageError
+    from escnet.files import is_ours, shown_path
+
+    named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
+    kept = [
+        path
+        for path in pictures
+        if os.path.abspath(path) in named or not is_ours(path)  # noqa: PTH100
+    ]
+    if not kept:
+        raise ImageError(
+            f"the sources hold only results of earlier runs, such as {pictures[0].name}: "
+            "name the pictures themselves"
+        )
+    maps = {path for path in label_maps_beside(kept) if os.path.abspath(path) not in named}  # noqa: PTH100
+    if maps:
+        first = shown_path(min(maps))
+        print(
+            f"{len(maps)} label maps of other pictures left out, such as {first}", file=sys.stderr
+        )
+    return [path for path in kept if path not in maps]

@@ -68,7 +68,7 @@ def shown_progress(total: int, pace: Pace | None = None) -> Iterator[Callable[[R
 
 
 def _lines(pace: Pace) -> Callable[[Report], None]:
-    last = time.monotonic()
+    last = -_SECONDS_BETWEEN_LINES  # the first picture is told of at once
 
     def show(report: Report) -> None:
         nonlocal last

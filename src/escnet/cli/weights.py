@@ -168,9 +168,11 @@ def _checked(path: Path) -> dict[str, Any]:
         num_tensors = len(load_any_network(path).state_dict())
         return {"kind": "checkpoint", "sha256": weights_hash(path), "num_tensors": num_tensors}
     if (model_type := model_type_in(path)) in {"clip", "siglip"}:
+        from escnet.inference.model_name import ModelName
         from escnet.inference.training_free import load_training_free
 
-        method, sha256 = load_training_free(str(path), device="cpu", dtype="float32")
+        name = ModelName(text=str(path), kind="training-free", weights=str(path))
+        method, sha256 = load_training_free(name, device="cpu", dtype="float32")
         kind = "CLIP" if model_type == "clip" else "SigLIP"
         num_tensors = len(method.correlator.state_dict())
         return {"kind": kind, "sha256": sha256, "num_tensors": num_tensors}

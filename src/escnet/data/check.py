@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Integer
@@ -26,8 +27,12 @@ from escnet.data.layout import (
     listed_names,
     picture_files,
 )
+from escnet.data.picture_file import PictureFile
 from escnet.errors import DatasetError, EscnetError, ImageError
 from escnet.files import shown_path
+
+if TYPE_CHECKING:
+    import hashlib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,18 +235,26 @@ def digest_line(stem: str, checksum: str) -> bytes:
     return f"{stem} {checksum}\n".encode("utf-8", "surrogateescape")
 
 
-def pair_checksum(image_path: Path, labels: Integer[np.ndarray, "H W"]) -> str:
+def pair_checksum(picture: Path | PictureFile, labels: Integer[np.ndarray, "H W"]) -> str:
     """SHA-256 of a picture's file and its class indices, however these are encoded on disk.
+
+    Args:
+        picture: The file; one that is open is not read again.
+        labels: The class indices.
 
     Raises:
         ImageError: If the picture's file cannot be read.
     """
-    try:
-        digest = sha256(image_path.read_bytes())
-    except OSError as error:
-        raise ImageError(
-            f"picture {shown_path(image_path)} cannot be read ({error.strerror}): check it"
-        ) from None
+    digest = picture.digest() if isinstance(picture, PictureFile) else _file_digest(picture)
     digest.update(repr(labels.shape).encode())
     digest.update(labels.astype("<i4").tobytes())
     return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> "hashlib._Hash":
+    try:
+        return sha256(path.read_bytes())
+    except OSError as error:
+        raise ImageError(
+            f"picture {shown_path(path)} cannot be read ({error.strerror}): check it"
+        ) from None

@@ -23,10 +23,10 @@ from pycocotools import mask as coco_mask
 
 from escnet.data.conventions import BACKGROUND, IGNORED
 from escnet.data.folder_layouts import chosen_split
-from escnet.data.image import MAX_PIXELS
 from escnet.data.label_map import read_label_map
 from escnet.data.label_table import LabelTable, Row
 from escnet.data.labelled_picture import LabelledPicture
+from escnet.data.limits import MAX_PIXELS
 from escnet.data.pascal import rle_mask
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError

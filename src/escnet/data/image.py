@@ -20,16 +20,19 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader, BytesIO, IOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from escnet.data.arrays import Channels, is_tensor, to_rgb_bytes
 from escnet.data.deep_colour import check_upper_bytes, deep_colours, is_deep
+from escnet.data.limits import MAX_PIXELS
 from escnet.data.picture_formats import (
     BEGINNING_BYTES,
     FORMATS,
@@ -38,10 +41,18 @@ from escnet.data.picture_formats import (
     load_plugin,
 )
 from escnet.data.value_range import ValueRange, check_depth, range_of, to_bytes
-from escnet.errors import ImageError
+from escnet.errors import ImageError, setting
 from escnet.files import shown_path
 
-MAX_PIXELS = 100_000_000
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Picture: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
+    Pictures: TypeAlias = Iterable[Picture]
+else:  # whatever is given: what is no picture is told so by code, and not by its annotation
+    Picture = Pictures = object
+
+Stream: TypeAlias = BufferedReader | BytesIO
 
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
 
@@ -83,30 +94,58 @@ class ReadPicture(NamedTuple):
 
 
 def read_image(
-    source: str | Path | Image.Image | np.ndarray,
+    source: Picture,
     *,
     max_pixels: int = MAX_PIXELS,
+    channels: Channels | None = None,
     depth: int | None = None,
     page: int = 1,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The picture as it is displayed, by the rules of this module.
 
     Args:
-        source: A file, a Pillow image (turned by its EXIF orientation too), or a uint8 array of
-            shape (H, W), (H, W, 3) or (H, W, 4), the last with alpha. An RGB array is not copied.
+        source: The path of a file; its content as bytes or as an open binary file; a Pillow image
+            (turned by its EXIF orientation too); or an array or tensor, by the rules of
+            `escnet.data.arrays`. A uint8 RGB array is not copied.
         max_pixels: The largest H x W that is read.
+        channels: Where an array or tensor has its channels; by default "last" in an array and
+            "first" in a tensor.
         depth: Bits that are used of a value of more than 8; see `value_range.py`.
         page: Of a file with several pages or frames, from 1.
 
     Raises:
         ImageError: If there is no such picture, it cannot be decoded, or it is too large.
     """
-    if isinstance(source, np.ndarray):
-        return _of_array(source, max_pixels)
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        return _of_array(source, channels, max_pixels, depth)
     if isinstance(source, Image.Image):
         with _without_warnings():
             return _decoded(source, "picture", max_pixels, depth).pixels
-    return read_picture(source, max_pixels=max_pixels, depth=depth, page=page).pixels
+    if isinstance(source, str | Path):
+        return read_picture(source, max_pixels=max_pixels, depth=depth, page=page).pixels
+    content = _content_of(source)
+    if not content:
+        raise ImageError("picture is empty (0 bytes): give the content of a file")
+    stream = BytesIO(content)
+    return decode_picture(stream, max_pixels=max_pixels, depth=depth, page=page).pixels
+
+
+def _content_of(source: object) -> bytes:
+    """The bytes of a picture that is no path and no array."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, IOBase) or hasattr(source, "read"):
+        try:
+            content = source.read()
+        except (OSError, ValueError) as error:
+            raise ImageError(f"picture cannot be read ({error}): open its file again") from None
+        if isinstance(content, bytes):
+            return content
+        raise ImageError("picture is an open text file: open it in binary mode, 'rb'")
+    raise ImageError(
+        f"picture is of type {type(source).__name__}: give a path, bytes, an open binary file, a "
+        "Pillow image, a NumPy array or a PyTorch tensor"
+    )
 
 
 def read_picture(
@@ -118,8 +157,32 @@ def read_picture(
         ImageError: As `read_image`.
     """
     shown = f"picture {shown_path(path)}"
+    with open_regular_file(Path(path), shown) as stream:
+        return decode_picture(stream, shown=shown, max_pixels=max_pixels, depth=depth, page=page)
+
+
+def decode_picture(
+    stream: Stream,
+    *,
+    shown: str = "picture",
+    max_pixels: int = MAX_PIXELS,
+    depth: int | None = None,
+    page: int = 1,
+) -> ReadPicture:
+    """As `read_picture`, of an open file or bytes in memory.
+
+    Args:
+        stream: At the beginning of the picture; left open.
+        shown: What errors call the picture.
+        max_pixels: As in `read_image`, like the rest.
+        depth: Bits that are used.
+        page: From 1.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
     check_depth(depth)
-    with open_image(path, max_pixels=max_pixels) as image:
+    with _opened(stream, shown, max_pixels, FORMATS) as image:
         num_pages = _num_pages(image, shown)
         if not 1 <= page <= num_pages:
             raise ImageError(f"{shown} has no page {page}: give one of 1 to {num_pages}")
@@ -185,7 +248,28 @@ def open_image(
         ImageError: If the file cannot be read, is none of these formats, or is too large.
     """
     shown = f"{noun} {shown_path(path)}"
-    with _stream_of(Path(path), shown) as stream, _without_warnings():
+    with (
+        open_regular_file(Path(path), shown) as stream,
+        _opened(stream, shown, max_pixels, formats) as image,
+    ):
+        yield image
+
+
+def header_size(stream: Stream, *, shown: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in a picture's header, as stored; the stream's place is lost.
+
+    Raises:
+        ImageError: If the header cannot be read, or the picture is too large.
+    """
+    with _opened(stream, shown, max_pixels, FORMATS) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(
+    stream: Stream, shown: str, max_pixels: int, formats: tuple[str, ...]
+) -> Iterator[Image.Image]:
+    with _without_warnings():
         with decoding(shown), _largest_for_pillow(max_pixels):
             image = _identified(stream, shown, max_pixels, formats)
         with image:
@@ -213,18 +297,15 @@ def decoding(shown: str) -> Iterator[None]:
         ) from None
 
 
-def _of_array(array: np.ndarray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    channels = array.shape[2:]
-    if array.dtype != np.uint8 or array.ndim not in {2, 3} or channels not in {(), (3,), (4,)}:
-        raise ImageError(
-            f"picture array has dtype {array.dtype} and shape {array.shape}: "
-            "give uint8 of shape (H, W, 3), (H, W) or (H, W, 4)"
-        )
-    height, width = array.shape[:2]
+def _of_array(
+    source: "np.ndarray | Tensor", channels: Channels | None, max_pixels: int, depth: int | None
+) -> UInt8[np.ndarray, "H W 3"]:
+    values = to_rgb_bytes(source, channels, depth)
+    height, width = values.shape[:2]
     _check_size(height, width, "picture array", max_pixels)
-    if channels == (3,):
-        return np.ascontiguousarray(array)
-    return _rgb(Image.fromarray(array))
+    if values.shape[2:] == (3,):
+        return np.ascontiguousarray(values)
+    return _rgb(Image.fromarray(np.ascontiguousarray(values)))
 
 
 def _num_pages(image: Image.Image, shown: str) -> int:
@@ -315,7 +396,7 @@ def _turned(rgb: UInt8[np.ndarray, "H0 W0 3"], orientation: int) -> UInt8[np.nda
 
 
 def _identified(
-    stream: BinaryIO, shown: str, max_pixels: int, formats: tuple[str, ...]
+    stream: Stream, shown: str, max_pixels: int, formats: tuple[str, ...]
 ) -> Image.Image:
     beginning = stream.read(BEGINNING_BYTES)
     stream.seek(0)
@@ -338,8 +419,12 @@ def _identified(
 
 
 @contextmanager
-def _stream_of(path: Path, shown: str) -> Iterator[BinaryIO]:
-    """The file open for reading, if it is a regular one with something in it."""
+def open_regular_file(path: Path, shown: str) -> Iterator[BufferedReader]:
+    """The file open for reading, if it is a regular one with something in it.
+
+    Raises:
+        ImageError: If it is not.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -371,7 +456,7 @@ def _too_large(shown: str, num_pixels: int | None, max_pixels: int) -> ImageErro
     size = "too many" if num_pixels is None else _megapixels(num_pixels)
     return ImageError(
         f"{shown} has {size} megapixels, above the limit of {_megapixels(max_pixels)}: "
-        "pass --max-pixels or tile it"
+        f"pass {setting('max_pixels')} or tile it"
     )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from escnet.data.image import MAX_PIXELS, decoding, open_image
+from escnet.data.image import decoding, open_image
+from escnet.data.limits import MAX_PIXELS
 from escnet.errors import DatasetError, ImageError
 from escnet.files import shown_path
 

@@ -6,15 +6,17 @@ picture without any other pixel is not even asked about.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Integer, UInt
+from jaxtyping import Integer, UInt, UInt8
 
 from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderDataset
-from escnet.data.image import image_size_hw
+from escnet.data.image import read_image
 from escnet.data.label_map import check_same_size
 from escnet.data.labelled_picture import LabelledPicture
+from escnet.data.picture_file import PictureFile
 from escnet.errors import DatasetError, ImageError
 from escnet.evaluation.metrics import (
     ConfusionMatrix,
@@ -27,11 +29,30 @@ from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.evaluation.records import PictureRecord
 from escnet.evaluation.target import EvalTarget, Question, folder_targets
 from escnet.inference.method import Method
+from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windows import Windows
 from escnet.vocabulary import Vocabulary
 
-Predict = Callable[[LabelledPicture, Vocabulary], UInt[np.ndarray, "H W"]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureWithPixels(LabelledPicture):
+    """A picture of an evaluation, read.
+
+    Attributes:
+        pixels: The picture as it is displayed.
+    """
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+
+    @classmethod
+    def of(cls, item: LabelledPicture, pixels: UInt8[np.ndarray, "H W 3"]) -> "PictureWithPixels":
+        """A picture with its pixels."""
+        own = {field.name: getattr(item, field.name) for field in fields(LabelledPicture)}
+        return cls(**own, pixels=pixels)
+
+
+Predict = Callable[[PictureWithPixels, Vocabulary], UInt[np.ndarray, "H W"]]
 
 
 def evaluate(
@@ -54,7 +75,8 @@ def evaluate(
         matrix = ConfusionMatrix(len(target.classes), ignore_label=target.ignore_label)
         question = Question(target, WHOLE_VIEW)
         for item in target.items:
-            matrix.add_counts(count_item(target, question, item, predict)[0])
+            read = PictureWithPixels.of(item, read_image(item.image_path))
+            matrix.add_counts(count_item(target, question, read, predict)[0])
             finished += 1
             if on_picture is not None:
                 on_picture(finished)
@@ -85,8 +107,10 @@ def record_item(
         ImageError: If the picture cannot be read.
     """
     try:
-        counts, seconds, truth = count_item(target, question, item, predict)
-        checksum = pair_checksum(item.image_path, truth)
+        with PictureFile(item.image_path) as file:
+            read = PictureWithPixels.of(item, file.pixels())
+            counts, seconds, truth = count_item(target, question, read, predict)
+            checksum = pair_checksum(file, truth)
     except (DatasetError, ImageError) as error:
         if not skip_bad:
             raise
@@ -95,14 +119,13 @@ def record_item(
 
 
 def count_item(
-    target: EvalTarget, question: Question, item: LabelledPicture, predict: Predict
+    target: EvalTarget, question: Question, item: PictureWithPixels, predict: Predict
 ) -> tuple[PictureCounts, float, Integer[np.ndarray, "H W"]]:
     """What was counted in one picture, the seconds of the answer, and the truth.
 
     Raises:
         DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
             label that is no class.
-        ImageError: If the picture cannot be read.
     """
     truth, prediction, seconds = answer_item(target, question, item, predict)
     counts = count_picture(
@@ -112,14 +135,15 @@ def count_item(
 
 
 def answer_item(
-    target: EvalTarget, question: Question, item: LabelledPicture, predict: Predict
+    target: EvalTarget, question: Question, item: PictureWithPixels, predict: Predict
 ) -> tuple[Integer[np.ndarray, "H W"], Integer[np.ndarray, "H W"], float]:
     """The truth of one picture, the class that the model says for each pixel, and its seconds.
+
+    The seconds are those from the decoded picture to its label map.
 
     Raises:
         DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
             label that is no class.
-        ImageError: If the picture cannot be read.
     """
     truth = _checked_truth(target, item)
     labels = np.unique(truth)
@@ -129,8 +153,9 @@ def answer_item(
     vocabulary, class_of = asked
     class_of = np.append(class_of, len(target.classes))  # an answer behind the names is no class
     start = time.monotonic()
-    prediction = class_of[predict(item, vocabulary)]
+    labelled = predict(item, vocabulary)
     seconds = time.monotonic() - start
+    prediction = class_of[labelled]
     check_same_size(item.truth_shown, truth.shape, prediction.shape)
     return truth, prediction, seconds
 
@@ -152,8 +177,10 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
             global_view=protocol.global_view,
         )
 
-    def predict(item: LabelledPicture, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
-        return segmenter.segment(item.image_path, vocabulary, windows=windows).label_map
+    options = SegmentOptions(windows=windows)
+
+    def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+        return segmenter.segment_pixels(item.pixels, vocabulary, options).label_map
 
     return predict
 
@@ -191,9 +218,9 @@ class _Templated:
         return self._method.settings
 
 
-def _checked_truth(target: EvalTarget, item: LabelledPicture) -> Integer[np.ndarray, "H W"]:
+def _checked_truth(target: EvalTarget, item: PictureWithPixels) -> Integer[np.ndarray, "H W"]:
     truth = item.read_truth().astype(np.int64)
-    check_same_size(item.truth_shown, truth.shape, image_size_hw(item.image_path))
+    check_same_size(item.truth_shown, truth.shape, item.pixels.shape[:2])
     check_labels(
         truth,
         num_classes=len(target.classes),

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.evaluation.evaluate import Predict, answer_item
+from escnet.evaluation.evaluate import PictureWithPixels, Predict, answer_item
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget, Question
@@ -28,6 +28,7 @@ _LONGEST_SIDE = 400  # of a panel's picture, in pixels
 _TITLE_HEIGHT = 24
 _GAP = 10
 _QUALITY = 82
+_VOID = np.iinfo(np.uint16).max
 _INK = (32, 33, 36)
 _PAPER = (255, 255, 255)
 _FILE = re.compile(r"[a-z]+-\d+-[0-9a-f]{8}\.jpg")
@@ -101,10 +102,12 @@ def _panels_of(
     picture = read_image(item.image_path)
     panels = [_titled("picture", _reduced(picture, Image.Resampling.BOX))]
     for answer, question in asked:
-        truth, prediction, _ = answer_item(target, question, item, answer.predict)
+        read = PictureWithPixels.of(item, picture)
+        truth, prediction, _ = answer_item(target, question, read, answer.predict)
         if len(panels) == 1:
             panels.append(_panel("truth", picture, truth, target.classes))
-        panels.append(_panel(answer.title, picture, prediction, target.classes))
+        counted = np.where(truth == target.ignore_label, _VOID, prediction)
+        panels.append(_panel(answer.title, picture, counted, target.classes))
     return encode_overlay(beside_each_other(panels), quality=_QUALITY)
 
 
@@ -115,7 +118,7 @@ def _panel(
     classes: Sequence[str],
 ) -> UInt8[np.ndarray, "H_out W_out 3"]:
     """An overlay with its legend; labels that are no class are grey."""
-    labels = np.where(label_map < len(classes), label_map, np.iinfo(np.uint16).max)
+    labels = np.where(label_map < len(classes), label_map, _VOID)
     return _titled(
         title,
         draw_overlay(

@@ -94,7 +94,7 @@ class PictureScore(_Part):
         stem: The picture's name.
         miou: Mean IoU over the classes in its truth.
         pixel_accuracy: Share of its labelled pixels that got the right class.
-        seconds: Time of the model's answer.
+        seconds: From the decoded picture to its label map.
     """
 
     stem: str
@@ -121,7 +121,7 @@ class EvalResult(_Part):
         protocol: How it was asked and scored.
         deviations: Where that leaves the benchmark's own protocol, as "field: its value -> ours".
         versions: Of the software.
-        seconds: Of the model's answers, summed over pictures.
+        seconds: From decoded pictures to their label maps, in sum; reading is not in it.
         peak_memory: Most bytes of main memory of this process.
         classes: The class names that were scored, in label order.
         confusion: Pixels by true class (row) and predicted class (column).

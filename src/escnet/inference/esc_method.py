@@ -14,6 +14,7 @@ from torch import Tensor
 
 from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.method import ViewLogits
+from escnet.inference.model_name import TINY
 from escnet.inference.network_method import NetworkMethod
 from escnet.inference.tokens import byte_tokenizer, load_tower_tokenizer
 from escnet.model.config import preset
@@ -22,8 +23,6 @@ from escnet.model.escnet import EscNet
 from escnet.model.pruning import likely_names
 from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_checkpoint, weights_hash
-
-TINY = "tiny"  # a small random network, for tests
 
 _DEFAULT_TOKENS = 77
 

@@ -1,18 +1,17 @@
 """From the name of a model to the method that it is.
 
-A name is "mini", the built-in model; "tiny", a random network for tests; a folder; or a hub
-identifier. The `model_type` in the folder's config.json says which method a checkpoint is of. What
-needs no checkpoint of its own is named KIND:CLIP or KIND:CLIP+sam:SAM, with KIND training-free,
-proposals, or proposals-crop.
+`model_name.py` has the grammar. The `model_type` in the folder's config.json says which method a
+checkpoint is of.
 """
 
 from pathlib import Path
 
 from escnet.errors import WeightsError
 from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.esc_method import TINY, tiny_esc_method
+from escnet.inference.esc_method import tiny_esc_method
 from escnet.inference.memory import DEFAULT_BUDGET
 from escnet.inference.method import LoadedMethod
+from escnet.inference.model_name import TINY, ModelName
 from escnet.inference.proposals import ClassifiedBy, load_proposals
 from escnet.inference.sam_masks import load_training_free_sam
 from escnet.inference.training_free import load_training_free
@@ -31,8 +30,8 @@ def load_method(
     """The method that a model's name stands for, with its weights on its device.
 
     Args:
-        model: See the module.
-        device: auto (the best there is), cpu, cuda or mps.
+        model: See `escnet.inference.model_name`.
+        device: See `escnet.inference.device`.
         dtype: What matrix products are computed in: float32, bfloat16 or float16.
         memory_budget: Bytes of working memory for the class names.
 
@@ -42,19 +41,18 @@ def load_method(
     """
     chosen_device(device)  # before anything large is read
     chosen_dtype(dtype)
-    kind, colon, rest = str(model).partition(":")
-    if kind == "training-free" and "+sam:" not in rest and colon:
-        return LoadedMethod(*load_training_free(rest, device=device, dtype=dtype))
-    if kind == "training-free" and colon:
-        return LoadedMethod(*load_training_free_sam(rest, device=device, dtype=dtype))
-    if kind in {"proposals", "proposals-crop"} and colon:
-        by: ClassifiedBy = "crop" if kind == "proposals-crop" else "pooling"
-        return LoadedMethod(*load_proposals(rest, classified_by=by, device=device, dtype=dtype))
-    if model == TINY:
+    name = ModelName.parse(model)
+    if name.kind == "training-free":
+        load = load_training_free if name.sam is None else load_training_free_sam
+        return LoadedMethod(*load(name, device=device, dtype=dtype))
+    if name.kind != "checkpoint":
+        by: ClassifiedBy = "crop" if name.kind == "proposals-crop" else "pooling"
+        return LoadedMethod(*load_proposals(name, classified_by=by, device=device, dtype=dtype))
+    if name.weights == TINY:
         return LoadedMethod(
             *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)
         )
-    folder = require_local(model)
+    folder = require_local(name.weights)
     if (model_type := model_type_in(folder)) in {"clip", "siglip"}:
         raise WeightsError(
             f"{model} is a {model_type} alone, without a trained network: "

@@ -22,7 +22,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from escnet.inference.method import Method, ViewLogits
-from escnet.inference.sam_masks import read_sam_name
+from escnet.inference.model_name import ModelName
+from escnet.inference.sam_masks import load_sam
 from escnet.inference.sam_prompting import Sam, SamPicture
 from escnet.inference.training_free import load_training_free
 from escnet.model.resize import resized
@@ -210,15 +211,15 @@ def painted(
 
 
 def load_proposals(
-    name: str, *, classified_by: ClassifiedBy, device: str, dtype: str
+    name: ModelName, *, classified_by: ClassifiedBy, device: str, dtype: str
 ) -> tuple[MaskProposals, str]:
-    """The method `CLIP+sam:SAM`, and the hash of both weights.
+    """The method that a name of both weights stands for, and their hash.
 
     Raises:
         WeightsError: If weights are not here, damaged, or of another family.
-        ConfigError: If a part of the name is missing.
+        ConfigError: If a choice is unknown.
     """
-    clip, sam, sam_hash = read_sam_name(name, device=device)
-    base, base_hash = load_training_free(clip, device=device, dtype=dtype)
+    sam, sam_hash = load_sam(name, device=device)
+    base, base_hash = load_training_free(name, device=device, dtype=dtype)
     method = MaskProposals(base, sam, classified_by=classified_by)
     return method, sha256(f"{base_hash} {sam_hash}".encode()).hexdigest()

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from escnet.errors import ConfigError
 from escnet.inference.device import chosen_device
 from escnet.inference.method import Method, ViewLogits
+from escnet.inference.model_name import ModelName
 from escnet.inference.sam_prompting import Sam, SamPicture
 from escnet.inference.training_free import load_training_free
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
@@ -250,29 +250,27 @@ def enlarged(maps: Float[Tensor, "N h w"], size_hw: tuple[int, int]) -> Float[Te
     return resized(maps[None], size_hw)[0]
 
 
-def load_training_free_sam(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeSam, str]:
-    """The method `CLIP+sam:SAM`, and the hash of both weights.
+def load_training_free_sam(
+    name: ModelName, *, device: str, dtype: str
+) -> tuple[TrainingFreeSam, str]:
+    """The method that a name of both weights stands for, and their hash.
 
     Raises:
         WeightsError: If weights are not here, damaged, or of another family.
-        ConfigError: If a part of the name is missing.
+        ConfigError: If a choice is unknown.
     """
-    clip, sam, sam_hash = read_sam_name(name, device=device)
-    base, base_hash = load_training_free(clip, device=device, dtype=dtype)
+    sam, sam_hash = load_sam(name, device=device)
+    base, base_hash = load_training_free(name, device=device, dtype=dtype)
     return TrainingFreeSam(base, sam), sha256(f"{base_hash} {sam_hash}".encode()).hexdigest()
 
 
-def read_sam_name(name: str, *, device: str) -> tuple[str, Sam, str]:
-    """Of `CLIP+sam:SAM` the name of the CLIP, SAM on its device, and the hash of its file.
+def load_sam(name: ModelName, *, device: str) -> tuple[Sam, str]:
+    """The SAM of a name on its device, and the hash of its file.
 
     Raises:
         WeightsError: If SAM's weights are not here, damaged, or of another family.
-        ConfigError: If a part of the name is missing.
     """
-    clip, _, source = name.partition("+sam:")
-    if not clip or not source:
-        raise ConfigError(f"model {name!r} lacks a part: write CLIP+sam:SAM")
-    path = require_local(source)
+    path = require_local(str(name.sam))
     model = load_sam_model(path)
     file = path if path.is_file() else tensor_file_of(path)
-    return clip, Sam(model, device=chosen_device(device)), file_sha256(file)
+    return Sam(model, device=chosen_device(device)), file_sha256(file)

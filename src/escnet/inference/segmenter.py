@@ -6,20 +6,21 @@ which text embeddings are at hand.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, SupportsIndex, Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt, UInt8
-from PIL import Image
 from torch import Tensor
 
-from escnet.data.image import MAX_PIXELS, read_image
-from escnet.errors import ConfigError, NamesWarning
+from escnet.data.arrays import Channels
+from escnet.data.image import Picture, Pictures, read_image
+from escnet.data.picture_file import PictureFile
+from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.labelling import label_pixels
 from escnet.inference.load import load_method
 from escnet.inference.memory import DEFAULT_BUDGET
@@ -30,45 +31,88 @@ from escnet.inference.near_names import (
     unread_names,
     unread_names_told,
 )
-from escnet.inference.outputs import source_of
+from escnet.inference.options import OptionValues, SegmentOptions
+from escnet.inference.threads import use_threads
 from escnet.inference.windowed_scores import WindowedScores, label_windows
-from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.towers.checks import check_share_prior
 from escnet.vocabulary import Vocabulary
 
-Picture = str | Path | Image.Image | np.ndarray
 Names = Vocabulary | str | Iterable[str] | Mapping[str, str | Iterable[str]]
-Maps = tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]  # labels, confidence
 
 _CACHED_VOCABULARIES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a segmenter was loaded by, so that another process can load the same."""
+
+    model: str
+    device: str
+    dtype: str
+    memory_budget: int
+    share_prior: float | None
+    weights_hash: str
+
+    def load(self) -> "Segmenter":
+        """The segmenter again.
+
+        Raises:
+            WeightsError: If the weights are not here, or are others by now.
+            ConfigError: If the device is not on this machine.
+        """
+        segmenter = Segmenter.load(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            memory_budget=self.memory_budget,
+            share_prior=self.share_prior,
+        )
+        if segmenter.weights_hash != self.weights_hash:
+            raise WeightsError(
+                f"model {self.model} has other weights than when the segmenter was sent here: "
+                "load it again"
+            )
+        return segmenter
 
 
 class Segmenter:
     """A method with its weights, ready for pictures.
 
-    Attributes:
+    One that `load` made can be pickled: it is loaded again where it arrives.
+
+    Args:
         method: What gives the logits.
         model: The name it was loaded by.
         weights_hash: SHA-256 of its weights.
-        share_prior: How much a label counts by the share of the picture that it seems to cover,
-            where the picture is seen as a whole; of windows no one sees the share.
+        share_prior: The model's own; see `SegmentOptions`.
+        asked_prior: What counts in its place where pictures are seen as a whole; None if nobody
+            asked for another.
 
     Raises:
-        ConfigError: If that is not a number from 0 on.
+        ConfigError: If a prior is not a number from 0 on.
     """
 
     _text_lock = Lock()  # of all segmenters, as one of its own could not be copied with each
 
     def __init__(
-        self, method: Method, *, model: str, weights_hash: str, share_prior: float = 0.0
+        self,
+        method: Method,
+        *,
+        model: str,
+        weights_hash: str,
+        share_prior: float = 0.0,
+        asked_prior: float | None = None,
     ) -> None:
-        check_share_prior(share_prior)
+        for prior in (share_prior, asked_prior):
+            if prior is not None:
+                check_share_prior(prior)
         self.method = method
-        self.share_prior = float(share_prior)
         self.model = model
         self.weights_hash = weights_hash
-        self._is_prior_asked = False
+        self.asked_prior = asked_prior
+        self.share_prior = float(share_prior if asked_prior is None else asked_prior)
+        self.reference: Reference | None = None
         self._text_cache: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
 
     @classmethod
@@ -80,35 +124,49 @@ class Segmenter:
         dtype: str = "float32",
         memory_budget: int = DEFAULT_BUDGET,
         share_prior: float | None = None,
+        threads: int | None = None,
     ) -> "Segmenter":
         """A segmenter from weights.
 
         Args:
             model: "mini", the built-in model; a folder; a hub identifier; or what else
-                `escnet.inference.load` names.
-            device: auto (the best there is), cpu, cuda or mps.
+                `escnet.inference.model_name` reads.
+            device: "auto" (the best there is), or as PyTorch names it: "cpu", "cuda:1", "mps".
             dtype: What matrix products are computed in: float32, bfloat16 or float16.
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
-            share_prior: How much a label counts by the share of the picture that it seems to
-                cover, 0 for not at all; None for what the checkpoint says. One that is asked for
-                here is refused beside windows, where a checkpoint's own does not count.
+            share_prior: For all pictures that are seen as a whole; see `SegmentOptions`.
+            threads: CPU threads that PyTorch computes with, in this whole process; None for as many
+                as this process may use.
 
         Raises:
             WeightsError: If the weights are not here, damaged, or of another kind.
             ConfigError: If the device is not there, the dtype unknown, or the prior negative.
         """
-        if share_prior is not None:
-            check_share_prior(share_prior)  # before anything large is read
+        SegmentOptions(share_prior=share_prior)  # before anything large is read
+        use_threads(threads)
         loaded = load_method(model, device=device, dtype=dtype, memory_budget=memory_budget)
         segmenter = cls(
             loaded.method,
             model=str(model),
             weights_hash=loaded.weights_hash,
-            share_prior=loaded.share_prior if share_prior is None else share_prior,
+            share_prior=loaded.share_prior,
+            asked_prior=share_prior,
         )
-        segmenter._is_prior_asked = share_prior is not None
+        segmenter.reference = Reference(
+            model=str(model),
+            device=device,
+            dtype=dtype,
+            memory_budget=memory_budget,
+            share_prior=share_prior,
+            weights_hash=loaded.weights_hash,
+        )
         return segmenter
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if self.reference is not None:
+            return self.reference.load, ()
+        return super().__reduce_ex__(protocol)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -121,30 +179,29 @@ class Segmenter:
             **self.method.settings,
         }
 
-    def result_settings(
-        self, vocabulary: Vocabulary, *, void_below: float = 0.0, windows: Windows | None = None
-    ) -> dict[str, object]:
-        """What results of these names say in their settings.
-
-        Args:
-            vocabulary: The class names.
-            void_below: As in `segment`.
-            windows: As in `segment`.
+    def resolved(self, options: SegmentOptions) -> SegmentOptions:
+        """The options with what this segmenter adds to them, none left open.
 
         Raises:
-            ConfigError: If `void_below` is not between 0 and 1, or `load` was asked for a share
-                prior and there are windows.
+            ConfigError: If `load` was asked for a share prior and there are windows.
         """
-        if not 0 <= void_below <= 1:
-            raise ConfigError(f"void_below {void_below} is not a confidence: give 0 to 1")
-        if windows is not None and self._is_prior_asked and self.share_prior:
-            raise ConfigError(
-                f"share_prior {self.share_prior:g} needs pictures seen as a whole: "
-                "leave out the windows, or load without it"
-            )
+        if options.share_prior is None:
+            options = replace(options, share_prior=self.asked_prior)  # refuses it beside windows
+        if options.share_prior is not None:
+            return options
+        return replace(options, share_prior=0.0 if options.windows else self.share_prior)
+
+    def result_settings(self, vocabulary: Vocabulary, options: SegmentOptions) -> dict[str, object]:
+        """What results of these names say in their settings.
+
+        Raises:
+            ConfigError: If `load` was asked for a share prior and there are windows.
+        """
+        options = self.resolved(options)
         settings = {
             **self.settings,
-            "void_below": void_below,
+            "share_prior": options.share_prior,
+            "void_below": options.void_below,
             "background": vocabulary.has_background,
             "synonyms": {
                 label: list(queries)
@@ -152,125 +209,134 @@ class Segmenter:
                 if queries != (label,)
             },
         }
-        if windows is None:
+        if options.windows is None:
             return settings
-        return {**settings, "windows": windows.as_settings(), "share_prior": 0.0}
+        return {**settings, "windows": options.windows.as_settings()}
 
     def segment(
         self,
         picture: Picture,
         names: Names,
         *,
-        void_below: float = 0.0,
         background: bool = False,
-        windows: Windows | None = None,
-        max_pixels: int = MAX_PIXELS,
+        channels: Channels | None = None,
+        **options: Unpack[OptionValues],
     ) -> Segmentation:
         """One label for every pixel of a picture.
 
         Args:
-            picture: A file, a PIL image, or an array of bytes.
+            picture: The path of a file, its content as bytes or as an open binary file, a PIL
+                image, an array or a tensor; see `escnet.data.image.read_image`.
             names: Class names; a string is read as "road, car=car|truck".
-            void_below: Pixels whose confidence is lower get no label.
             background: Add a class for what no name fits.
-            windows: How the picture is cut into windows; None sees it as a whole.
-            max_pixels: Larger pictures are refused.
+            channels: Where an array or tensor has its channels, "first" or "last".
+            options: void_below, windows, share_prior and max_pixels, as `SegmentOptions` has them;
+                windows may be the name "whole", "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
             VocabularyError: If the names are empty, repeated or too long.
-            ConfigError: As in `result_settings`.
+            ConfigError: If an option is out of range, or two contradict each other.
         """
+        chosen = SegmentOptions.of(**options)
         vocabulary = Vocabulary.of(names, has_background=background)
-        # before the pixels, so that of a file replaced in between it is not the new one's
-        source = source_of(Path(picture)) if isinstance(picture, str | Path) else None
-        pixels = read_image(picture, max_pixels=max_pixels)
-        result = self.segment_batch([pixels], vocabulary, void_below=void_below, windows=windows)[0]
-        if isinstance(picture, str | Path):
-            return replace(result, stem=Path(picture).stem, source=source)
-        return result
+        self.resolved(chosen)  # refuses, before the picture is read
+        return self._segment(picture, vocabulary, chosen, channels)
 
     def segment_batch(
         self,
-        pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]],
+        pictures: Pictures,
         names: Names,
-        /,
         *,
-        void_below: float = 0.0,
         background: bool = False,
-        windows: Windows | None = None,
+        channels: Channels | None = None,
+        **options: Unpack[OptionValues],
     ) -> list[Segmentation]:
         """One result for each picture; the same as one by one.
 
         Args:
-            pictures: Arrays of bytes, as `escnet.data.image.read_image` gives them.
-            names: As in `segment`.
-            void_below: As in `segment`.
-            background: As in `segment`.
-            windows: As in `segment`.
+            pictures: Each as in `segment`.
+            names: As in `segment`, as the rest.
+            background: Add a class for what no name fits.
+            channels: Where arrays or tensors have their channels.
+            options: As in `segment`.
 
         Raises:
+            ImageError: If a picture cannot be read.
             VocabularyError: If the names are empty, repeated or too long.
-            ConfigError: As in `result_settings`.
+            ConfigError: If an option is out of range, or two contradict each other.
         """
-        pictures = list(pictures)
+        chosen = SegmentOptions.of(**options)
         vocabulary = Vocabulary.of(names, has_background=background)
-        settings = self.result_settings(vocabulary, void_below=void_below, windows=windows)
-        if not pictures:
-            return []
-        text_embedding = self.text_embedding(vocabulary)
-        results = []
-        options = {"void_below": void_below, "background": vocabulary.has_background}
-        maps = (
-            self._whole(pictures, text_embedding, vocabulary, options)
-            if windows is None
-            else self._windowed(pictures, text_embedding, vocabulary, options, windows)
+        self.resolved(chosen)
+        if isinstance(pictures, str | bytes | Path) or not isinstance(pictures, Iterable):
+            raise ImageError(
+                f"segment_batch takes several pictures, not a {type(pictures).__name__}: "
+                "give a list of them, or call segment"
+            )
+        return [self._segment(picture, vocabulary, chosen, channels) for picture in pictures]
+
+    def _segment(
+        self,
+        picture: Picture,
+        vocabulary: Vocabulary,
+        options: SegmentOptions,
+        channels: Channels | None,
+    ) -> Segmentation:
+        if not isinstance(picture, str | Path):
+            pixels = read_image(picture, max_pixels=options.max_pixels, channels=channels)
+            return self.segment_pixels(pixels, vocabulary, options)
+        with PictureFile(picture, max_pixels=options.max_pixels) as file:
+            source, pixels = file.source, file.pixels()
+        result = self.segment_pixels(pixels, vocabulary, options)
+        return replace(result, stem=Path(picture).stem, source=source._asdict())
+
+    def segment_pixels(
+        self,
+        pixels: UInt8[np.ndarray, "H W 3"],
+        vocabulary: Vocabulary,
+        options: SegmentOptions = SegmentOptions(),  # noqa: B008 -- frozen
+    ) -> Segmentation:
+        """One label for every pixel of a picture that has been read.
+
+        Raises:
+            VocabularyError: If a name has more tokens than the text tower reads.
+            ConfigError: If `load` was asked for a share prior and there are windows.
+        """
+        settings = self.result_settings(vocabulary, options)
+        label_map, confidence = self._labels(pixels, vocabulary, self.resolved(options))
+        return Segmentation(
+            label_map=label_map,
+            confidence=confidence,
+            names=vocabulary.result_names,
+            picture=pixels,
+            model=self.model,
+            weights_hash=self.weights_hash,
+            settings=settings,
         )
-        for pixels, (label_map, confidence) in zip(pictures, maps, strict=True):
-            results.append(
-                Segmentation(
-                    label_map=label_map,
-                    confidence=confidence,
-                    names=vocabulary.result_names,
-                    picture=pixels,
-                    model=self.model,
-                    weights_hash=self.weights_hash,
-                    settings=settings,
-                )
-            )
-        return results
 
-    def _whole(
+    def _labels(
         self,
-        pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-        text_embedding: Float[Tensor, "N D"],
+        pixels: UInt8[np.ndarray, "H W 3"],
         vocabulary: Vocabulary,
-        options: Mapping[str, Any],
-    ) -> Iterator[Maps]:
-        found = self.method.logits(pictures, text_embedding)
-        for pixels, (logits, kept) in zip(pictures, found, strict=True):
-            # A label none of whose queries were kept has no logits and cannot win.
-            owner = [vocabulary.owner[query] for query in kept]
-            yield label_pixels(
-                logits,
-                owner,
-                len(vocabulary),
-                pixels.shape[:2],
-                share_prior=self.share_prior,
-                **options,
+        options: SegmentOptions,
+    ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+        text_embedding = self.text_embedding(vocabulary)
+        size_hw = (pixels.shape[0], pixels.shape[1])
+        rule: dict[str, Any] = {
+            "void_below": options.void_below,
+            "background": vocabulary.has_background,
+        }
+        if options.windows is not None:
+            scores = WindowedScores(
+                self.method, pixels, text_embedding, vocabulary.owner, options.windows
             )
-
-    def _windowed(
-        self,
-        pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-        text_embedding: Float[Tensor, "N D"],
-        vocabulary: Vocabulary,
-        options: Mapping[str, Any],
-        windows: Windows,
-    ) -> Iterator[Maps]:
-        for pixels in pictures:
-            scores = WindowedScores(self.method, pixels, text_embedding, vocabulary.owner, windows)
-            yield label_windows(scores, len(vocabulary), pixels.shape[:2], **options)
+            return label_windows(scores, len(vocabulary), size_hw, **rule)
+        (logits, kept) = self.method.logits([pixels], text_embedding)[0]
+        # A label none of whose queries were kept has no logits and cannot win.
+        owner = [vocabulary.owner[query] for query in kept]
+        prior = options.share_prior or 0.0
+        return label_pixels(logits, owner, len(vocabulary), size_hw, share_prior=prior, **rule)
 
     @torch.inference_mode()
     def text_embedding(self, vocabulary: Vocabulary) -> Float[Tensor, "N D"]:

@@ -1,7 +1,6 @@
 """Training-free: a CLIP or SigLIP alone, its correlation with the names taken as the answer.
 
-Its name is `training-free:CLIP`, CLIP being a folder or hub identifier, or `mini` or another
-ESC-Net checkpoint, whose own correlation is then taken. Choices follow a question mark:
+Of an ESC-Net checkpoint its own correlation is taken. A CLIP or SigLIP has choices:
 `training-free:CLIP?attention=sclip&templates=single`. attention is clip, maskclip, sclip or naclip
 (escnet.model.self_attention), templates is subset or single; an ESC-Net checkpoint has no choices.
 
@@ -11,7 +10,6 @@ Sizes: N texts, D the width of the joint space, B views, h x w patches.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
-from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
@@ -21,8 +19,9 @@ from torch import Tensor, nn
 
 from escnet.errors import ConfigError, WeightsError
 from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.esc_method import TINY, load_esc_method, square_image, tiny_esc_method
+from escnet.inference.esc_method import load_esc_method, square_image, tiny_esc_method
 from escnet.inference.method import ViewLogits
+from escnet.inference.model_name import TINY, ModelName
 from escnet.inference.tokens import Tokenize, load_tower_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
@@ -60,9 +59,8 @@ _TEXTS_AT_ONCE = 32
 
 
 class Choices(NamedTuple):
-    """A model and how it is read out."""
+    """How a CLIP or SigLIP is read out."""
 
-    clip: str
     attention: Attention = "naclip"
     templates: Templates = "subset"
 
@@ -187,47 +185,45 @@ class TrainingFreeMethod:
         return [ViewLogits(one, every) for one in logits]
 
 
-def parse_choices(name: str) -> Choices:
-    """The model and choices in what follows `training-free:`.
+def choices_of(name: ModelName) -> Choices:
+    """How the weights are read out.
 
     Raises:
         ConfigError: If a choice is unknown.
     """
-    clip, _, query = name.partition("?")
     allowed = {"attention": ATTENTIONS, "templates": get_args(Templates)}
-    given = parse_qsl(query, keep_blank_values=True)
-    for key, value in given:
+    for key, value in name.choices:
         if key not in allowed:
             raise ConfigError(
                 f"no choice {key!r} of training-free: choose from attention, templates"
             )
         if value not in allowed[key]:
             raise ConfigError(f"no {key} {value!r}: choose from {', '.join(allowed[key])}")
-    return Choices(clip, **cast("dict[str, Any]", dict(given)))
+    return Choices(**cast("dict[str, Any]", dict(name.choices)))
 
 
-def load_training_free(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeMethod, str]:
-    """The method that what follows `training-free:` stands for, and the hash of its weights.
+def load_training_free(
+    name: ModelName, *, device: str, dtype: str
+) -> tuple[TrainingFreeMethod, str]:
+    """The method of a name's weights alone, and their hash.
 
     Raises:
         WeightsError: If the weights are not here, damaged, or of an unknown layout.
         ConfigError: If a choice is unknown.
     """
-    choices = parse_choices(name)
-    if not choices.clip:
-        raise ConfigError("model 'training-free:' lacks a CLIP: write training-free:CLIP")
-    folder = None if choices.clip == TINY else require_local(choices.clip)
+    choices = choices_of(name)
+    folder = None if name.weights == TINY else require_local(name.weights)
     kind = "escnet" if folder is None else _read_config(folder).get("model_type")
     if kind == "escnet":
-        if "?" in name:
+        if name.choices:
             raise ConfigError(
-                f"{choices.clip!r} is an ESC-Net, read out in one way: "
-                f"drop {name[name.index('?') :]!r}"
+                f"{name.weights!r} is an ESC-Net, read out in one way: drop what follows the "
+                "question mark"
             )
         return _of_esc_net(folder, device=device, dtype=dtype)
     if folder is None or kind not in {"clip", "siglip"}:
         raise WeightsError(
-            f"{choices.clip} has the layout {kind!r}: training-free reads clip, siglip and escnet "
+            f"{name.weights} has the layout {kind!r}: training-free reads clip, siglip and escnet "
             "folders of transformers"
         )
     correlator, tokenize, side = _read_clip(folder, kind, choices.attention)

@@ -64,6 +64,22 @@ NATIVE = Windows()
 MODES: dict[str, Windows | None] = {"whole": None, "paper": PAPER, "native": NATIVE}
 
 
+def windows_of(windows: object) -> Windows | None:
+    """The windows that a name stands for; windows stay as they are.
+
+    Args:
+        windows: Some of one's own, a name of `MODES`, or None for a picture seen as a whole.
+
+    Raises:
+        ConfigError: If there is nothing of this name.
+    """
+    if windows is None or isinstance(windows, Windows):
+        return windows
+    if not isinstance(windows, str) or windows not in MODES:
+        raise ConfigError(f"windows {windows!r} are unknown: choose from {', '.join(MODES)}")
+    return MODES[windows]
+
+
 def window_starts(side: int, window: int, overlap: float) -> list[int]:
     """Where windows begin along an axis; the last one ends with the canvas."""
     if window >= side:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from escnet.errors import ConfigError
 
 _ALIKE = 0.85  # of difflib's ratio: "regions_per_clas" and "regions_per_class" have 0.97
@@ -83,14 +85,21 @@ def check_no_misspelling(given: Collection[str], known: Collection[str]) -> None
             raise ConfigError(f"there is no setting {name!r}: is {near[0]!r} meant?")
 
 
-def check_share_prior(share_prior: float) -> None:
+def is_within(value: object, least: float, most: float = math.inf) -> bool:
+    """Whether a value is a finite number of a range; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(least <= value <= most and value < math.inf)
+
+
+def check_share_prior(share_prior: object) -> None:
     """Refuse an exponent that would favour what a picture shows little of, or no number.
 
     Raises:
         ConfigError: If it is not a number from 0 on.
     """
-    if not 0 <= share_prior < math.inf:
-        raise ConfigError(f"share_prior {share_prior} is not a number from 0 on: 0 turns it off")
+    if not is_within(share_prior, 0.0):
+        raise ConfigError(f"share_prior {share_prior!r} is not a number from 0 on: 0 turns it off")
 
 
 def check_image_size(image_size: int, patch_size: int) -> None:

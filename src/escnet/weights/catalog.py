@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     HTTPError,  # of whichever HTTP library the hub's client uses
 )
 
-from escnet.errors import WeightsError
+from escnet.errors import WeightsError, either, setting
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin, file_sha256
 
@@ -315,7 +315,7 @@ def _built_in_folder() -> Path:
     if not (BUILT_IN_FOLDER / "config.json").is_file():
         raise WeightsError(
             f"the built-in model is missing from this installation ({BUILT_IN_FOLDER}): "
-            "install escnet again, or pass --model FOLDER"
+            f"install escnet again, or give {setting('model')} a folder"
         )
     return BUILT_IN_FOLDER
 
@@ -378,7 +378,8 @@ def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) ->
     files = ", ".join(" or ".join(alternatives) for alternatives in wanted)
     return WeightsError(
         f"{repository} is not on this machine and cannot be fetched ({reason}): put {files} "
-        "of it into a folder, and give the folder instead of the name (--model FOLDER)"
+        "of it into a folder, and give the folder instead of the name"
+        f"{either('', ' (--model FOLDER)')}"
     )
 
 

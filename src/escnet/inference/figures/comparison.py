@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt
 
-from escnet.data.image import MAX_PIXELS
-from escnet.errors import ConfigError, NamesWarning, WeightsError
-from escnet.inference.windows import Windows
+from escnet.errors import ConfigError, NamesWarning, WeightsError, setting
+from escnet.inference.model_name import ModelName
+from escnet.inference.options import SegmentOptions
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
 
@@ -37,9 +37,7 @@ MEMORY_MEANS = (
     "picture and work; of a picture while it was segmented, of a model from its start, with loading"
 )
 
-_WORKER = "escnet.inference.compared_model"
-_KINDS = ("training-free", "proposals", "proposals-crop")  # KIND:CLIP or KIND:CLIP+sam:SAM
-_WITHOUT_FILES = "tiny"
+_WORKER = "escnet.inference.figures.compared_model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +113,16 @@ def check_models(models: Sequence[str]) -> None:
         WeightsError: If weights are not here and cannot be fetched.
     """
     if not models:
-        raise ConfigError('no model is given: pass --models "mini, training-free:mini"')
+        raise ConfigError(f'no model is given: pass {setting("models")} "mini, training-free:mini"')
     for index, model in enumerate(models):
         if model in models[:index]:
             raise ConfigError(f"model {model!r} is named twice: leave one out")
     for model in models:
-        kind, _, rest = model.partition(":")
-        parts = rest.split("+sam:") if kind in _KINDS and rest else [model]
-        for part in parts:
-            weights = part.partition("?")[0] if kind in _KINDS else part
-            if weights == _WITHOUT_FILES:
-                continue
+        for weights in ModelName.parse(model).parts:
             try:
                 require_local(weights)
             except WeightsError as error:
-                raise WeightsError(f"model {model}: {error}") from error
+                raise WeightsError(f"model {model}: {error.message}") from error
 
 
 def compare_models(
@@ -137,21 +130,21 @@ def compare_models(
     pictures: Sequence[Path],
     vocabulary: Vocabulary,
     *,
-    windows: Windows | None = None,
-    max_pixels: int = MAX_PIXELS,
+    options: SegmentOptions = SegmentOptions(),  # noqa: B008 -- frozen
     device: str = "auto",
     dtype: str = "float32",
+    threads: int | None = None,
 ) -> Iterator[ComparedModel]:
     """Each model's column as soon as it is there.
 
     Args:
-        models: Names, as `escnet.inference.load` reads them.
+        models: Names, as `escnet.inference.model_name` reads them.
         pictures: Files that can be read.
         vocabulary: The class names.
-        windows: How pictures are cut into windows; None sees each as a whole.
-        max_pixels: The largest picture that is read.
-        device: auto (the best there is), cpu, cuda or mps.
+        options: How they segment.
+        device: See `escnet.inference.device`.
         dtype: What matrix products are computed in.
+        threads: CPU threads; None for as many as the process may use.
 
     Raises:
         ConfigError: If a model cannot do what is asked of it; it is named.
@@ -161,10 +154,10 @@ def compare_models(
             "model": model,
             "device": device,
             "dtype": dtype,
+            "threads": threads,
             "pictures": [str(path) for path in pictures],
             "vocabulary": asdict(vocabulary),
-            "windows": None if windows is None else asdict(windows),
-            "max_pixels": max_pixels,
+            "options": asdict(options),
         }
         with TemporaryDirectory(prefix="escnet-compare-") as folder:
             answer = _run({**job, "folder": folder})

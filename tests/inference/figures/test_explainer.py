@@ -9,7 +9,7 @@ from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.inference.esc_method import EscMethod, square_image
-from escnet.inference.explainer import explain
+from escnet.inference.figures.explainer import explain
 from escnet.inference.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.tokens import byte_tokenizer

@@ -8,7 +8,8 @@ from PIL import Image
 
 from escnet.data.image import read_image
 from escnet.errors import ImageError
-from escnet.inference.compared_model import measure_model, reduced_labels
+from escnet.inference.figures.compared_model import measure_model, reduced_labels
+from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.inference.windows import NATIVE
 from escnet.vocabulary import Vocabulary
@@ -28,15 +29,15 @@ def job(tmp_path: Path) -> dict[str, Any]:
         "dtype": "float32",
         "pictures": [str(path) for path in paths],
         "vocabulary": asdict(NAMES),
-        "windows": None,
-        "max_pixels": 10_000,
+        "threads": None,
+        "options": asdict(SegmentOptions(max_pixels=10_000)),
         "folder": str(tmp_path),
     }
 
 
 @pytest.mark.parametrize("windows", [None, NATIVE])
 def test_a_model_in_a_comparison_says_what_it_says_alone(job: dict[str, Any], windows: Any) -> None:
-    job["windows"] = None if windows is None else asdict(windows)
+    job["options"] = asdict(SegmentOptions(windows=windows))
     found = measure_model(job)
     segmenter = Segmenter.load("tiny", device="cpu")
     assert (found["method"], found["weights_hash"]) == ("esc-net", segmenter.weights_hash)

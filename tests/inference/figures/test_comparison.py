@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from escnet.errors import ConfigError, EscnetError, WeightsError
-from escnet.inference.comparison import ComparedModel, ComparedPicture, check_models, compare_models
+from escnet.inference.figures.comparison import (
+    ComparedModel,
+    ComparedPicture,
+    check_models,
+    compare_models,
+)
 from escnet.vocabulary import Vocabulary
 
 
@@ -50,7 +55,7 @@ def test_the_mean_time_and_the_summary_of_a_column() -> None:
 @pytest.mark.parametrize(
     ("models", "kind", "message"),
     [
-        ([], ConfigError, "no model is given: pass --models"),
+        ([], ConfigError, "no model is given: pass models"),
         (["tiny", "mini", "tiny"], ConfigError, "'tiny' is named twice"),
         (["tiny", "/no/such"], WeightsError, "model /no/such: no folder or file '/no/such'"),
         (["training-free:/a?attention=clip"], WeightsError, "no folder or file '/a'"),

@@ -1,8 +1,8 @@
 """The worker of a comparison: one model in a process of its own.
 
-`python -m escnet.inference.compared_model` reads a job as JSON from its standard input, segments
-the pictures, and leaves its answer in the job's folder: label maps, brought down to the size of the
-sheet, and last of all results.json. `comparison.py` starts it.
+`python -m escnet.inference.figures.compared_model` reads a job as JSON from its standard input,
+segments the pictures, and leaves its answer in the job's folder: label maps, brought down to the
+size of the sheet, and last of all results.json. `comparison.py` starts it.
 
 Sizes: H x W pixels, h x w the same brought down.
 """
@@ -21,10 +21,11 @@ from jaxtyping import UInt
 
 from escnet.data.image import read_image
 from escnet.errors import EscnetError, NamesWarning
-from escnet.inference.comparison import RESULTS_FILE, label_file
+from escnet.inference.figures.comparison import RESULTS_FILE, label_file
+from escnet.inference.figures.sheet import reduced_size
+from escnet.inference.options import SegmentOptions
 from escnet.inference.process_memory import forget_peak, peak_memory
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.sheet import reduced_size
 from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
@@ -43,23 +44,23 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
         EscnetError: If the model cannot be loaded, or a picture cannot be read.
     """
     start = time.perf_counter()
-    segmenter = Segmenter.load(job["model"], device=job["device"], dtype=job["dtype"])
+    segmenter = Segmenter.load(
+        job["model"], device=job["device"], dtype=job["dtype"], threads=job["threads"]
+    )
     load_seconds = time.perf_counter() - start
     vocabulary = _vocabulary(job["vocabulary"])
-    options: dict[str, Any] = {
-        "windows": None if job["windows"] is None else Windows(**job["windows"])
-    }
+    options = _options(job["options"])
     results = []
     highest = peak_memory()
     for index, path in enumerate(job["pictures"]):
-        pixels = read_image(path, max_pixels=job["max_pixels"])
+        pixels = read_image(path, max_pixels=options.max_pixels)
         if index == 0:
-            segmenter.segment_batch([pixels], vocabulary, **options)
+            segmenter.segment_pixels(pixels, vocabulary, options)
         highest = _larger(highest, peak_memory())
         is_own_peak = forget_peak()
         _forget_gpu_peak()
         start = time.perf_counter()
-        found = segmenter.segment_batch([pixels], vocabulary, **options)[0]
+        found = segmenter.segment_pixels(pixels, vocabulary, options)
         seconds = time.perf_counter() - start
         highest = _larger(highest, peak_memory())
         results.append(
@@ -87,6 +88,11 @@ def reduced_labels(label_map: UInt[np.ndarray, "H W"]) -> UInt[np.ndarray, "h w"
     rows = ((np.arange(h) + 0.5) * H / h).astype(int)
     columns = ((np.arange(w) + 0.5) * W / w).astype(int)
     return label_map[rows[:, None], columns]
+
+
+def _options(fields: Mapping[str, Any]) -> SegmentOptions:
+    windows = fields["windows"]
+    return SegmentOptions(**{**fields, "windows": None if windows is None else Windows(**windows)})
 
 
 def _vocabulary(fields: Mapping[str, Any]) -> Vocabulary:
@@ -126,7 +132,7 @@ def main() -> None:
         try:
             answer = measure_model(job)
         except EscnetError as error:
-            answer = {"error": str(error)}
+            answer = {"error": error.message}
     told = [str(one.message) for one in caught if issubclass(one.category, NamesWarning)]
     answer["warnings"] = list(dict.fromkeys(told))
     Path(job["folder"], RESULTS_FILE).write_text(json.dumps(answer), encoding="utf-8")

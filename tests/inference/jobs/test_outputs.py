@@ -1,4 +1,3 @@
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,7 +5,7 @@ import numpy as np
 import pytest
 
 from escnet.errors import OutputError
-from escnet.inference.outputs import check_outputs, finished_summary, plan_outputs, source_of
+from escnet.inference.jobs.outputs import check_outputs, finished_summary, plan_outputs
 from escnet.segmentation import FORMATS, Segmentation
 
 
@@ -48,18 +47,7 @@ def test_relative_and_absolute_paths_share_a_folder(
 
 
 def test_what_does_not_exist_is_not_finished(tmp_path: Path) -> None:
-    assert source_of(tmp_path / "a.jpg") is None
     assert finished_summary({}, {"json": tmp_path / "a.json"}) is None
-
-
-@pytest.mark.parametrize("name", ["", ".", "n" * 300, "null\0"])
-def test_what_is_no_file_is_no_source(tmp_path: Path, name: str) -> None:
-    assert source_of(tmp_path / name) is None
-
-
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.jpg")
-    assert source_of(tmp_path / "a.jpg") is None
 
 
 def check(out: Path, *names: str, formats: Sequence[str] = tuple(FORMATS)) -> None:
@@ -83,7 +71,7 @@ def test_results_may_be_replaced(tmp_path: Path, formats: list[str], num_names: 
 @pytest.mark.parametrize("content", ['{"version": "5.5.0", "shapes": []}', "[]", '{"escnet'])
 def test_another_program_s_json_is_not_replaced(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(OutputError, match=r"a\.json is no result of escnet .* another .*--out"):
+    with pytest.raises(OutputError, match=r"a\.json is no result of escnet .* another folder"):
         check(tmp_path)
     check(tmp_path, formats=["labels", "overlay"])
 

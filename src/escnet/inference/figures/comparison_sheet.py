@@ -10,9 +10,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from escnet.annotations.overlay import draw_overlay
-from escnet.annotations.palette import class_colours
-from escnet.inference.comparison import ComparedModel, ComparedPicture
-from escnet.inference.sheet import SMALL, blank_sheet, caption, cell_size, clipped, encode_sheet
+from escnet.annotations.palette import name_colours
+from escnet.inference.figures.comparison import ComparedModel, ComparedPicture
+from escnet.inference.figures.sheet import (
+    SMALL,
+    blank_sheet,
+    caption,
+    cell_size,
+    clipped,
+    encode_sheet,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +43,7 @@ def draw_comparison(
     """The content of a sheet's PNG file.
 
     Args:
-        pictures: Brought down by `escnet.inference.sheet.reduced`; at most `MOST_ROWS`.
+        pictures: Brought down by `escnet.inference.figures.sheet.reduced`; at most `MOST_ROWS`.
         titles: What stands above each.
         columns: Every model's answers.
         names: Class names by label.
@@ -82,7 +89,7 @@ def _add_legend(figure: "Figure", labels: Sequence[int], names: Sequence[str]) -
     """The colours of the names that won anywhere, at the foot of the sheet."""
     from matplotlib.patches import Patch  # noqa: PLC0415 -- slow to import
 
-    colours = class_colours(len(names)) / 255
+    colours = name_colours(names) / 255
     handles = [
         Patch(color=tuple(colours[label]), label=clipped(names[label]))
         for label in labels[:_MOST_LEGEND_NAMES]

@@ -5,9 +5,9 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image
 
-from escnet.annotations.palette import class_colours
-from escnet.inference.comparison import ComparedModel, ComparedPicture
-from escnet.inference.comparison_sheet import draw_comparison, measured
+from escnet.annotations.palette import name_colours
+from escnet.inference.figures.comparison import ComparedModel, ComparedPicture
+from escnet.inference.figures.comparison_sheet import draw_comparison, measured
 
 NAMES = ["cup", "$table$", "cat"]
 
@@ -44,7 +44,7 @@ def drawn(num_pictures: int, *columns: ComparedModel, first: int = 0) -> UInt8[n
 def shares(sheet: UInt8[np.ndarray, "H W 3"]) -> list[float]:
     """How much of the sheet each class's colour takes, in the legend or washed over white."""
     found = []
-    for colour in class_colours(len(NAMES)).astype(int):
+    for colour in name_colours(NAMES).astype(int):
         washed = np.rint(255 + 0.55 * (colour - 255))
         near = (np.abs(sheet - washed) <= 2).all(axis=2) | (sheet == colour).all(axis=2)
         found.append(float(near.mean()))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.data import image
+from escnet.data.picture_file import PictureFile
 from escnet.errors import ConfigError, ImageError, OutputError
-from escnet.inference import batch
-from escnet.inference.batch import JobReport, PictureReport, segment_files
+from escnet.inference.jobs import segment_job
+from escnet.inference.jobs.segment_job import JobReport, PictureReport, SegmentJob
+from escnet.inference.options import SegmentOptions
 from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
@@ -31,50 +32,34 @@ class ColourSegmenter:
     def __init__(self, *, model: str = "colours", weights_hash: str = "0123") -> None:
         self.model = model
         self.weights_hash = weights_hash
-        self.batch_sizes: list[int] = []
+        self.num_segmented = 0
 
     def result_settings(
-        self, vocabulary: Vocabulary, *, void_below: float, windows: Windows | None
+        self, vocabulary: Vocabulary, options: SegmentOptions
     ) -> Mapping[str, object]:
         return {
             "distance": "city block",
             "levels": (1, 2),
-            "void_below": void_below,
+            "void_below": options.void_below,
             "queries": vocabulary.queries,
-            "is_cut": windows is not None,
+            "is_cut": options.windows is not None,
         }
 
-    def segment_batch(
-        self,
-        pictures: Sequence[np.ndarray],
-        names: Vocabulary,
-        /,
-        *,
-        void_below: float,
-        background: bool,  # noqa: ARG002 -- the names carry it too
-        windows: Windows | None,
-    ) -> list[Segmentation]:
-        self.batch_sizes.append(len(pictures))
-        if any(picture.shape[:2] == (7, 7) for picture in pictures):
-            raise ImageError("picture of 7 x 7 pixels brings bad luck: choose another")
-        settings = self.result_settings(names, void_below=void_below, windows=windows)
-        return [self._one(picture, names, void_below, settings) for picture in pictures]
-
-    def _one(
-        self,
-        picture: np.ndarray,
-        names: Vocabulary,
-        void_below: float,
-        settings: Mapping[str, object],
+    def segment_pixels(
+        self, pixels: np.ndarray, vocabulary: Vocabulary, options: SegmentOptions
     ) -> Segmentation:
-        colours = np.array([COLOURS[name] for name in names.labels])
-        distance = np.abs(picture[:, :, None].astype(int) - colours).sum(axis=-1)  # (H, W, N)
+        if pixels.shape[:2] == (7, 7):
+            raise ImageError("picture of 7 x 7 pixels brings bad luck: choose another")
+        self.num_segmented += 1
+        colours = np.array([COLOURS[name] for name in vocabulary.labels])
+        distance = np.abs(pixels[:, :, None].astype(int) - colours).sum(axis=-1)  # (H, W, N)
         labels = distance.argmin(axis=-1).astype(np.uint8)  # (H, W)
         confidence = (1 - distance.min(axis=-1) / 765).astype(np.float32)
-        labels[confidence < void_below] = 255
+        labels[confidence < options.void_below] = 255
         return Segmentation(
-            label_map=labels, confidence=confidence, names=names.result_names, model=self.model,
-            weights_hash=self.weights_hash, settings=settings,
+            label_map=labels, confidence=confidence, names=vocabulary.result_names,
+            model=self.model, weights_hash=self.weights_hash,
+            settings=self.result_settings(vocabulary, options),
         )  # fmt: skip
 
 
@@ -86,8 +71,9 @@ def picture(path: Path, colour: str = "red", size_wh: tuple[int, int] = (12, 8))
 
 def job(paths: Iterable[Path], out: Path, **changes: Any) -> JobReport:
     segmenter = changes.pop("segmenter", None) or ColourSegmenter()
+    on_progress = changes.pop("on_progress", None)
     names = changes.pop("names", NAMES)
-    return segment_files(segmenter, paths, names, out=out, **changes)
+    return SegmentJob.plan(paths, names, out=out, **changes).run(segmenter, on_progress)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -105,7 +91,7 @@ def statuses(report: JobReport) -> list[str]:
 def test_each_picture_gets_the_result_of_its_own_pixels(tmp_path: Path) -> None:
     colours = ["red", "green", "blue", "green", "red", "blue", "blue"]
     paths = [picture(tmp_path / "in" / f"{i}.png", colour) for i, colour in enumerate(colours)]
-    report = job(paths, tmp_path / "out", batch_size=2)
+    report = job(paths, tmp_path / "out")
     assert [one.picture for one in report.pictures] == paths
     for i, colour in enumerate(colours):
         summary = json.loads((tmp_path / "out" / f"{i}.json").read_text())
@@ -116,7 +102,12 @@ def test_each_picture_gets_the_result_of_its_own_pixels(tmp_path: Path) -> None:
 
 def test_the_summary_holds_the_settings_that_the_result_came_with(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    job([path], tmp_path, void_below=0.5, windows=Windows(), formats=["json"])
+    job(
+        [path],
+        tmp_path,
+        options=SegmentOptions(void_below=0.5, windows=Windows()),
+        formats=["json"],
+    )
     summary = json.loads((tmp_path / "a.json").read_text())
     assert summary["settings"] == {
         "distance": "city block",
@@ -143,23 +134,6 @@ def test_pictures_and_formats_may_come_one_by_one(tmp_path: Path) -> None:
     assert list(files_below(tmp_path / "out")) == ["0.json", "1.json", "2.json"]
 
 
-def test_pictures_go_through_the_network_in_batches(tmp_path: Path) -> None:
-    segmenter = ColourSegmenter()
-    paths = [picture(tmp_path / f"{i}.png") for i in range(5)]
-    job(paths, tmp_path / "out", batch_size=2, segmenter=segmenter)
-    assert segmenter.batch_sizes == [2, 2, 1]
-
-
-def test_large_pictures_make_smaller_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch, "_MOST_BATCH_PIXELS", 250)
-    segmenter = ColourSegmenter()
-    paths = [picture(tmp_path / f"{i}.png") for i in range(5)]  # 96 pixels each
-    job(paths, tmp_path / "out", batch_size=4, segmenter=segmenter)
-    assert segmenter.batch_sizes == [2, 2, 1]
-
-
 def test_a_bad_file_stops_nothing_and_is_listed(tmp_path: Path) -> None:
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
     (tmp_path / "in" / "bad.png").write_text("no picture")
@@ -170,10 +144,10 @@ def test_a_bad_file_stops_nothing_and_is_listed(tmp_path: Path) -> None:
     assert listed == [{"picture": str(paths[1]), "error": report.failures[0].error}]
 
 
-def test_a_picture_that_cannot_be_segmented_does_not_fail_its_batch(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_segmented_fails_alone(tmp_path: Path) -> None:
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
     paths[1] = picture(tmp_path / "in" / "1.png", size_wh=(7, 7))
-    report = job(paths, tmp_path / "out", batch_size=3)
+    report = job(paths, tmp_path / "out")
     assert statuses(report) == ["written", "failed", "written"]
     assert "bad luck" in report.failures[0].error
 
@@ -206,7 +180,7 @@ def test_nothing_is_computed_where_a_foreign_file_would_be_replaced(tmp_path: Pa
     with pytest.raises(OutputError, match=r"1\.json is no result of escnet"):
         job(paths, tmp_path / "out", segmenter=segmenter)
     assert files_below(tmp_path / "out") == {"1.json": b'{"shapes": []}'}
-    assert segmenter.batch_sizes == []
+    assert segmenter.num_segmented == 0
 
 
 def test_equal_stems_in_different_folders_are_mirrored(tmp_path: Path) -> None:
@@ -238,8 +212,8 @@ def test_without_resume_everything_is_made_again(tmp_path: Path) -> None:
         {"segmenter": ColourSegmenter(weights_hash="4567")},
         {"names": Vocabulary.of(["red", "blue", "green"])},
         {"names": Vocabulary.parse("red=red|crimson, green, blue")},
-        {"void_below": 0.25},
-        {"background": True},
+        {"options": SegmentOptions(void_below=0.25)},
+        {"names": NAMES.with_background()},
     ],
 )
 def test_resuming_makes_again_what_another_job_made(
@@ -312,21 +286,10 @@ def test_resuming_needs_the_summaries(tmp_path: Path) -> None:
         job([picture(tmp_path / "a.png")], tmp_path, resume=True, formats=["labels"])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("void_below", 2.0),
-        ("void_below", -0.1),
-        ("void_below", float("nan")),
-        ("max_pixels", 0),
-        ("batch_size", 0),
-        ("formats", ["gif"]),
-        ("formats", []),
-    ],
-)
-def test_a_setting_out_of_range_names_itself(tmp_path: Path, name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=name.removesuffix("s")):
-        job([tmp_path / "a.png"], tmp_path / "out", **{name: value})
+@pytest.mark.parametrize("formats", [["gif"], []])
+def test_formats_that_are_none_are_refused(tmp_path: Path, formats: list[str]) -> None:
+    with pytest.raises(ConfigError, match="no format"):
+        job([tmp_path / "a.png"], tmp_path / "out", formats=formats)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -347,7 +310,7 @@ def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
     monkeypatch.setattr(os, "fsync", fsync)
     segmenter = ColourSegmenter()
     with pytest.raises(OutputError, match="no space left"):
-        job(paths, tmp_path / "out", batch_size=1, segmenter=segmenter)
+        job(paths, tmp_path / "out", segmenter=segmenter)
     written = files_below(tmp_path / "out")
     assert len(written) == 10
     monkeypatch.undo()
@@ -383,7 +346,7 @@ def test_what_stops_a_job_leaves_the_list_of_what_failed_before(
 
     monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(OutputError, match=r"2\.json cannot be written"):
-        job(paths, tmp_path / "out", batch_size=1)
+        job(paths, tmp_path / "out")
     (failure,) = json.loads((tmp_path / "out" / "failures.json").read_text())["failures"]
     assert failure["picture"] == str(paths[0])
 
@@ -398,7 +361,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file(tmp_path: Path) -
 
     interrupt_at_the_fifth.left = 5  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
-        job(paths, tmp_path / "out", batch_size=1, on_progress=interrupt_at_the_fifth)
+        job(paths, tmp_path / "out", on_progress=interrupt_at_the_fifth)
     written = files_below(tmp_path / "out")
     job(paths, tmp_path / "whole")
     whole = files_below(tmp_path / "whole")
@@ -416,28 +379,51 @@ def test_progress_is_told_once_for_each_picture(tmp_path: Path) -> None:
     assert list(report.pictures) == sorted(seen, key=lambda one: one.picture)
 
 
-def test_no_more_than_a_batch_is_read_ahead(
+def test_the_first_picture_is_told_of_before_the_second_is_made(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    segmenter, told = ColourSegmenter(), []
+    job(paths, tmp_path / "out", segmenter=segmenter,
+        on_progress=lambda _: told.append(segmenter.num_segmented))  # fmt: skip
+    assert told[0] == 1
+
+
+def test_a_picture_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = picture(tmp_path / "a.png")
+    opened: list[Path] = []
+    real = Path.open
+
+    def noting(self: Path, *args: Any, **options: Any) -> Any:
+        opened.append(self)
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", noting)
+    job([path], tmp_path / "out")
+    assert opened.count(path) == 1
+
+
+def test_only_a_few_pictures_are_read_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(30)]
     num_read, most_waiting = 0, 0
+    real = PictureFile.pixels
 
-    def counting(*args: Any, **options: Any) -> np.ndarray:
+    def counting(self: PictureFile) -> np.ndarray:
         nonlocal num_read
         num_read += 1
-        return image.read_image(*args, **options)
+        return real(self)
 
     class Watching(ColourSegmenter):
-        def segment_batch(self, *args: Any, **options: Any) -> list[Segmentation]:
+        def segment_pixels(self, *args: Any) -> Segmentation:
             nonlocal most_waiting
-            results = super().segment_batch(*args, **options)
-            most_waiting = max(most_waiting, num_read - sum(self.batch_sizes))
-            return results
+            result = super().segment_pixels(*args)
+            most_waiting = max(most_waiting, num_read - self.num_segmented)
+            return result
 
-    monkeypatch.setattr(batch, "read_image", counting)
-    job(paths, tmp_path / "out", batch_size=3, segmenter=Watching())
+    monkeypatch.setattr(PictureFile, "pixels", counting)
+    job(paths, tmp_path / "out", segmenter=Watching())
     assert num_read == 30
-    assert most_waiting <= 2 * 3
+    assert most_waiting <= 4
 
 
 def test_large_pictures_are_read_segmented_and_written_one_by_one(
@@ -453,34 +439,33 @@ def test_large_pictures_are_read_segmented_and_written_one_by_one(
 
         return noting
 
-    for name in ("_MOST_BATCH_PIXELS", "_MOST_WAITING_PIXELS"):
-        monkeypatch.setattr(batch, name, 95)  # a pixel less than each has
-    monkeypatch.setattr(batch, "_MOST_AHEAD_PIXELS", 191)  # and than two have
-    for name in ("read_image", "_write"):
-        monkeypatch.setattr(batch, name, noted(name.strip("_"), getattr(batch, name)))
+    monkeypatch.setattr(segment_job, "_MOST_WAITING_PIXELS", 95)  # a pixel less than each has
+    monkeypatch.setattr(segment_job, "_MOST_AHEAD_PIXELS", 95)
+    monkeypatch.setattr(PictureFile, "pixels", noted("read", PictureFile.pixels))
+    monkeypatch.setattr(segment_job, "_write", noted("write", segment_job._write))
     segmenter = ColourSegmenter()
-    monkeypatch.setattr(segmenter, "segment_batch", noted("segment", segmenter.segment_batch))
+    monkeypatch.setattr(segmenter, "segment_pixels", noted("segment", segmenter.segment_pixels))
     job(paths, tmp_path / "out", segmenter=segmenter)
-    assert steps == ["read_image", "segment", "write"] * 4
+    assert steps == ["read", "segment", "write"] * 4
 
 
 def test_results_wait_until_earlier_ones_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_MOST_WAITING_PIXELS", 96 * 2)
+    monkeypatch.setattr(segment_job, "_MOST_WAITING_PIXELS", 96 * 2)
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(12)]
-    real, saved, most_waiting = batch._write, 0, 0
+    real, saved, most_waiting = segment_job._write, 0, 0
 
     def write(*args: Any) -> PictureReport:
         nonlocal saved, most_waiting
-        most_waiting = max(most_waiting, sum(segmenter.batch_sizes) - saved)
+        most_waiting = max(most_waiting, segmenter.num_segmented - saved)
         report = real(*args)
         saved += 1
         return report
 
-    monkeypatch.setattr(batch, "_write", write)
+    monkeypatch.setattr(segment_job, "_write", write)
     segmenter = ColourSegmenter()
-    job(paths, tmp_path / "out", batch_size=1, segmenter=segmenter)
+    job(paths, tmp_path / "out", segmenter=segmenter)
     assert saved == 12
     assert most_waiting <= 5
 
@@ -498,7 +483,7 @@ def fsync(file):
             sys.stdin.read()
     real(file)
 os.fsync = fsync
-home["job"](sorted(Path(pictures).iterdir()), Path(out), batch_size=1)
+home["job"](sorted(Path(pictures).iterdir()), Path(out))
 """
 
 

@@ -15,7 +15,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from escnet.errors import OutputError
+from escnet.errors import ANOTHER_FOLDER, OutputError
 from escnet.files import check_replaceable, remove_leftovers, shown_path
 from escnet.segmentation import FORMATS
 from escnet.small_file import SmallFile, regular_file
@@ -23,7 +23,7 @@ from escnet.small_file import SmallFile, regular_file
 FAILURES_FILE = "failures.json"
 
 _NOT_OURS = (ValueError, LookupError, TypeError)  # from JSON of another shape
-_SUMMARY = SmallFile(noun="", error=OutputError, cure="choose another folder with --out")
+_SUMMARY = SmallFile(noun="", error=OutputError, cure=ANOTHER_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +109,8 @@ def _keep_clear_of(
                 if path.samefile(classes_file):
                     raise OutputError(
                         f"{shown_path(path)} holds the class names and would be replaced by the "
-                        f"result for {shown_path(output.picture)}: "
-                        "choose another folder with --out"
+                        f"result for {shown_path(output.picture)}: {ANOTHER_FOLDER}"
                     )
-
-
-def source_of(picture: Path) -> dict[str, object] | None:
-    """Name, bytes and SHA-256 of a picture's file; None if it cannot be read."""
-    with (
-        suppress(OSError, OutputError),
-        regular_file(picture, shown_path(picture), OutputError) as file,
-    ):
-        digest = file_digest(file, "sha256").hexdigest()
-        return {"file": picture.name, "bytes": file.tell(), "sha256": digest}
-    return None
 
 
 def _sha256_of(path: Path) -> str:
@@ -136,7 +124,7 @@ def finished_summary(
     """The content of STEM.json if it and the files that it vouches for are whole and current.
 
     Args:
-        source: What `source_of` says of the picture.
+        source: Name, bytes and SHA-256 of the picture's file.
         files: The path of each format's file.
     """
     try:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from escnet.annotations.palette import class_colours
-from escnet.inference.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
-from escnet.inference.sheet import (
+from escnet.inference.figures.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
+from escnet.inference.figures.sheet import (
     SMALL,
     blank_sheet,
     caption,

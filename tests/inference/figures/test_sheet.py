@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.inference.sheet import (
+from escnet.inference.figures.sheet import (
     blank_sheet,
     caption,
     cell_size,

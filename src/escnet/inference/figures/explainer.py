@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from escnet.errors import ConfigError
+from escnet.errors import ConfigError, either
 from escnet.inference.device import chosen_dtype
 from escnet.inference.esc_method import EscMethod, likely_queries, square_image
-from escnet.inference.explanation import Answer, BlockStep, Explanation, Region
+from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
 from escnet.inference.labelling import label_pixels
 from escnet.inference.memory import class_chunk
 from escnet.inference.segmenter import Segmenter
@@ -63,7 +63,7 @@ def explain(
     if not rows:
         raise ConfigError(
             f"class {name!r} is not among the {len(seen.kept)} of {len(vocabulary.queries)} names "
-            "that the network keeps for this picture: give fewer --classes"
+            f"that the network keeps for this picture: give fewer {either('names', '--classes')}"
         )
     row = _best_row(seen.evidence[0][0], rows)
 

@@ -6,8 +6,8 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image
 
-from escnet.inference.explanation import Answer, BlockStep, Explanation, Region
-from escnet.inference.explanation_sheet import draw_explanation
+from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
+from escnet.inference.figures.explanation_sheet import draw_explanation
 
 
 def drawn(explanation: Explanation) -> UInt8[np.ndarray, "H W 3"]:

@@ -1,0 +1,1 @@
+"""Sheets for people: how a class was found, and what several models say."""

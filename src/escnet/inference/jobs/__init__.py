@@ -1,0 +1,1 @@
+"""Many pictures: from their files to the files of their results."""

@@ -1,0 +1,390 @@
+"""Many pictures to files: reading ahead and writing beside the computing, one failure at a time.
+
+A picture that cannot be read or segmented, or whose result cannot have its name, is a failure and
+stops nothing; failures are listed in failures.json in the output folder. The file is removed when a
+later job there has none; a job of one picture has no list and leaves it alone. A result that cannot
+be written for another reason, such as a full disk, stops the job, as the next ones could not be
+written either; what failed until then is listed.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from escnet.data.picture_file import PictureFile, PictureSource
+from escnet.errors import ConfigError, EscnetError, OutputError
+from escnet.files import is_of_one_name, is_ours, make_folder, write_file
+from escnet.inference.jobs.outputs import (
+    FAILURES_FILE,
+    PlannedOutput,
+    briefly,
+    check_outputs,
+    clean_up,
+    finished_summary,
+    made_by,
+    plan_outputs,
+)
+from escnet.inference.options import SegmentOptions
+from escnet.segmentation import (
+    FORMATS,
+    Segmentation,
+    check_formats,
+    to_json,
+    to_marked_json,
+)
+from escnet.vocabulary import Vocabulary
+
+_NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
+_NUM_WRITERS = 2
+_MOST_AHEAD = 4  # pictures read and not yet taken
+_MOST_AHEAD_PIXELS = 48_000_000  # of them together, at 3 bytes a pixel
+_MOST_WAITING_PIXELS = 48_000_000  # results not yet written, at about 8 bytes a pixel
+
+
+@runtime_checkable
+class PictureSegmenter(Protocol):
+    """What a job asks of a segmenter; `Segmenter` is one."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def weights_hash(self) -> str:
+        """Digest of the model's weights."""
+
+    def result_settings(
+        self, vocabulary: Vocabulary, options: SegmentOptions
+    ) -> Mapping[str, object]:
+        """Everything else that moves a pixel, as plain values; what results are going to say."""
+
+    def segment_pixels(
+        self, pixels: UInt8[np.ndarray, "H W 3"], vocabulary: Vocabulary, options: SegmentOptions
+    ) -> Segmentation:
+        """The result for a picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureReport:
+    """What became of one picture.
+
+    Attributes:
+        picture: The file it was read from.
+        status: "written", "skipped" (finished by an earlier job), or "failed".
+        outputs: The file of each format; empty for a failure.
+        summary: Size, void, and the names that have pixels, as STEM.json has them; empty for a
+            failure.
+        cause: Why it failed; None otherwise.
+    """
+
+    picture: Path
+    status: Literal["written", "skipped", "failed"]
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    cause: EscnetError | None = None
+
+    @property
+    def error(self) -> str:
+        """Why it failed, as text; empty otherwise."""
+        return "" if self.cause is None else str(self.cause)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What became of all pictures of a job, in the order in which they were given."""
+
+    pictures: tuple[PictureReport, ...]
+
+    @property
+    def failures(self) -> tuple[PictureReport, ...]:
+        """The pictures without a result."""
+        return tuple(report for report in self.pictures if report.status == "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentJob:
+    """Pictures to segment, with everything decided but the model; `SegmentJob.plan` makes one.
+
+    Attributes:
+        outputs: Each picture, and where its results go.
+        vocabulary: The class names.
+        out: The output folder.
+        options: How pictures are segmented.
+        formats: What is written for each picture.
+        resume: Skip the pictures whose files of all formats are complete and come from a picture
+            file of the same name and content, and the same model, weights, names, and settings.
+            STEM.json tells, so "json" must be among the formats.
+    """
+
+    outputs: tuple[PlannedOutput, ...]
+    vocabulary: Vocabulary
+    out: Path
+    options: SegmentOptions
+    formats: tuple[str, ...]
+    resume: bool
+
+    @classmethod
+    def plan(
+        cls,
+        paths: Iterable[str | Path],
+        vocabulary: Vocabulary,
+        *,
+        out: str | Path,
+        options: SegmentOptions = SegmentOptions(),  # noqa: B008 -- frozen
+        formats: Iterable[str] = tuple(FORMATS),
+        resume: bool = False,
+        classes_file: Path | None = None,
+    ) -> "SegmentJob":
+        """A job of which everything that needs no model has been checked.
+
+        Args:
+            paths: Picture files.
+            vocabulary: The class names.
+            out: The output folder; created if it does not exist.
+            options: How pictures are segmented.
+            formats: Some of "labels", "overlay", "json".
+            resume: See the class.
+            classes_file: The file that the class names came from, which nothing may replace.
+
+        Raises:
+            ConfigError: If a format is unknown, or there is nothing to resume by.
+            OutputError: If something that is no result would be replaced, or the folder cannot be
+                written.
+        """
+        formats = check_formats(formats)
+        if resume and "json" not in formats:
+            raise ConfigError(
+                "to resume, STEM.json must tell what is finished, but json is not among the "
+                f"formats {', '.join(formats)}: add it"
+            )
+        outputs = plan_outputs(paths, out)
+        check_outputs(outputs, out, formats, classes_file=classes_file)
+        return cls(
+            outputs=tuple(outputs),
+            vocabulary=vocabulary,
+            out=make_folder(out),
+            options=options,
+            formats=formats,
+            resume=resume,
+        )
+
+    def run(
+        self,
+        segmenter: PictureSegmenter,
+        on_progress: Callable[[PictureReport], None] | None = None,
+    ) -> JobReport:
+        """Segment the pictures and write the results.
+
+        Memory does not grow with the number of pictures: a few are read ahead, and computing waits
+        when results come faster than they can be written. Very large pictures are read, segmented
+        and written one after the other. Interrupted, the job leaves what is finished, and no half
+        file.
+
+        Args:
+            segmenter: Makes the results.
+            on_progress: Called in this thread once for each picture as soon as its fate is known.
+
+        Raises:
+            ConfigError: If the segmenter cannot do what the options ask.
+            OutputError: If results cannot be written.
+        """
+        work = _Work(self, segmenter, on_progress)
+        is_listed = len(self.outputs) > 1
+        try:
+            work.run()
+        except OutputError:
+            if is_listed and (failures := work.failures()):
+                with suppress(OutputError):  # the disk may be full, which has been said already
+                    _write_failures(self.out / FAILURES_FILE, failures)
+            raise
+        if is_listed:
+            _write_failures(self.out / FAILURES_FILE, work.failures())
+        return JobReport(pictures=tuple(work.reports[output] for output in self.outputs))
+
+
+def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
+    if failures:
+        listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
+        write_file(path, to_marked_json({"failures": listed}))
+    elif is_ours(path):
+        with suppress(OSError):
+            path.unlink()
+
+
+class _ReadPicture(NamedTuple):
+    pixels: UInt8[np.ndarray, "_ _ 3"]
+    source: PictureSource
+
+
+class _Work:
+    """A job under way."""
+
+    def __init__(
+        self,
+        job: SegmentJob,
+        segmenter: PictureSegmenter,
+        on_progress: Callable[[PictureReport], None] | None,
+    ) -> None:
+        self.reports: dict[PlannedOutput, PictureReport] = {}
+        self._job = job
+        self._segmenter = segmenter
+        self._on_progress = on_progress
+        settings = segmenter.result_settings(job.vocabulary, job.options)
+        self._made_by = (
+            list(job.vocabulary.result_names),
+            segmenter.model,
+            segmenter.weights_hash,
+            json.loads(to_json(settings)),  # as a STEM.json holds them
+        )
+
+    def failures(self) -> list[PictureReport]:
+        """Those of which it is known already, in the order of the job."""
+        known = [self.reports[o] for o in self._job.outputs if o in self.reports]
+        return [report for report in known if report.status == "failed"]
+
+    def run(self) -> None:
+        """Add each picture's report as soon as there is one."""
+        clean_up(self._job.outputs, self._job.formats)
+        with ExitStack() as stack:
+            readers = stack.enter_context(_pool(_NUM_READERS, "read"))
+            writing = _Writing(stack.enter_context(_pool(_NUM_WRITERS, "write")), self._note)
+            for output, read in self._ahead(readers):
+                if isinstance(read, PictureReport):
+                    self._note(output, read)
+                    continue
+                result = self._segment(output, read)
+                if isinstance(result, PictureReport):
+                    self._note(output, result)
+                    continue
+                writing.add(output, result, self._job.formats)
+                if not self.reports:  # so that the first is told of before the second is made
+                    writing.finish()
+            writing.finish()
+
+    def _note(self, output: PlannedOutput, report: PictureReport) -> None:
+        self.reports[output] = report
+        if self._on_progress is not None:
+            self._on_progress(report)
+
+    def _ahead(
+        self, readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[PlannedOutput, PictureReport | _ReadPicture]]:
+        """What `_read` gives for each, with a few read and not yet taken; bad ones come early."""
+        reading: deque[tuple[PlannedOutput, PictureFile, Future[Any]]] = deque()
+        try:
+            for output in self._job.outputs:
+                try:
+                    file = PictureFile(output.picture, max_pixels=self._job.options.max_pixels)
+                except EscnetError as error:
+                    yield output, _failed(output, error)
+                    continue
+                while reading and (
+                    len(reading) >= _MOST_AHEAD
+                    or sum(ahead.num_pixels for _, ahead, _ in reading) + file.num_pixels
+                    > _MOST_AHEAD_PIXELS
+                ):
+                    first, _, future = reading.popleft()
+                    yield first, future.result()
+                reading.append((output, file, readers.submit(self._read, output, file)))
+            while reading:
+                first, _, future = reading.popleft()
+                yield first, future.result()
+        finally:  # the job was left, by an error or Ctrl-C
+            for _, file, _ in reading:
+                file.close()
+
+    def _read(self, output: PlannedOutput, file: PictureFile) -> PictureReport | _ReadPicture:
+        """The picture, or what is to be said of it already."""
+        with file:
+            try:
+                source = file.source
+                if self._job.resume and (report := self._finished(output, source)) is not None:
+                    return report
+                return _ReadPicture(file.pixels(), source)
+            except EscnetError as error:
+                return _failed(output, error)
+
+    def _finished(self, output: PlannedOutput, source: PictureSource) -> PictureReport | None:
+        """The report of a picture that an equal job has finished."""
+        files = output.files(self._job.formats)
+        summary = finished_summary(source._asdict(), files)
+        if summary is None or made_by(summary) != self._made_by:
+            return None
+        return PictureReport(
+            picture=output.picture, status="skipped", outputs=files, summary=briefly(summary)
+        )
+
+    def _segment(self, output: PlannedOutput, read: _ReadPicture) -> Segmentation | PictureReport:
+        try:
+            result = self._segmenter.segment_pixels(
+                read.pixels, self._job.vocabulary, self._job.options
+            )
+        except EscnetError as error:
+            return _failed(output, error)
+        return replace(result, picture=read.pixels, source=read.source._asdict())
+
+
+class _Writing:
+    """Results on their way to the disk, few enough to fit into memory."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, note: Callable[[PlannedOutput, PictureReport], None]
+    ) -> None:
+        self._pool = pool
+        self._note = note
+        self._waiting: deque[tuple[PlannedOutput, int, Future[PictureReport]]] = deque()
+
+    def add(self, output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> None:
+        future = self._pool.submit(_write, output, result, formats)
+        self._waiting.append((output, result.label_map.size, future))
+        while self._waiting and (
+            self._waiting[0][2].done()
+            or sum(size for _, size, _ in self._waiting) > _MOST_WAITING_PIXELS
+        ):
+            self._note_oldest()
+
+    def finish(self) -> None:
+        while self._waiting:
+            self._note_oldest()
+
+    def _note_oldest(self) -> None:
+        output, _, future = self._waiting.popleft()
+        self._note(output, future.result())
+
+
+def _pool(num_threads: int, purpose: str) -> "_StoppingPool":
+    return _StoppingPool(num_threads, thread_name_prefix=f"escnet-{purpose}")
+
+
+class _StoppingPool(ThreadPoolExecutor):
+    """Threads that, when the job is left by an error or Ctrl-C, start nothing that is waiting."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> PictureReport:
+    try:
+        outputs = result.save(output.folder, output.stem, formats)
+    except OutputError as error:
+        if is_of_one_name(error):
+            return _failed(output, error)
+        raise
+    return PictureReport(
+        picture=output.picture,
+        status="written",
+        outputs=outputs,
+        summary=briefly(result.summary()),
+    )
+
+
+def _failed(output: PlannedOutput, error: EscnetError) -> PictureReport:
+    return PictureReport(picture=output.picture, status="failed", cause=error)

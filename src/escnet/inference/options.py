@@ -1,0 +1,86 @@
+"""How pictures are segmented: all that a caller may choose besides the model and the names.
+
+One object from the door to the method. What cannot be is refused as it is made, before any weights
+are read; this module needs no PyTorch.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from escnet.data.limits import MAX_PIXELS
+from escnet.errors import ConfigError, setting
+from escnet.inference.windows import Windows, windows_of
+from escnet.towers.checks import check_share_prior, is_within
+
+
+class OptionValues(TypedDict, total=False):
+    """The options as keywords of a function; see `SegmentOptions`."""
+
+    void_below: float
+    windows: Windows | str | None
+    share_prior: float | None
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentOptions:
+    """How pictures are segmented.
+
+    Attributes:
+        void_below: Pixels of lower confidence get no label, from 0 to 1. With a background class no
+            confidence is below one half.
+        windows: How a picture is cut into windows; None sees it as a whole.
+        share_prior: How much a label counts by the share of the picture that it seems to cover, 0
+            for not at all; None for what the model says. Of windows no one sees the share, so one
+            that is asked for goes with whole pictures alone.
+        max_pixels: The largest picture that is read.
+
+    Raises:
+        ConfigError: If a value is no number or out of range, or two contradict each other.
+    """
+
+    void_below: float = 0.0
+    windows: Windows | None = None
+    share_prior: float | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
+
+    @classmethod
+    def of(cls, **values: Unpack[OptionValues]) -> "SegmentOptions":
+        """The options, of which windows may be the name "whole", "paper" or "native".
+
+        Raises:
+            ConfigError: As for the class, or if there are no windows of this name.
+        """
+        own: dict[str, Any] = {**values, "windows": windows_of(values.get("windows"))}
+        _check(
+            own.get("void_below", 0.0),
+            own["windows"],
+            own.get("share_prior"),
+            own.get("max_pixels", MAX_PIXELS),
+        )
+        return cls(**own)
+
+
+def _check(void_below: object, windows: object, share_prior: object, max_pixels: object) -> None:
+    """Refuse values of any type that are no options."""
+    if not is_within(void_below, 0.0, 1.0):
+        raise ConfigError(
+            f"{setting('void_below')} {void_below!r} is not a confidence: choose one from 0 to 1"
+        )
+    if share_prior is not None:
+        check_share_prior(share_prior)
+        if share_prior and windows is not None:
+            raise ConfigError(
+                f"{setting('share_prior')} {share_prior:g} needs pictures seen as a whole: "
+                f"leave out one of it and {setting('windows')}"
+            )
+    if not is_within(max_pixels, 1.0) or not isinstance(max_pixels, int | np.integer):
+        raise ConfigError(
+            f"{setting('max_pixels')} {max_pixels!r} leaves no picture: "
+            "choose a whole number, at least 1"
+        )
