@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 from hashlib import sha256
@@ -38,6 +39,27 @@ def test_mean_confidence_is_over_the_class_s_own_pixels() -> None:
 
 def test_mask_is_true_where_the_class_is() -> None:
     assert drawn_result().mask("sea").tolist() == [[False, False, True], [False, False, True]]
+
+
+def test_a_result_goes_to_other_libraries_as_a_copy() -> None:
+    result = drawn_result()
+    expected = result.label_map.tolist()
+    assert result.to_numpy().tolist() == result.to_torch().tolist() == expected
+    assert str(result.to_torch().dtype) == "torch.int64"
+    image = result.to_pil()
+    assert (image.mode, np.asarray(image).tolist()) == ("P", expected)
+    assert image.convert("RGB").getpixel((0, 1)) == (0, 0, 0)  # void
+    wide = drawn_result(label_map=result.label_map.astype(np.uint16))
+    assert np.asarray(wide.to_pil()).tolist() == expected
+    result.to_numpy()[:] = 7
+    assert result.label_map.tolist() == expected
+
+
+def test_a_result_pickles() -> None:
+    result = drawn_result()
+    arrived = pickle.loads(pickle.dumps(result))  # noqa: S301 -- our own
+    assert arrived.summary() == result.summary()
+    assert (arrived.picture == result.picture).all()
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

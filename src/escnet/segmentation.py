@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
+from PIL import Image
 
 from escnet.annotations import registry
 from escnet.annotations.format import EncodedFile, FormatOptions, Place, picture_of
@@ -19,6 +21,7 @@ from escnet.annotations.georeference import Georeference
 from escnet.annotations.json_text import to_json as to_json  # noqa: PLC0414 -- others take it here
 from escnet.annotations.json_text import to_marked_json as to_marked_json  # noqa: PLC0414
 from escnet.annotations.overlay import draw_overlay
+from escnet.annotations.palette import name_colours
 from escnet.annotations.registry import DEFAULT_FORMATS, write_format_file, write_whole_files
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
 from escnet.annotations.tidy import fill_holes as filled_holes
@@ -89,6 +92,24 @@ class Segmentation:
             VocabularyError: If the name is not among `names`.
         """
         return self.label_map == self._index(name)
+
+    def to_numpy(self) -> UInt[np.ndarray, "H W"]:
+        """A copy of the label map."""
+        return self.label_map.copy()
+
+    def to_pil(self) -> Image.Image:
+        """The label map as a Pillow image: of up to 254 names in their colours, else of 16 bits."""
+        image = Image.fromarray(self.label_map.copy())
+        if self.label_map.dtype == np.uint8:
+            palette = np.zeros((256, 3), np.uint8)  # void is black
+            palette[: len(self.names)] = name_colours(self.names)
+            image.putpalette(palette.tobytes())
+        return image
+
+    def to_torch(self) -> Any:
+        """The label map as a tensor of int64, as PyTorch's losses and metrics take it."""
+        torch = import_module("torch")  # results work without
+        return torch.from_numpy(self.label_map.astype(np.int64))
 
     def summary(self) -> dict[str, Any]:
         """Size, shares, mean confidences, and what they are of and by, as plain values for JSON."""
