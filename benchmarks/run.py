@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from scenarios import SCENARIOS, SEED
 
-from escnet.inference.process_memory import peak_memory
+from escnet.inference.machine.process_memory import peak_memory
 
 _PACKAGES = ("torch", "transformers", "numpy")
 _ROOT = Path(__file__).parents[1]

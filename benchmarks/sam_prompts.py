@@ -33,7 +33,7 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.inference.figures.sheet import blank_sheet, caption, encode_sheet, reduced
-from escnet.inference.sam_masks import (
+from escnet.inference.sam.masks import (
     Answers,
     answers_for,
     consensus,
@@ -41,7 +41,7 @@ from escnet.inference.sam_masks import (
     mask_share,
     with_unions,
 )
-from escnet.inference.sam_prompting import Sam, SamPicture, grid_size, sam_square
+from escnet.inference.sam.prompting import Sam, SamPicture, grid_size, sam_square
 from escnet.model.mask_head import agreement, levels
 from escnet.weights.sam_model import load_sam_decoder
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
-from escnet.inference.esc_method import likely_queries
+from escnet.inference.methods.esc_method import likely_queries
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import PromptEncoder

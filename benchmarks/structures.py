@@ -34,15 +34,15 @@ from escnet.evaluation.evaluate import Predict
 from escnet.evaluation.result import ModelUsed
 from escnet.evaluation.run import Evaluation
 from escnet.evaluation.target import EvalTarget, folder_targets
-from escnet.inference.esc_method import EscMethod
-from escnet.inference.load import load_method
-from escnet.inference.method import Method
-from escnet.inference.model_name import ModelName
-from escnet.inference.process_memory import peak_memory
-from escnet.inference.proposals import MaskProposals
-from escnet.inference.sam_masks import TrainingFreeSam
-from escnet.inference.sam_prompting import Sam
-from escnet.inference.training_free import load_training_free
+from escnet.inference.machine.process_memory import peak_memory
+from escnet.inference.methods.esc_method import EscMethod
+from escnet.inference.methods.load import load_method
+from escnet.inference.methods.method import Method
+from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.training_free import load_training_free
+from escnet.inference.sam.masks import TrainingFreeSam
+from escnet.inference.sam.prompting import Sam
+from escnet.inference.sam.proposals import MaskProposals
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import weights_hash
 from escnet.weights.sam_model import load_sam_decoder

@@ -37,7 +37,7 @@ from escnet.catseg.config import CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.data.folder import FolderDataset
 from escnet.data.layout import class_names
-from escnet.inference.process_memory import peak_memory
+from escnet.inference.machine.process_memory import peak_memory
 from escnet.model.escnet import EscNet
 from escnet.training import frozen_towers, pictures_task
 from escnet.training.assembly import config_of

@@ -16,7 +16,7 @@ import numpy as np
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.inference.sam_prompting import sam_square
+from escnet.inference.sam.prompting import sam_square
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
-from escnet.inference.tokens import load_tokenizer
+from escnet.inference.methods.tokens import load_tokenizer
 from escnet.model.escnet import EscNet
 from escnet.training.captions import names_said_of
 from escnet.training.config import read_recipe

@@ -18,8 +18,8 @@ from escnet.model.escnet import EscNet
 from escnet.towers.network import Network, NetworkConfig
 
 if TYPE_CHECKING:
-    from escnet.inference.method import LoadedMethod
-    from escnet.inference.network_method import NetworkMethod
+    from escnet.inference.methods.method import LoadedMethod
+    from escnet.inference.methods.network_method import NetworkMethod
     from escnet.training.config import Recipe
 
 _CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
@@ -27,7 +27,7 @@ _CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 
 @runtime_checkable
 class LoadMethod(Protocol):
-    """Loads a checkpoint's method; errors as `escnet.inference.load.load_method`."""
+    """Loads a checkpoint's method; errors as `escnet.inference.methods.load.load_method`."""
 
     def __call__(
         self, folder: Path, *, device: str, dtype: str, memory_budget: int
@@ -95,8 +95,8 @@ def preset_of(name: str) -> NetworkConfig:
 
 
 def _load_esc_net(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
-    from escnet.inference.esc_method import load_esc_method
-    from escnet.inference.method import LoadedMethod
+    from escnet.inference.methods.esc_method import load_esc_method
+    from escnet.inference.methods.method import LoadedMethod
 
     method, digest = load_esc_method(
         folder, device=device, dtype=dtype, memory_budget=memory_budget
@@ -106,7 +106,7 @@ def _load_esc_net(folder: Path, *, device: str, dtype: str, memory_budget: int) 
 
 def _load_catseg(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
     from escnet.catseg.method import load_catseg_method
-    from escnet.inference.method import LoadedMethod
+    from escnet.inference.methods.method import LoadedMethod
 
     return LoadedMethod(
         *load_catseg_method(folder, device=device, dtype=dtype, memory_budget=memory_budget)
@@ -114,7 +114,7 @@ def _load_catseg(folder: Path, *, device: str, dtype: str, memory_budget: int) -
 
 
 def _esc_method() -> "type[NetworkMethod[Any]]":
-    from escnet.inference.esc_method import EscMethod
+    from escnet.inference.methods.esc_method import EscMethod
 
     return EscMethod
 

@@ -14,9 +14,9 @@ from escnet.catseg.config import CatSegConfig, catseg_preset
 from escnet.catseg.method import CatSegMethod, load_catseg_method, seen_as
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, VocabularyError, WeightsError
-from escnet.inference.load import load_method
-from escnet.inference.memory import class_chunk
-from escnet.inference.tokens import byte_tokenizer
+from escnet.inference.methods.load import load_method
+from escnet.inference.methods.memory import class_chunk
+from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
 
 MakeMethod = Callable[..., CatSegMethod]

@@ -13,9 +13,9 @@ from escnet.annotations.label_png import read_label_png
 from escnet.cli.main import run
 from escnet.errors import ConfigError
 from escnet.inference.jobs.segment_job import SegmentJob
+from escnet.inference.label_maps.windows import NATIVE, Windows
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windows import NATIVE, Windows
 from escnet.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from transformers.models.sam.configuration_sam import (
     SamVisionConfig,
 )
 
-from escnet.inference.sam_prompting import Sam
+from escnet.inference.sam.prompting import Sam
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 
 from escnet.data.limits import MAX_PIXELS
 from escnet.errors import ConfigError
+from escnet.inference.label_maps.windows import MODES, NATIVE
 from escnet.inference.options import SegmentOptions
-from escnet.inference.windows import MODES, NATIVE
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ from escnet.errors import (
     WeightsError,
 )
 from escnet.inference import segmenter as segmenters
-from escnet.inference.esc_method import EscMethod
+from escnet.inference.label_maps.windows import NATIVE, Windows
+from escnet.inference.methods.esc_method import EscMethod
+from escnet.inference.methods.tokens import Tokenize, Tokens, byte_tokenizer
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.tokens import Tokenize, Tokens, byte_tokenizer
-from escnet.inference.windows import NATIVE, Windows
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.vocabulary import Vocabulary

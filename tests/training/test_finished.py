@@ -11,7 +11,7 @@ from PIL import Image
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
-from escnet.inference.labelling import share_shift
+from escnet.inference.label_maps.labelling import share_shift
 from escnet.model.escnet import EscNet
 from escnet.model.presence import presence_gain
 from escnet.training.assembly import build_network

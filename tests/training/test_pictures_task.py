@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from escnet.errors import DatasetError
-from escnet.inference.tokens import byte_tokenizer
+from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.training.config import TrainingSection

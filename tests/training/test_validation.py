@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from escnet.inference.tokens import byte_tokenizer
+from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.training.validation import validation_of_pictures

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from escnet.inference.tokens import Tokens, byte_tokenizer
+from escnet.inference.methods.tokens import Tokens, byte_tokenizer
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.training.vocabulary_step import VocabularyStep, names_of_picture

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
-from escnet.inference.method import ViewLogits
-from escnet.inference.network_method import NetworkMethod
-from escnet.inference.published_resize import squeezed, to_short_side
-from escnet.inference.tokens import load_tokenizer
+from escnet.inference.label_maps.published_resize import squeezed, to_short_side
+from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.network_method import NetworkMethod
+from escnet.inference.methods.tokens import load_tokenizer
 from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 

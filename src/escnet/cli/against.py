@@ -99,7 +99,7 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answ
     from escnet.errors import EscnetError
     from escnet.evaluation.evaluate import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
-    from escnet.inference.model_name import ModelName
+    from escnet.inference.methods.model_name import ModelName
     from escnet.inference.segmenter import Segmenter
 
     name = theirs.model.name

@@ -59,7 +59,7 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     from escnet.data.image import read_image
     from escnet.files import check_replaceable, make_folder, write_file
-    from escnet.inference.model_name import ModelName
+    from escnet.inference.methods.model_name import ModelName
     from escnet.inference.options import SegmentOptions
     from escnet.segmentation import to_marked_json
     from escnet.vocabulary import Vocabulary

@@ -29,7 +29,7 @@ from escnet.cli import (
     weights,
 )
 from escnet.errors import EscnetError, NamesWarning
-from escnet.inference.threads import let_idle_threads_sleep
+from escnet.inference.machine.threads import let_idle_threads_sleep
 
 app = typer.Typer(
     name="escnet",

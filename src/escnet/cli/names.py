@@ -56,7 +56,7 @@ def check(
     if vocabulary is not None:
         findings += check_words(vocabulary.queries_by_label)
     if vocabulary is not None and not faults:
-        from escnet.inference.name_check import check_with_model
+        from escnet.inference.names.name_check import check_with_model
         from escnet.inference.segmenter import Segmenter
 
         findings += check_with_model(Segmenter.load(model, device=device), vocabulary)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from escnet.inference.windows import Windows
+    from escnet.inference.label_maps.windows import Windows
     from escnet.vocabulary import Vocabulary
 
 Model = Annotated[
@@ -115,7 +115,7 @@ def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> 
         ConfigError: If there are none of this name, or a value is out of range.
     """
     from escnet.errors import ConfigError
-    from escnet.inference.windows import windows_of
+    from escnet.inference.label_maps.windows import windows_of
 
     chosen = windows_of(mode)
     if side is None and overlap is None:
@@ -136,8 +136,8 @@ def check_machine(device: str, dtype: str, threads: int | None) -> None:
     Raises:
         ConfigError: If one is unknown.
     """
-    from escnet.inference.device import check_placement
-    from escnet.inference.threads import check_threads
+    from escnet.inference.machine.device import check_placement
+    from escnet.inference.machine.threads import check_threads
 
     check_placement(device, dtype)
     check_threads(threads)

@@ -87,7 +87,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.cli.progress import shown_progress
     from escnet.data.picture_search import find_pictures
     from escnet.inference.jobs.segment_job import SegmentJob
-    from escnet.inference.model_name import ModelName
+    from escnet.inference.methods.model_name import ModelName
     from escnet.inference.options import SegmentOptions
 
     # everything cheap comes before the model, which takes seconds to load

@@ -168,8 +168,8 @@ def _checked(path: Path) -> dict[str, Any]:
         num_tensors = len(load_any_network(path).state_dict())
         return {"kind": "checkpoint", "sha256": weights_hash(path), "num_tensors": num_tensors}
     if (model_type := model_type_in(path)) in {"clip", "siglip"}:
-        from escnet.inference.model_name import ModelName
-        from escnet.inference.training_free import load_training_free
+        from escnet.inference.methods.model_name import ModelName
+        from escnet.inference.methods.training_free import load_training_free
 
         name = ModelName(text=str(path), kind="training-free", weights=str(path))
         method, sha256 = load_training_free(name, device="cpu", dtype="float32")

@@ -28,10 +28,10 @@ from escnet.evaluation.metrics import (
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.evaluation.records import PictureRecord
 from escnet.evaluation.target import EvalTarget, Question, folder_targets
-from escnet.inference.method import Method
+from escnet.inference.label_maps.windows import Windows
+from escnet.inference.methods.method import Method
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windows import Windows
 from escnet.vocabulary import Vocabulary
 
 

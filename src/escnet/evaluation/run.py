@@ -41,7 +41,7 @@ from escnet.evaluation.result import (
 from escnet.evaluation.scoring import score_records
 from escnet.evaluation.target import EvalTarget, Question
 from escnet.files import check_replaceable, make_folder, shown_path
-from escnet.inference.process_memory import peak_memory
+from escnet.inference.machine.process_memory import peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from escnet.data.limits import MAX_PIXELS
 from escnet.errors import ConfigError, setting
-from escnet.inference.windows import Windows, windows_of
+from escnet.inference.label_maps.windows import Windows, windows_of
 from escnet.towers.checks import check_share_prior, is_within
 
 

@@ -21,19 +21,19 @@ from escnet.data.arrays import Channels
 from escnet.data.image import Picture, Pictures, read_image
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
-from escnet.inference.labelling import label_pixels
-from escnet.inference.load import load_method
-from escnet.inference.memory import DEFAULT_BUDGET
-from escnet.inference.method import Method
-from escnet.inference.near_names import (
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
+from escnet.inference.machine.threads import use_threads
+from escnet.inference.methods.load import load_method
+from escnet.inference.methods.memory import DEFAULT_BUDGET
+from escnet.inference.methods.method import Method
+from escnet.inference.names.near_names import (
     near_names,
     near_names_told,
     unread_names,
     unread_names_told,
 )
 from escnet.inference.options import OptionValues, SegmentOptions
-from escnet.inference.threads import use_threads
-from escnet.inference.windowed_scores import WindowedScores, label_windows
 from escnet.segmentation import Segmentation
 from escnet.towers.checks import check_share_prior
 from escnet.vocabulary import Vocabulary
@@ -130,7 +130,7 @@ class Segmenter:
 
         Args:
             model: "mini", the built-in model; a folder; a hub identifier; or what else
-                `escnet.inference.model_name` reads.
+                `escnet.inference.methods.model_name` reads.
             device: "auto" (the best there is), or as PyTorch names it: "cpu", "cuda:1", "mps".
             dtype: What matrix products are computed in: float32, bfloat16 or float16.
             memory_budget: Bytes of working memory for the class names; it bounds the memory and

@@ -15,7 +15,7 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
 from escnet.files import shown_path
-from escnet.inference.tokens import Tokenize, load_tokenizer
+from escnet.inference.methods.tokens import Tokenize, load_tokenizer
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.small_file import SmallFile

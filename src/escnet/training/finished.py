@@ -24,8 +24,8 @@ from escnet.data.check import pair_checksum
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
 from escnet.files import make_folder, replace_file
-from escnet.inference.labelling import share_shift
-from escnet.inference.memory import class_chunk
+from escnet.inference.label_maps.labelling import share_shift
+from escnet.inference.methods.memory import class_chunk
 from escnet.model.escnet import EscNet
 from escnet.model.presence import presence_gain
 from escnet.towers.patches import Patches

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escnet.errors import ConfigError
-from escnet.inference.tokens import Tokenize, load_tower_tokenizer
+from escnet.inference.methods.tokens import Tokenize, load_tower_tokenizer
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.structures import structure_of

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from escnet.errors import EscnetError
-from escnet.inference.tokens import Tokenize
+from escnet.inference.methods.tokens import Tokenize
 from escnet.model.escnet import EscNet, Prediction
 from escnet.towers.network import Network
 from escnet.training.broken_files import BrokenFiles

@@ -13,7 +13,7 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
 from escnet.files import check_replaceable, is_ours, make_folder, replace_file, write_file
-from escnet.inference.tokens import (
+from escnet.inference.methods.tokens import (
     TOKENIZER_FILE,
     TOKENIZER_FILES,
     WORDS_FILE,

@@ -19,8 +19,8 @@ from escnet.errors import ConfigError
 from escnet.evaluation.evaluate import evaluate
 from escnet.evaluation.metrics import Scores
 from escnet.evaluation.target import folder_targets
-from escnet.inference.labelling import label_pixels
-from escnet.inference.tokens import Tokenize
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.methods.tokens import Tokenize
 from escnet.model.escnet import EscNet
 from escnet.structures import structure_of
 from escnet.towers.network import Network

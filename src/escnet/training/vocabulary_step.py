@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from escnet.inference.tokens import Tokens
+from escnet.inference.methods.tokens import Tokens
 from escnet.towers.network import Network
 
 _NAMES = 3  # a kind of chance, beside those of `mixture.py` and `pictures.py`

@@ -39,7 +39,7 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 _PLAIN_FILE = "model.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
 
-# Whichever of them the folder has; see `escnet.inference.tokens`.
+# Whichever of them the folder has; see `escnet.inference.methods.tokens`.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "words.txt")
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from escnet.data.image import read_image
 from escnet.errors import ImageError
 from escnet.inference.figures.compared_model import measure_model, reduced_labels
+from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windows import NATIVE
 from escnet.vocabulary import Vocabulary
 
 NAMES = Vocabulary.parse("sky, car=car|truck, road").with_background()

@@ -8,11 +8,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.inference.esc_method import EscMethod, square_image
 from escnet.inference.figures.explainer import explain
-from escnet.inference.method import ViewLogits
+from escnet.inference.methods.esc_method import EscMethod, square_image
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.tokens import byte_tokenizer
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.vocabulary import Vocabulary

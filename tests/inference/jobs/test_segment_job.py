@@ -17,8 +17,8 @@ from escnet.data.picture_file import PictureFile
 from escnet.errors import ConfigError, ImageError, OutputError
 from escnet.inference.jobs import segment_job
 from escnet.inference.jobs.segment_job import JobReport, PictureReport, SegmentJob
+from escnet.inference.label_maps.windows import Windows
 from escnet.inference.options import SegmentOptions
-from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 

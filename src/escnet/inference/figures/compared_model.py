@@ -23,10 +23,10 @@ from escnet.data.image import read_image
 from escnet.errors import EscnetError, NamesWarning
 from escnet.inference.figures.comparison import RESULTS_FILE, label_file
 from escnet.inference.figures.sheet import reduced_size
+from escnet.inference.label_maps.windows import Windows
+from escnet.inference.machine.process_memory import forget_peak, peak_memory
 from escnet.inference.options import SegmentOptions
-from escnet.inference.process_memory import forget_peak, peak_memory
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windows import Windows
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from escnet.errors import ConfigError, NamesWarning, WeightsError, setting
-from escnet.inference.model_name import ModelName
+from escnet.inference.methods.model_name import ModelName
 from escnet.inference.options import SegmentOptions
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
@@ -138,11 +138,11 @@ def compare_models(
     """Each model's column as soon as it is there.
 
     Args:
-        models: Names, as `escnet.inference.model_name` reads them.
+        models: Names, as `escnet.inference.methods.model_name` reads them.
         pictures: Files that can be read.
         vocabulary: The class names.
         options: How they segment.
-        device: See `escnet.inference.device`.
+        device: See `escnet.inference.machine.device`.
         dtype: What matrix products are computed in.
         threads: CPU threads; None for as many as the process may use.
 

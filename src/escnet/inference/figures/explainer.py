@@ -15,13 +15,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from escnet.errors import ConfigError, either
-from escnet.inference.device import chosen_dtype
-from escnet.inference.esc_method import EscMethod, likely_queries, square_image
 from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
-from escnet.inference.labelling import label_pixels
-from escnet.inference.memory import class_chunk
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.machine.device import chosen_dtype
+from escnet.inference.methods.esc_method import EscMethod, likely_queries, square_image
+from escnet.inference.methods.memory import class_chunk
+from escnet.inference.methods.training_free import TrainingFreeMethod
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.training_free import TrainingFreeMethod
 from escnet.model.esc_block import EscBlock
 from escnet.model.pseudo_prompt import PseudoPrompt
 from escnet.vocabulary import Vocabulary

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from escnet.inference.memory import class_chunk
+from escnet.inference.methods.memory import class_chunk
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.towers.patches import Patches

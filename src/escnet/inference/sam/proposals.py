@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from escnet.inference.method import Method, ViewLogits
-from escnet.inference.model_name import ModelName
-from escnet.inference.sam_masks import load_sam
-from escnet.inference.sam_prompting import Sam, SamPicture
-from escnet.inference.training_free import load_training_free
+from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.training_free import load_training_free
+from escnet.inference.sam.masks import load_sam
+from escnet.inference.sam.prompting import Sam, SamPicture
 from escnet.model.resize import resized
 
 _LEAST_QUALITY = 0.88  # these three as in SAM's automatic mode

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 
 from escnet.errors import NamesWarning
-from escnet.inference.near_names import near_names, nearest_of_benchmarks
+from escnet.inference.names.near_names import near_names, nearest_of_benchmarks
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 

@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from escnet.inference.device import chosen_device
-from escnet.inference.method import Method, ViewLogits
-from escnet.inference.model_name import ModelName
-from escnet.inference.sam_prompting import Sam, SamPicture
-from escnet.inference.training_free import load_training_free
+from escnet.inference.machine.device import chosen_device
+from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.training_free import load_training_free
+from escnet.inference.sam.prompting import Sam, SamPicture
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.model.resize import resized

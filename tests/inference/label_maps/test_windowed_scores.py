@@ -7,11 +7,11 @@ from PIL import Image
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.inference import labelling
-from escnet.inference.method import ViewLogits
+from escnet.inference.label_maps import labelling
+from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
+from escnet.inference.label_maps.windows import NATIVE, PAPER, Windows, window_starts
+from escnet.inference.methods.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.windowed_scores import WindowedScores, label_windows
-from escnet.inference.windows import NATIVE, PAPER, Windows, window_starts
 
 
 class Colours:

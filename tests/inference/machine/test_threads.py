@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from escnet.errors import ConfigError
-from escnet.inference import threads
-from escnet.inference.threads import check_threads, usable_processors, use_threads
+from escnet.inference.machine import threads
+from escnet.inference.machine.threads import check_threads, usable_processors, use_threads
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "2", 100_000])

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from escnet.inference import proposals
-from escnet.inference.method import ViewLogits
-from escnet.inference.proposals import (
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.sam import proposals
+from escnet.inference.sam.prompting import Sam
+from escnet.inference.sam.proposals import (
     MaskProposals,
     cropped,
     painted,
@@ -19,7 +20,6 @@ from escnet.inference.proposals import (
     with_rest,
     without_repetitions,
 )
-from escnet.inference.sam_prompting import Sam
 
 
 def test_a_mask_whose_size_hangs_on_the_threshold_is_unstable() -> None:

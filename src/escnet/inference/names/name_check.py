@@ -7,9 +7,9 @@ from pathlib import Path
 from escnet.class_lists.class_list import shown_text
 from escnet.class_lists.findings import Finding
 from escnet.errors import VocabularyError
-from escnet.inference.near_names import near_names, unread_names
+from escnet.inference.methods.tokens import WORDS_FILE, Tokenize, read_words, split_glued
+from escnet.inference.names.near_names import near_names, unread_names
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.tokens import WORDS_FILE, Tokenize, read_words, split_glued
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
 

@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
 from escnet.errors import VocabularyError, WeightsError
-from escnet.inference.tokens import (
+from escnet.inference.methods.tokens import (
     TOKENIZER_FILE,
     TOKENIZER_SETTINGS_FILE,
     WORDS_FILE,

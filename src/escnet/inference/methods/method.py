@@ -70,7 +70,7 @@ class LoadedMethod(NamedTuple):
     Attributes:
         method: The method.
         weights_hash: SHA-256 of its weights.
-        share_prior: What its checkpoint says of it; see `escnet.inference.labelling`.
+        share_prior: What its checkpoint says of it; see `escnet.inference.label_maps.labelling`.
     """
 
     method: Method

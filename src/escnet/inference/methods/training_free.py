@@ -18,11 +18,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from escnet.errors import ConfigError, WeightsError
-from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.esc_method import load_esc_method, square_image, tiny_esc_method
-from escnet.inference.method import ViewLogits
-from escnet.inference.model_name import TINY, ModelName
-from escnet.inference.tokens import Tokenize, load_tower_tokenizer
+from escnet.inference.machine.device import chosen_device, chosen_dtype
+from escnet.inference.methods.esc_method import load_esc_method, square_image, tiny_esc_method
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.model_name import TINY, ModelName
+from escnet.inference.methods.tokens import Tokenize, load_tower_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.model.self_attention import ATTENTIONS, Attention, dense_embedding

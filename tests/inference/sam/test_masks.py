@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from escnet.inference.method import ViewLogits
-from escnet.inference.sam_decoder import MaskDecoder
-from escnet.inference.sam_masks import (
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.sam.decoder import MaskDecoder
+from escnet.inference.sam.masks import (
     TrainingFreeSam,
     answers_for,
     blurred,
@@ -20,7 +20,7 @@ from escnet.inference.sam_masks import (
     winners,
     with_unions,
 )
-from escnet.inference.sam_prompting import Sam, in_square
+from escnet.inference.sam.prompting import Sam, in_square
 from escnet.model.mask_head import agreement, levels
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.inference.published_resize import square, squeezed, to_short_side
+from escnet.inference.label_maps.published_resize import square, squeezed, to_short_side
 
 
 @pytest.fixture

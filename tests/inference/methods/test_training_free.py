@@ -20,10 +20,10 @@ from transformers import (
 )
 
 from escnet.errors import ConfigError, WeightsError
-from escnet.inference.method import Method
-from escnet.inference.model_name import ModelName
+from escnet.inference.methods.method import Method
+from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.training_free import TrainingFreeMethod, load_training_free
 from escnet.inference.segmenter import Segmenter
-from escnet.inference.training_free import TrainingFreeMethod, load_training_free
 from escnet.model.self_attention import ATTENTIONS
 from escnet.weights.catalog import BUILT_IN_FOLDER
 

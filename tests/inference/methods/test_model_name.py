@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.inference.model_name import ModelName
+from escnet.inference.methods.model_name import ModelName
 
 
 @pytest.mark.parametrize("text", ["mini", "tiny", "./a:b", "C:\\models", "google/siglip-base"])

@@ -18,10 +18,16 @@ from jaxtyping import Float, UInt, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.inference.labelling import LabelMaps, Race, band_of, bilinear_matrix, merge_queries
-from escnet.inference.method import Method, ViewLogits
-from escnet.inference.published_resize import square, to_short_side
-from escnet.inference.windows import Windows, window_starts
+from escnet.inference.label_maps.labelling import (
+    LabelMaps,
+    Race,
+    band_of,
+    bilinear_matrix,
+    merge_queries,
+)
+from escnet.inference.label_maps.published_resize import square, to_short_side
+from escnet.inference.label_maps.windows import Windows, window_starts
+from escnet.inference.methods.method import Method, ViewLogits
 
 _VIEWS_AT_ONCE = 4
 _NO_CHANCE = -100.0  # CAT-Seg's logit of a name that a view drops

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.inference.memory import DEFAULT_BUDGET, class_chunk
-from escnet.inference.method import ViewLogits
-from escnet.inference.model_name import TINY
-from escnet.inference.network_method import NetworkMethod
-from escnet.inference.tokens import byte_tokenizer, load_tower_tokenizer
+from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.model_name import TINY
+from escnet.inference.methods.network_method import NetworkMethod
+from escnet.inference.methods.tokens import byte_tokenizer, load_tower_tokenizer
 from escnet.model.config import preset
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet

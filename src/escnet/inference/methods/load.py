@@ -7,14 +7,14 @@ checkpoint is of.
 from pathlib import Path
 
 from escnet.errors import WeightsError
-from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.esc_method import tiny_esc_method
-from escnet.inference.memory import DEFAULT_BUDGET
-from escnet.inference.method import LoadedMethod
-from escnet.inference.model_name import TINY, ModelName
-from escnet.inference.proposals import ClassifiedBy, load_proposals
-from escnet.inference.sam_masks import load_training_free_sam
-from escnet.inference.training_free import load_training_free
+from escnet.inference.machine.device import chosen_device, chosen_dtype
+from escnet.inference.methods.esc_method import tiny_esc_method
+from escnet.inference.methods.memory import DEFAULT_BUDGET
+from escnet.inference.methods.method import LoadedMethod
+from escnet.inference.methods.model_name import TINY, ModelName
+from escnet.inference.methods.training_free import load_training_free
+from escnet.inference.sam.masks import load_training_free_sam
+from escnet.inference.sam.proposals import ClassifiedBy, load_proposals
 from escnet.structures import structure_of
 from escnet.weights.catalog import model_type_in, require_local
 from escnet.weights.checkpoint import model_type_of
@@ -30,8 +30,8 @@ def load_method(
     """The method that a model's name stands for, with its weights on its device.
 
     Args:
-        model: See `escnet.inference.model_name`.
-        device: See `escnet.inference.device`.
+        model: See `escnet.inference.methods.model_name`.
+        device: See `escnet.inference.machine.device`.
         dtype: What matrix products are computed in: float32, bfloat16 or float16.
         memory_budget: Bytes of working memory for the class names.
 

@@ -10,7 +10,7 @@ from transformers.models.sam.configuration_sam import (
     SamVisionConfig,
 )
 
-from escnet.inference.sam_decoder import MaskDecoder
+from escnet.inference.sam.decoder import MaskDecoder
 
 WIDTH, SIZE_HW = 16, (198, 255)  # neither a multiple of four
 

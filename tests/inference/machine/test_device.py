@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from escnet.errors import ConfigError
-from escnet.inference.device import chosen_device, chosen_dtype
+from escnet.inference.machine.device import chosen_device, chosen_dtype
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpu:0"])

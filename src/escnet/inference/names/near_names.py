@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.class_lists.class_list import counted, shown_text
-from escnet.inference.method import Method
+from escnet.inference.methods.method import Method
 from escnet.vocabulary import Vocabulary
 
 EQUAL = 1 - 1e-5  # a cosine above differs from 1 by rounding alone

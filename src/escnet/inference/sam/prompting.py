@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import SamModel
 
-from escnet.inference.sam_decoder import MaskDecoder
+from escnet.inference.sam.decoder import MaskDecoder
 from escnet.model.resize import resized
 
 SAM_SIDE = 1024  # pixels of the square that SAM sees

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from escnet.errors import WeightsError
-from escnet.inference import labelling
-from escnet.inference.labelling import (
+from escnet.inference.label_maps import labelling
+from escnet.inference.label_maps.labelling import (
     bilinear_matrix,
     label_pixels,
     merge_queries,

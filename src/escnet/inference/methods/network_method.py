@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from escnet.inference.device import chosen_device, chosen_dtype
-from escnet.inference.memory import DEFAULT_BUDGET
-from escnet.inference.method import ViewLogits
-from escnet.inference.tokens import Tokenize
+from escnet.inference.machine.device import chosen_device, chosen_dtype
+from escnet.inference.methods.memory import DEFAULT_BUDGET
+from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.tokens import Tokenize
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
 
@@ -37,7 +37,9 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
     """
 
     name: str
-    share_prior = 0.0  # what the network's settings say of it; see `escnet.inference.labelling`
+    share_prior = (
+        0.0  # what the network's settings say of it; see `escnet.inference.label_maps.labelling`
+    )
 
     def __init__(
         self,

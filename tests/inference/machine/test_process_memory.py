@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from escnet.inference.process_memory import forget_peak, peak_memory
+from escnet.inference.machine.process_memory import forget_peak, peak_memory
 
 MEGABYTE = 1_000_000
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 def peak_of(code: str) -> int:
     """What a new process says its peak is after some code."""
-    code = f"from escnet.inference.process_memory import *\n{code}\nprint(peak_memory())"
+    code = f"from escnet.inference.machine.process_memory import *\n{code}\nprint(peak_memory())"
     command = [sys.executable, "-c", code]
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 

@@ -1,0 +1,1 @@
+"""Logits to label maps in the picture's own size, of whole pictures and of windows."""

@@ -1,0 +1,1 @@
+"""Devices, CPU threads, and the memory that a process used."""

@@ -1,0 +1,1 @@
+"""SAM asked by prompts: its masks sharpen a method's maps, or are named by them."""
