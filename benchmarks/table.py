@@ -269,7 +269,17 @@ def training_timed() -> str:
     return "\n".join(rows)
 
 
+def formats() -> str:
+    """Time and room of each format of results."""
+    rows = ["| format | ms a picture | kB a picture |", "|---|---|---|"]
+    for record in _lines("formats.jsonl"):
+        time, room = record["milliseconds_a_picture"], record["kilobytes_a_picture"]
+        rows.append(f"| {record['format']} | {time:.1f} | {room:.1f} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "formats": formats,
     "scores": scores,
     "ablation": ablation,
     "ablation by names": lambda: ablation(

@@ -15,23 +15,23 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
 from PIL import Image
 
-from escnet.annotations import registry
 from escnet.annotations.format import EncodedFile, FormatOptions, Place, picture_of
 from escnet.annotations.georeference import Georeference
-from escnet.annotations.json_text import to_json as to_json  # noqa: PLC0414 -- others take it here
-from escnet.annotations.json_text import to_marked_json as to_marked_json  # noqa: PLC0414
+from escnet.annotations.json_text import to_json
 from escnet.annotations.overlay import draw_overlay
 from escnet.annotations.palette import name_colours
-from escnet.annotations.registry import DEFAULT_FORMATS, write_format_file, write_whole_files
+from escnet.annotations.registry import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    check_formats,
+    write_format_file,
+    write_whole_files,
+)
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
 from escnet.annotations.tidy import fill_holes as filled_holes
 from escnet.annotations.tidy import merge_small_regions
 from escnet.errors import ConfigError, OutputError, VocabularyError
 from escnet.files import make_folder
-
-FORMATS: Mapping[str, str] = {  # what folder jobs write, and how its file's name ends
-    kind: registry.FORMATS[kind].first_file(Place("")) for kind in DEFAULT_FORMATS
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,9 +148,8 @@ class Segmentation:
             VocabularyError: If a name of `only` is not among `names`.
         """
         only = tuple(only)
-        for name in only:
-            self._index(name)
-        options = FormatOptions(palette=palette, opacity=opacity)
+        options = FormatOptions(palette=palette, opacity=opacity, only=only)
+        options.check_only(self.names)
         return draw_overlay(
             picture_of(self, "overlay"),
             self.label_map,
@@ -238,13 +237,13 @@ class Segmentation:
             ImageError: If a format needs the picture and the result does not hold it.
             OutputError: If a file cannot be written.
         """
-        kinds = registry.check_formats(formats, self.names)
+        kinds = check_formats(formats, self.names)
         folder = make_folder(folder)
-        paths = {kind: folder / registry.FORMATS[kind].first_file(place) for kind in kinds}
-        beside = paths.get("json", folder / registry.FORMATS["json"].first_file(place)).parent
+        paths = {kind: folder / FORMATS[kind].first_file(place) for kind in kinds}
+        beside = paths.get("json", folder / FORMATS["json"].first_file(place)).parent
         sealed: dict[str, object] = {}
         for kind, path in paths.items():
-            encode = registry.FORMATS[kind].encode
+            encode = FORMATS[kind].encode
             if encode is None:
                 content = {**self.summary(), "format_options": options.as_settings()}
                 files = [
@@ -255,7 +254,7 @@ class Segmentation:
             else:
                 files = list(encode(self, place, options))
             for file in files:
-                write_format_file(folder, registry.FORMATS[kind], file.path, file.content)
+                write_format_file(folder, FORMATS[kind], file.path, file.content)
             first, *more = (_seal(folder / file.path, file.content, beside) for file in files)
             sealed[kind] = first | ({"more": more} if more else {})
         return paths
@@ -324,16 +323,3 @@ def save_all(
         return []
     whole = write_whole_files(folder, names, list(places.values()), formats, options)
     return [path for paths in whole.values() for path in paths]
-
-
-def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats of a folder job, each once, in the order in which they are written.
-
-    Raises:
-        ConfigError: If there is none, or one is unknown.
-    """
-    formats = tuple(formats)
-    for kind in formats:
-        if kind not in FORMATS:
-            raise ConfigError(f"no format {kind!r}: choose from {', '.join(FORMATS)}")
-    return registry.check_formats(formats)

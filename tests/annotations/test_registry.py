@@ -108,3 +108,19 @@ def test_unknown_formats_list_the_known(formats: list[str]) -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="choose"):
         FormatOptions(**options)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, form in FORMATS.items() if form.whole])
+def test_the_paths_of_a_format_s_whole_files_are_known_before_they_are_written(
+    result: Segmentation, tmp_path: Path, kind: str
+) -> None:
+    written = [
+        path.relative_to(tmp_path).as_posix() for path in save_all([result], tmp_path, [kind])
+    ]
+    assert tuple(written) == FORMATS[kind].whole_paths
+
+
+def test_the_page_about_other_programs_has_every_format() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "other-programs.md"
+    text = page.read_text(encoding="utf-8")
+    assert [kind for kind in FORMATS if f"`{kind}`" not in text] == []

@@ -2,15 +2,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from escnet.annotations.format import FormatOptions
 from escnet.annotations.label_png import read_label_png
+from escnet.annotations.registry import DEFAULT_FORMATS, FORMATS
 from escnet.cli.main import run
+from escnet.cli.segment import segment
 from escnet.errors import ConfigError
 from escnet.inference.jobs.segment_job import SegmentJob
 from escnet.inference.label_maps.windows import NATIVE, Windows
@@ -62,7 +67,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
         (["--classes", "word " * 500], "2,499 characters"),
         (["--classes-file", "absent.txt"], "absent.txt"),
         (["--classes", "background", "--background"], "background"),
-        (["--classes", "a", "--format", "labels,gif"], "labels, overlay, json"),
+        (["--classes", "a", "--format", "labels,gif"], "labels, overlay, grey, color"),
         (["--classes", "a", "--format", ","], "no format"),
         (["--classes", "a", "--format", "labels", "--resume"], "json"),
         (["--classes", "a", "--void-below", "2"], "from 0 to 1"),
@@ -416,3 +421,77 @@ def test_a_file_of_classes_that_is_not_there_is_told(
     )
     found = error_of([str(pictures), "--classes", "names.txt"], capsys)
     assert "'names.txt' looks like a file: give it as --classes-file" in found
+
+
+def test_formats_of_other_programs_reach_the_folder_and_are_told(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--format", "coco, csv,contact-sheet", "--per", "region", "--shape", "rle"]
+    assert run(["segment", str(pictures), *TINY, *options, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    for path in ("coco/instances.json", "folder.csv", "contact-sheet.html"):
+        assert str(out / path) in told
+        assert (out / path).is_file()
+    document = json.loads((out / "coco" / "instances.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["1.jpg", "2.png", "10.jpg"]
+    assert "counts" in document["annotations"][0]["segmentation"]
+
+
+def test_a_limit_takes_the_first_pictures_only(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--limit", "2", "--format", "json", "--out", str(out)]
+    assert run(["segment", str(pictures), *TINY, *options]) == 0
+    assert sorted(files_below(out)) == ["1.json", "2.json"]
+    capsys.readouterr()
+    assert "--limit 0 leaves no picture" in error_of([str(pictures), *TINY, "--limit", "0"], capsys)
+
+
+def test_least_area_and_holes_reach_the_result_and_its_settings(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ["--min-area", "5000", "--fill-holes", "7", "--out", str(out)]
+    assert run(["segment", str(pictures / "1.jpg"), *TINY, *options]) == 0
+    summary = json.loads((out / "1.json").read_text())
+    assert (summary["settings"]["min_area"], summary["settings"]["fill_holes"]) == (5000, 7)
+    assert len(np.unique(read_label_png(out / "1.labels.png")[0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "png"], "no format 'png': choose from labels, overlay, grey"),
+        (["--tolerance", "-1"], "--tolerance -1.0 is out of range"),
+        (["--per", "pixel"], "--per 'pixel' is unknown: choose from name, region"),
+        (["--palette", "pink"], "--palette 'pink' is unknown"),
+        (["--opacity", "2"], "--opacity 2.0 is out of range"),
+        (["--doubtful-below", "2"], "--doubtful-below 2.0 is out of range"),
+        (
+            ["--only", "moon"],
+            "no class name 'moon' to show in overlays: choose from sky, car",
+        ),
+        (["--min-area", "-3"], "--min-area -3 is no number of pixels"),
+    ],
+)
+def test_a_mistake_in_an_option_of_formats_is_told(
+    pictures: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error_of([str(pictures), *TINY, *options], capsys)
+
+
+def test_the_command_s_defaults_of_formats_are_those_of_python() -> None:
+    defaults = {
+        name: parameter.default for name, parameter in signature(segment).parameters.items()
+    }
+    for field in fields(FormatOptions):
+        if field.name != "only":
+            assert defaults[field.name] == getattr(FormatOptions(), field.name)
+    assert defaults["formats"].split(",") == list(DEFAULT_FORMATS)
+
+
+def test_the_help_names_every_format() -> None:
+    (option,) = get_type_hints(segment, include_extras=True)["formats"].__metadata__
+    assert option.help == f"What to write: {', '.join(FORMATS)}."

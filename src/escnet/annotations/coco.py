@@ -195,6 +195,7 @@ COCO = Format(
     "the folder that all pictures have in common.",
     encode=_coco_files,
     whole=_coco_whole,
+    whole_paths=("coco/instances.json",),
 )
 COCO_STUFF = Format(
     about="COCO results for stuff: the evaluation of COCO-Stuff",
@@ -203,6 +204,7 @@ COCO_STUFF = Format(
     use="`COCO(truth).loadRes('results.json')`; category ids are indices of names plus one.",
     encode=_stuff_files,
     whole=_stuff_whole,
+    whole_paths=("coco-stuff/results.json",),
 )
 COCO_PANOPTIC = Format(
     about="COCO panoptic PNG and JSON: panopticapi, detectron2, Mask2Former",
@@ -211,4 +213,5 @@ COCO_PANOPTIC = Format(
     use="panoptic.json with the pictures in panoptic/; 0 is void.",
     encode=_panoptic_files,
     whole=_panoptic_whole,
+    whole_paths=("coco-panoptic/panoptic.json",),
 )

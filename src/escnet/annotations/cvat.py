@@ -129,6 +129,10 @@ CVAT_MASK = Format(
     "1.1. The task needs the labels of labelmap.txt, and pictures of these names.",
     encode=_mask_files,
     whole=_mask_whole,
+    whole_paths=(
+        "cvat-mask/labelmap.txt",
+        "cvat-mask/ImageSets/Segmentation/default.txt",
+    ),
     check_names=_check_mask_names,
 )
 CVAT_XML = Format(
@@ -138,4 +142,5 @@ CVAT_XML = Format(
     use="In the task: Actions, Upload annotations, CVAT 1.1, annotations.xml.",
     encode=_xml_files,
     whole=_xml_whole,
+    whole_paths=("cvat-xml/annotations.xml",),
 )

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt, UInt8
 from escnet.annotations.georeference import Georeference
 from escnet.annotations.palette import class_colours, name_colours
 from escnet.annotations.polygons import DEFAULT_TOLERANCE
-from escnet.errors import ConfigError, ImageError, OutputError
+from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError, setting
 from escnet.files import shown_path
 
 
@@ -75,6 +75,14 @@ class Place(NamedTuple):
         return self.below + (self.picture or f"{self.stem}.jpg")
 
 
+_COARSEST = 100  # pixels
+_CHOICES = {
+    "per": ("name", "region"),
+    "shape": ("polygon", "rle"),
+    "palette": ("names", "index"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatOptions:
     """How files are written; none of this moves a label.
@@ -103,23 +111,34 @@ class FormatOptions:
     doubtful_below: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance <= 100:
+        if not 0 <= self.tolerance <= _COARSEST:
             raise ConfigError(
-                f"tolerance {self.tolerance} is out of range: choose from 0 (exact) to 100 pixels"
+                f"{setting('tolerance')} {self.tolerance} is out of range: "
+                f"choose from 0 (exact) to {_COARSEST} pixels"
             )
-        for value, known in (
-            (self.per, ("name", "region")),
-            (self.shape, ("polygon", "rle")),
-            (self.palette, ("names", "index")),
-        ):
-            if value not in known:
-                raise ConfigError(f"{value!r} is unknown: choose from {', '.join(known)}")
-        if not 0 <= self.opacity <= 1:
-            raise ConfigError(f"opacity {self.opacity} is not a share: choose one from 0 to 1")
-        if not 0 <= self.doubtful_below <= 1:
-            raise ConfigError(
-                f"doubtful_below {self.doubtful_below} is not a confidence: choose one from 0 to 1"
-            )
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise ConfigError(
+                    f"{setting(name)} {value!r} is unknown: choose from {', '.join(known)}"
+                )
+        for name in ("opacity", "doubtful_below"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(
+                    f"{setting(name)} {value} is out of range: choose one from 0 to 1"
+                )
+
+    def check_only(self, names: Sequence[str]) -> None:
+        """Make sure that the names that overlays show are among those of the result.
+
+        Raises:
+            VocabularyError: If one is not.
+        """
+        for name in self.only:
+            if name not in names:
+                known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+                raise VocabularyError(
+                    f"no class name {name!r} to show in overlays: choose from {known}"
+                )
 
     def colours(self, names: Sequence[str]) -> UInt8[np.ndarray, "N 3"]:
         """Red, green, and blue of each name."""
@@ -177,7 +196,7 @@ class Format:
         encode: The files of one picture, that of `path` first. None for the format that
             `Segmentation.save` writes itself.
         whole: The files of a whole folder, if there are any.
-        whole_paths: Those of them that lie outside of the format's own folder.
+        whole_paths: Their paths, but for the further pages of one that has several.
         folder: The format's own folder below the output folder, if it has one.
         use: How the program it is for reads it, for the README in its own folder and the docs.
         needs_picture: Whether the result must hold its picture.

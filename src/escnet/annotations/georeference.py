@@ -41,7 +41,7 @@ def read_georeference(picture: str | Path) -> Georeference | None:
     """Where the picture is, by its own tags or a world file beside it; None if neither says."""
     picture = Path(picture)
     with suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        with Image.open(picture) as image:
+        with Image.open(picture, formats=["TIFF"]) as image:
             tags = dict(getattr(image, "tag_v2", {}))
         if (found := _from_tags(tags)) is not None:
             return found

@@ -49,5 +49,9 @@ HF_DATASETS = Format(
     use="`datasets.load_dataset('imagefolder', data_dir='hf-datasets')`.",
     encode=_files,
     whole=_whole,
+    whole_paths=(
+        "hf-datasets/train/metadata.jsonl",
+        "hf-datasets/id2label.json",
+    ),
     needs_picture=True,
 )

@@ -85,4 +85,8 @@ LABEL_STUDIO = Format(
     "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=the folder of the pictures.",
     encode=_files,
     whole=_whole,
+    whole_paths=(
+        "label-studio/tasks.json",
+        "label-studio/set-up.xml",
+    ),
 )

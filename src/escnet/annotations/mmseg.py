@@ -48,6 +48,7 @@ MMSEG = Format(
     use="`_base_ = 'mmseg/dataset.py'` in a config, or its `dataset` in a data loader.",
     encode=_files,
     whole=_whole,
+    whole_paths=("mmseg/dataset.py",),
     needs_picture=True,
     check_names=lambda names: check_name_count(names, 254, "mmseg"),
 )

@@ -25,7 +25,7 @@ from escnet.annotations.plain_image import COLOR, GREY, MASKS
 from escnet.annotations.shares import SHARES
 from escnet.annotations.voc import VOC
 from escnet.annotations.yolo import YOLO
-from escnet.errors import ConfigError
+from escnet.errors import ConfigError, OutputError
 from escnet.files import (
     check_claimable,
     check_replaceable,
@@ -190,9 +190,15 @@ def check_places(folder: str | Path, places: Iterable[Place], formats: Iterable[
         ConfigError: If a format is unknown.
         OutputError: If something else would be replaced.
     """
-    folder = Path(folder)
+    folder, places = Path(folder), list(places)
     forms = [FORMATS[kind] for kind in check_formats(formats)]
+    below = {place.below.partition("/")[0].casefold() for place in places}
     for form in forms:
+        if form.folder and form.folder in below:
+            raise OutputError(
+                f"results of the pictures in {form.folder}/ would lie among the files of the "
+                f"format {form.folder}: rename that folder, or leave the format out"
+            )
         if form.folder:
             check_claimable(folder / form.folder)
     written = [
@@ -201,5 +207,7 @@ def check_places(folder: str | Path, places: Iterable[Place], formats: Iterable[
         for form in forms
         if not form.is_inside(path := form.first_file(place))
     ]
-    written += [folder / path for form in forms for path in form.whole_paths]
+    written += [
+        folder / path for form in forms for path in form.whole_paths if not form.is_inside(path)
+    ]
     check_replaceable(written)

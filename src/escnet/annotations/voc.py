@@ -66,6 +66,10 @@ VOC = Format(
     "lists the pictures.",
     encode=_files,
     whole=_whole,
+    whole_paths=(
+        "voc/class_names.txt",
+        "voc/ImageSets/Segmentation/train.txt",
+    ),
     needs_picture=True,
     check_names=lambda names: check_name_count(names, 254, "voc"),
 )

@@ -52,5 +52,6 @@ YOLO = Format(
     "`DetectionDataset.from_yolo(images, labels, data.yaml)`.",
     encode=_files,
     whole=_whole,
+    whole_paths=("yolo/data.yaml",),
     needs_picture=True,
 )

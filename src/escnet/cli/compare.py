@@ -64,13 +64,13 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     escnet.comparison.json with the numbers. Each model runs in a process of its own, one after the
     other; times are taken after one warm-up. A picture that cannot be read stops everything.
     """
+    from escnet.annotations.json_text import to_marked_json
     from escnet.data.image import read_image
     from escnet.data.picture_search import find_images
     from escnet.files import check_replaceable, make_folder, shown_path, write_file
     from escnet.inference.figures.comparison import check_models, compare_models
     from escnet.inference.figures.sheet import reduced
     from escnet.inference.options import SegmentOptions
-    from escnet.segmentation import to_marked_json
 
     # everything that can be wrong comes before the models, which take long
     vocabulary = asked_vocabulary(classes, classes_file, background=background)

@@ -57,11 +57,11 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     regions, points, boxes and masks of each ESC-Block, and the class's map after it with SAM and
     without; and STEM.explain.json, the numbers. A training-free model has its correlation alone.
     """
+    from escnet.annotations.json_text import to_marked_json
     from escnet.data.image import read_image
     from escnet.files import check_replaceable, make_folder, write_file
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.options import SegmentOptions
-    from escnet.segmentation import to_marked_json
     from escnet.vocabulary import Vocabulary
 
     # everything cheap comes before the model, which takes seconds to load

@@ -84,7 +84,7 @@ def _print_json(
 ) -> None:
     from dataclasses import asdict
 
-    from escnet.segmentation import to_json
+    from escnet.annotations.json_text import to_json
 
     document = {
         "file": str(file),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from escnet.inference.jobs.segment_job import JobReport, PictureReport
     from escnet.inference.options import SegmentOptions
 
+_FORMATS = "Formats (docs: Results in other programs)"
+
 
 def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     sources: Sources,
@@ -41,8 +43,90 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         Path, typer.Option(help="Folder for the results; sub-folders of the sources are mirrored.")
     ] = Path(),
     formats: Annotated[
-        str, typer.Option("--format", help="What to write, for each picture.")
+        str,
+        typer.Option(
+            "--format",
+            help="What to write: labels, overlay, grey, color, masks, geojson, coco, coco-stuff, "
+            "coco-panoptic, yolo, cvat-mask, cvat-xml, label-studio, voc, mmseg, hf-datasets, csv, "
+            "contact-sheet, json.",
+            metavar="A,B,...",
+        ),
     ] = "labels,overlay,json",
+    limit: Annotated[
+        int | None, typer.Option(help="The first N pictures only, for a look.", metavar="N")
+    ] = None,
+    min_area: Annotated[
+        int,
+        typer.Option(
+            help="Regions of fewer pixels go to the neighbour with the longest border.",
+            metavar="PIXELS",
+        ),
+    ] = 0,
+    fill_holes: Annotated[
+        int,
+        typer.Option(
+            help="What lies wholly inside one name, of up to this many pixels, becomes that name.",
+            metavar="PIXELS",
+        ),
+    ] = 0,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            help="How coarse polygons may be; 0 follows the pixels.",
+            metavar="PIXELS",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = 0.5,
+    per: Annotated[
+        str,
+        typer.Option(
+            help="What one annotation covers: all of a name, or one connected region.",
+            metavar="name|region",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = "name",
+    shape: Annotated[
+        str,
+        typer.Option(
+            help="How COCO's annotations hold it: as polygons, or as run lengths.",
+            metavar="polygon|rle",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = "polygon",
+    palette: Annotated[
+        str,
+        typer.Option(
+            help="Colours by what the names mean, or by their index alone.",
+            metavar="names|index",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = "names",
+    opacity: Annotated[
+        float,
+        typer.Option(
+            help="Share of the colour in overlays.", metavar="P", rich_help_panel=_FORMATS
+        ),
+    ] = 0.55,
+    outlines: Annotated[
+        bool,
+        typer.Option("--outlines", help="Overlays of outlines alone.", rich_help_panel=_FORMATS),
+    ] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="The names that overlays show, if not all.",
+            metavar="A,B,...",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = "",
+    doubtful_below: Annotated[
+        float,
+        typer.Option(
+            help="The confidence below which csv and contact-sheet call a pixel doubtful.",
+            metavar="P",
+            rich_help_panel=_FORMATS,
+        ),
+    ] = 0.5,
     void_below: Annotated[
         float,
         typer.Option(
@@ -80,10 +164,11 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     For each picture STEM.jpg this writes STEM.labels.png (pixel value = index of the name, 255 or
     65535 = no name), STEM.overlay.jpg (colours and legend), and STEM.json (names, shares,
-    confidence). A file that escnet did not write is never replaced, whatever it is called. Pictures
-    that cannot be read do not stop the others; they are listed at the end and in failures.json, and
-    the exit code is 1.
+    confidence), or what --format says. A file that escnet did not write is never replaced, whatever
+    it is called. Pictures that cannot be read do not stop the others; they are listed at the end
+    and in failures.json, and the exit code is 1.
     """
+    from escnet.annotations.format import FormatOptions
     from escnet.cli.progress import shown_progress
     from escnet.data.picture_search import find_pictures
     from escnet.inference.jobs.segment_job import SegmentJob
@@ -97,11 +182,23 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         windows=asked_windows(windows, window_overlap, window_side),
         share_prior=share_prior,
         max_pixels=max_pixels,
+        min_area=min_area,
+        fill_holes=fill_holes,
+    )
+    format_options = FormatOptions(
+        tolerance=tolerance,
+        per=per,
+        shape=shape,
+        palette=palette,
+        opacity=opacity,
+        outlines=outlines,
+        only=_listed(only),
+        doubtful_below=doubtful_below,
     )
     ModelName.parse(model)
     check_machine(device, dtype, threads)
     found = find_pictures(sources, recursive=recursive)
-    pictures = without_results(found.paths, sources)
+    pictures = _first(without_results(found.paths, sources), limit)
     for line in found.told():
         print(f"escnet: {line}", file=sys.stderr)
     job = SegmentJob.plan(
@@ -109,7 +206,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         vocabulary,
         out=out,
         options=options,
-        formats=[kind.strip() for kind in formats.split(",") if kind.strip()],
+        formats=_listed(formats),
+        format_options=format_options,
         resume=resume,
         classes_file=classes_file,
     )
@@ -129,6 +227,24 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         raise typer.Exit(1)
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _first(pictures: list[Path], limit: int | None) -> list[Path]:
+    """As many of the pictures as --limit says.
+
+    Raises:
+        ConfigError: If it leaves none.
+    """
+    from escnet.errors import ConfigError
+
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit} leaves no picture: give at least 1")
+    return pictures[:limit]
+
+
 def _refuse_lone_bad_picture(pictures: "Sequence[Path]", options: "SegmentOptions") -> None:
     """Of a single picture look at the header at once: loading the model takes seconds."""
     from escnet.data.picture_file import PictureFile
@@ -146,11 +262,14 @@ def _raise_if_lone_failure(report: "JobReport") -> None:
 
 
 def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:
-    from escnet.segmentation import to_json
+    from escnet.annotations.json_text import to_json
 
     document = {
         "model": model,
         "weights_hash": weights_hash,
+        "outputs": {
+            kind: [str(path) for path in paths] for kind, paths in report.whole_files.items()
+        },
         "pictures": [_entry(picture) for picture in report.pictures if picture.status != "failed"],
         "failures": [{"picture": str(f.picture), "error": f.error} for f in report.failures],
     }
@@ -171,6 +290,7 @@ def _print_summary(report: "JobReport", out: Path) -> None:
 
     if len(report.pictures) == 1:
         _print_table(report.pictures[0])
+        _print_whole_files(report)
         return
     counts = dict.fromkeys(("written", "skipped", "failed"), 0)
     for picture in report.pictures:
@@ -179,9 +299,18 @@ def _print_summary(report: "JobReport", out: Path) -> None:
     line += f", {counts['skipped']} already finished" if counts["skipped"] else ""
     line += f", {counts['failed']} failed" if counts["failed"] else ""
     print(f"{line}; results in {shown_path(out)}")
+    _print_whole_files(report)
     for failure in report.failures:
         if failure.cause is not None:
             print(f"  {failure.cause.for_command_line()}")
+
+
+def _print_whole_files(report: "JobReport") -> None:
+    from escnet.files import shown_path
+
+    for paths in report.whole_files.values():
+        for path in paths:
+            print(shown_path(path))
 
 
 def _print_table(picture: "PictureReport") -> None:

@@ -7,6 +7,7 @@ which the most pixels changed in OUT/NAME.against.pictures.
 from collections.abc import Sequence
 from pathlib import Path
 
+from escnet.annotations.json_text import to_marked_json
 from escnet.evaluation.comparison import Comparison, Difference, PictureDifference
 from escnet.evaluation.document import Block, Document, Figure, Heading, Table, Text
 from escnet.evaluation.panels import Answers, panels_name, write_panels
@@ -14,7 +15,6 @@ from escnet.evaluation.report import percent
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget
 from escnet.files import MARK_COMMENT, write_file
-from escnet.segmentation import to_marked_json
 
 _NUM_SHOWN = 20  # pictures in the table
 

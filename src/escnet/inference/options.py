@@ -22,6 +22,8 @@ class OptionValues(TypedDict, total=False):
     windows: Windows | str | None
     share_prior: float | None
     max_pixels: int
+    min_area: int
+    fill_holes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class SegmentOptions:
             for not at all; None for what the model says. Of windows no one sees the share, so one
             that is asked for goes with whole pictures alone.
         max_pixels: The largest picture that is read.
+        min_area: Regions of fewer pixels go to the neighbour with the longest border.
+        fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that name.
 
     Raises:
         ConfigError: If a value is no number or out of range, or two contradict each other.
@@ -45,9 +49,17 @@ class SegmentOptions:
     windows: Windows | None = None
     share_prior: float | None = None
     max_pixels: int = MAX_PIXELS
+    min_area: int = 0
+    fill_holes: int = 0
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
+        _check_areas(self.min_area, self.fill_holes)
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether small regions or holes are to go."""
+        return self.min_area > 1 or self.fill_holes > 0
 
     @classmethod
     def of(cls, **values: Unpack[OptionValues]) -> "SegmentOptions":
@@ -63,6 +75,7 @@ class SegmentOptions:
             own.get("share_prior"),
             own.get("max_pixels", MAX_PIXELS),
         )
+        _check_areas(own.get("min_area", 0), own.get("fill_holes", 0))
         return cls(**own)
 
 
@@ -84,3 +97,12 @@ def _check(void_below: object, windows: object, share_prior: object, max_pixels:
             f"{setting('max_pixels')} {max_pixels!r} leaves no picture: "
             "choose a whole number, at least 1"
         )
+
+
+def _check_areas(min_area: object, fill_holes: object) -> None:
+    for name, value in (("min_area", min_area), ("fill_holes", fill_holes)):
+        if not is_within(value, 0.0) or not isinstance(value, int | np.integer):
+            raise ConfigError(
+                f"{setting(name)} {value!r} is no number of pixels: "
+                "choose a whole number, 0 or more"
+            )

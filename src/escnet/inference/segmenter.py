@@ -209,9 +209,11 @@ class Segmenter:
                 if queries != (label,)
             },
         }
-        if options.windows is None:
-            return settings
-        return {**settings, "windows": options.windows.as_settings()}
+        if options.is_tidy:
+            settings |= {"min_area": options.min_area, "fill_holes": options.fill_holes}
+        if options.windows is not None:
+            settings["windows"] = options.windows.as_settings()
+        return settings
 
     def segment(
         self,
@@ -230,8 +232,8 @@ class Segmenter:
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
-            options: void_below, windows, share_prior and max_pixels, as `SegmentOptions` has them;
-                windows may be the name "whole", "paper" or "native".
+            options: void_below, windows, share_prior, max_pixels, min_area and fill_holes, as
+                `SegmentOptions` has them; windows may be the name "whole", "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -305,7 +307,7 @@ class Segmenter:
         """
         settings = self.result_settings(vocabulary, options)
         label_map, confidence = self._labels(pixels, vocabulary, self.resolved(options))
-        return Segmentation(
+        result = Segmentation(
             label_map=label_map,
             confidence=confidence,
             names=vocabulary.result_names,
@@ -314,6 +316,9 @@ class Segmenter:
             weights_hash=self.weights_hash,
             settings=settings,
         )
+        if not options.is_tidy:
+            return result
+        return result.tidied(min_area=options.min_area, fill_holes=options.fill_holes)
 
     def _labels(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from escnet.annotations.json_text import to_marked_json
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
@@ -22,7 +23,6 @@ from escnet.inference.methods.tokens import (
     words_of,
 )
 from escnet.model.escnet import EscNet
-from escnet.segmentation import to_marked_json
 from escnet.training.answer_sheet import encode_answer_sheet
 from escnet.training.assembly import (
     MOST_TOKENS,

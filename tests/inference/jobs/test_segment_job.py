@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from escnet.annotations.format import FormatOptions
+from escnet.annotations.registry import FORMATS
 from escnet.data.picture_file import PictureFile
-from escnet.errors import ConfigError, ImageError, OutputError
+from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
 from escnet.inference.jobs import segment_job
 from escnet.inference.jobs.segment_job import JobReport, PictureReport, SegmentJob
 from escnet.inference.label_maps.windows import Windows
@@ -442,7 +444,7 @@ def test_large_pictures_are_read_segmented_and_written_one_by_one(
     monkeypatch.setattr(segment_job, "_MOST_WAITING_PIXELS", 95)  # a pixel less than each has
     monkeypatch.setattr(segment_job, "_MOST_AHEAD_PIXELS", 95)
     monkeypatch.setattr(PictureFile, "pixels", noted("read", PictureFile.pixels))
-    monkeypatch.setattr(segment_job, "_write", noted("write", segment_job._write))
+    monkeypatch.setattr(segment_job._Work, "_write", noted("write", segment_job._Work._write))
     segmenter = ColourSegmenter()
     monkeypatch.setattr(segmenter, "segment_pixels", noted("segment", segmenter.segment_pixels))
     job(paths, tmp_path / "out", segmenter=segmenter)
@@ -454,7 +456,7 @@ def test_results_wait_until_earlier_ones_are_written(
 ) -> None:
     monkeypatch.setattr(segment_job, "_MOST_WAITING_PIXELS", 96 * 2)
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(12)]
-    real, saved, most_waiting = segment_job._write, 0, 0
+    real, saved, most_waiting = segment_job._Work._write, 0, 0
 
     def write(*args: Any) -> PictureReport:
         nonlocal saved, most_waiting
@@ -463,7 +465,7 @@ def test_results_wait_until_earlier_ones_are_written(
         saved += 1
         return report
 
-    monkeypatch.setattr(segment_job, "_write", write)
+    monkeypatch.setattr(segment_job._Work, "_write", write)
     segmenter = ColourSegmenter()
     job(paths, tmp_path / "out", segmenter=segmenter)
     assert saved == 12
@@ -501,3 +503,90 @@ def test_a_killed_job_is_resumed_to_the_same_files(tmp_path: Path) -> None:
     assert set(statuses(report)) == {"skipped", "written"}
     job(paths, tmp_path / "whole")
     assert files_below(out) == files_below(tmp_path / "whole")
+
+
+def test_files_about_the_folder_hold_every_finished_picture_in_its_order(tmp_path: Path) -> None:
+    paths = [
+        picture(tmp_path / "in" / name, c) for name, c in [("a.png", "red"), ("x/b.png", "blue")]
+    ]
+    paths.insert(1, tmp_path / "in" / "bad.png")
+    paths[1].write_text("no picture")
+    report = job(paths, tmp_path / "out", formats=["coco", "csv", "json"])
+    assert statuses(report) == ["written", "failed", "written"]
+    assert report.whole_files == {
+        "coco": [tmp_path / "out" / "coco" / "instances.json"],
+        "csv": [tmp_path / "out" / "folder.csv"],
+    }
+    document = json.loads((tmp_path / "out" / "coco" / "instances.json").read_text())
+    assert [(i["id"], i["file_name"]) for i in document["images"]] == [(1, "a.png"), (3, "x/b.png")]
+    assert [(a["image_id"], a["category_id"]) for a in document["annotations"]] == [(1, 1), (3, 3)]
+
+
+def test_a_resumed_job_ends_with_the_whole_files_of_one_that_was_never_stopped(
+    tmp_path: Path,
+) -> None:
+    colours = ["red", "green", "blue", "red"]
+    paths = [picture(tmp_path / "in" / f"{i}.png", c) for i, c in enumerate(colours)]
+    formats = [kind for kind, form in FORMATS.items() if form.whole] + ["json"]
+    job(paths, tmp_path / "at-once", formats=formats)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_after_two(_: PictureReport) -> None:
+        if len(list((tmp_path / "out").glob("*.json"))) >= 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        job(paths, tmp_path / "out", formats=formats, on_progress=stop_after_two)
+    assert not (tmp_path / "out" / "coco" / "instances.json").exists()
+    report = job(paths, tmp_path / "out", formats=formats, resume=True)
+    assert "skipped" in statuses(report)
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "at-once")
+
+
+def test_a_part_that_is_gone_or_changed_is_made_again(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(3)]
+    formats = ["coco", "masks", "json"]
+    job(paths, tmp_path / "out", formats=formats)
+    before = files_below(tmp_path / "out")
+    (tmp_path / "out" / "coco" / "parts" / "0.json").unlink()
+    (tmp_path / "out" / "1.masks" / "000-red.png").write_bytes(b"")  # not the format's first file
+    report = job(paths, tmp_path / "out", formats=formats, resume=True)
+    assert statuses(report) == ["written", "written", "skipped"]
+    assert files_below(tmp_path / "out") == before
+
+
+def test_other_options_of_formats_make_files_anew(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / "a.png")]
+    job(paths, tmp_path / "out", formats=["coco", "json"])
+    again = {"formats": ["coco", "json"], "resume": True}
+    assert statuses(job(paths, tmp_path / "out", **again)) == ["skipped"]
+    rle = FormatOptions(shape="rle")
+    assert statuses(job(paths, tmp_path / "out", format_options=rle, **again)) == ["written"]
+    document = json.loads((tmp_path / "out" / "coco" / "instances.json").read_text())
+    assert isinstance(document["annotations"][0]["segmentation"], dict)
+
+
+def test_names_that_a_format_or_an_overlay_cannot_have_are_told_before_anything(
+    tmp_path: Path,
+) -> None:
+    paths = [picture(tmp_path / "in" / "a.png")]
+    with pytest.raises(ConfigError, match="cvat-xml"):
+        job(paths, tmp_path / "out", names=Vocabulary.of(["a:b"]), formats=["cvat-mask"])
+    with pytest.raises(VocabularyError, match="'pink' to show"):
+        job(paths, tmp_path / "out", format_options=FormatOptions(only=("pink",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_geojson_is_placed_by_the_world_file_beside_the_picture(tmp_path: Path) -> None:
+    path = picture(tmp_path / "in" / "a.png")
+    path.with_suffix(".pgw").write_text("2 0 0 -2 101 199")
+    job([path], tmp_path / "out", formats=["geojson"])
+    (feature,) = json.loads((tmp_path / "out" / "a.geojson").read_text())["features"]
+    assert sorted(map(tuple, feature["geometry"]["coordinates"][0][:-1])) == [
+        (100, 184),
+        (100, 200),
+        (124, 184),
+        (124, 200),
+    ]

@@ -15,9 +15,10 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from escnet.annotations.format import Place
+from escnet.annotations.registry import FORMATS, check_places
 from escnet.errors import ANOTHER_FOLDER, OutputError
 from escnet.files import check_replaceable, remove_leftovers, shown_path
-from escnet.segmentation import FORMATS
 from escnet.small_file import SmallFile, regular_file
 
 FAILURES_FILE = "failures.json"
@@ -31,25 +32,25 @@ class PlannedOutput:
     """Where the results of one picture go."""
 
     picture: Path
-    folder: Path
-    stem: str
+    out: Path
+    place: Place
 
     def files(self, formats: Sequence[str]) -> dict[str, Path]:
-        """The path of each format's file."""
-        return {kind: self.folder / f"{self.stem}{FORMATS[kind]}" for kind in formats}
+        """The path of each format's first file."""
+        return {kind: self.out / FORMATS[kind].first_file(self.place) for kind in formats}
 
 
 def plan_outputs(paths: Iterable[str | Path], out: str | Path) -> list[PlannedOutput]:
     """Where each picture's results go, by the rules of this module; no two go to one place."""
     pictures = [Path(path) for path in paths]
-    folders = [Path(out) / folder for folder in _below_common([p.parent for p in pictures])]
+    folders = _below_common([p.parent for p in pictures])
     # disks that ignore case take A.json and a.json for one file
     shared = Counter(
         (str(folder).casefold(), picture.stem.casefold())
         for folder, picture in zip(folders, pictures, strict=True)
     )
-    taken = {(str(Path(out)).casefold(), Path(FAILURES_FILE).stem)}
-    plan = []
+    taken = {(str(Path()), Path(FAILURES_FILE).stem)}
+    plan: list[PlannedOutput] = []
     for folder, picture in zip(folders, pictures, strict=True):
         place = str(folder).casefold()
         is_shared = shared[place, picture.stem.casefold()] > 1
@@ -61,7 +62,9 @@ def plan_outputs(paths: Iterable[str | Path], out: str | Path) -> list[PlannedOu
             number += 1
             stem = f"{picture.name}-{number}"
         taken.add((place, stem.casefold()))
-        plan.append(PlannedOutput(picture, folder, stem))
+        below = "" if folder == Path() else f"{folder.as_posix()}/"
+        where = Place(stem, below, picture.name, number=len(plan) + 1)
+        plan.append(PlannedOutput(picture, Path(out), where))
     return plan
 
 
@@ -94,10 +97,9 @@ def check_outputs(
     """
     if classes_file is not None:
         _keep_clear_of(classes_file, plan, formats)
-    written = [path for output in plan for path in output.files(formats).values()]
+    check_places(out, [output.place for output in plan], formats)
     if len(plan) > 1:
-        written.append(Path(out) / FAILURES_FILE)
-    check_replaceable(written)
+        check_replaceable([Path(out) / FAILURES_FILE])
 
 
 def _keep_clear_of(
@@ -133,8 +135,13 @@ def finished_summary(
             return None
         sealed = summary["files"]
         for kind, path in files.items():
-            if kind != "json" and _sha256_of(path) != sealed[kind]["sha256"]:
+            if kind == "json":
+                continue
+            if _sha256_of(path) != sealed[kind]["sha256"]:
                 return None
+            for more in sealed[kind].get("more", []):
+                if _sha256_of(files["json"].parent / more["file"]) != more["sha256"]:
+                    return None
         briefly(summary)  # and what else will be asked of it is there
         made_by(summary)
     except (OSError, OutputError, *_NOT_OURS):  # absent, damaged, or not a file of ours
@@ -150,15 +157,20 @@ def briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
-    """Names, model, weights, and settings: where these are equal, so are the results."""
+    """What makes the files: names, model, weights, settings, and how formats are written."""
     names = [entry["name"] for entry in summary["names"]]
-    return names, summary["model"], summary["weights_hash"], summary["settings"]
+    made = (summary[key] for key in ("model", "weights_hash", "settings", "format_options"))
+    return names, *made
 
 
 def clean_up(plan: Sequence[PlannedOutput], formats: Sequence[str]) -> None:
     """Delete the temporary files that a killed job left where this one is going to write."""
     names: dict[Path, list[str]] = {}
-    for output in plan:
-        names.setdefault(output.folder, []).extend(p.name for p in output.files(formats).values())
+    written = [path for output in plan for path in output.files(formats).values()]
+    if plan:
+        whole = (path for kind in formats for path in FORMATS[kind].whole_paths)
+        written += [plan[0].out / path for path in whole]
+    for path in written:
+        names.setdefault(path.parent, []).append(path.name)
     for folder, of_folder in names.items():
         remove_leftovers(folder, of_folder)

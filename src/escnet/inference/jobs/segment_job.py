@@ -19,6 +19,10 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from escnet.annotations.format import FormatOptions
+from escnet.annotations.georeference import read_georeference
+from escnet.annotations.json_text import to_json, to_marked_json
+from escnet.annotations.registry import DEFAULT_FORMATS, check_formats, write_whole_files
 from escnet.data.picture_file import PictureFile, PictureSource
 from escnet.errors import ConfigError, EscnetError, OutputError
 from escnet.files import is_of_one_name, is_ours, make_folder, write_file
@@ -33,13 +37,7 @@ from escnet.inference.jobs.outputs import (
     plan_outputs,
 )
 from escnet.inference.options import SegmentOptions
-from escnet.segmentation import (
-    FORMATS,
-    Segmentation,
-    check_formats,
-    to_json,
-    to_marked_json,
-)
+from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
 _NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
@@ -99,9 +97,15 @@ class PictureReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """What became of all pictures of a job, in the order in which they were given."""
+    """What became of a job.
+
+    Attributes:
+        pictures: What became of each, in the order in which they were given.
+        whole_files: The files about all pictures, of each format that has some.
+    """
 
     pictures: tuple[PictureReport, ...]
+    whole_files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[PictureReport, ...]:
@@ -118,9 +122,11 @@ class SegmentJob:
         vocabulary: The class names.
         out: The output folder.
         options: How pictures are segmented.
-        formats: What is written for each picture.
+        formats: What is written for each picture, and for all of them.
+        format_options: How it is written.
         resume: Skip the pictures whose files of all formats are complete and come from a picture
-            file of the same name and content, and the same model, weights, names, and settings.
+            file of the same name and content, and the same model, weights, names, and settings;
+            files about all pictures are made anew, and hold those as well.
             STEM.json tells, so "json" must be among the formats.
     """
 
@@ -129,6 +135,7 @@ class SegmentJob:
     out: Path
     options: SegmentOptions
     formats: tuple[str, ...]
+    format_options: FormatOptions
     resume: bool
 
     @classmethod
@@ -139,7 +146,8 @@ class SegmentJob:
         *,
         out: str | Path,
         options: SegmentOptions = SegmentOptions(),  # noqa: B008 -- frozen
-        formats: Iterable[str] = tuple(FORMATS),
+        formats: Iterable[str] = DEFAULT_FORMATS,
+        format_options: FormatOptions = FormatOptions(),  # noqa: B008 -- frozen
         resume: bool = False,
         classes_file: Path | None = None,
     ) -> "SegmentJob":
@@ -150,16 +158,19 @@ class SegmentJob:
             vocabulary: The class names.
             out: The output folder; created if it does not exist.
             options: How pictures are segmented.
-            formats: Some of "labels", "overlay", "json".
+            formats: Some of `escnet.annotations.registry.FORMATS`.
+            format_options: How they are written.
             resume: See the class.
             classes_file: The file that the class names came from, which nothing may replace.
 
         Raises:
-            ConfigError: If a format is unknown, or there is nothing to resume by.
+            ConfigError: If a format is unknown or cannot hold the names, or there is nothing to
+                resume by.
             OutputError: If something that is no result would be replaced, or the folder cannot be
                 written.
         """
-        formats = check_formats(formats)
+        formats = check_formats(formats, vocabulary.result_names)
+        format_options.check_only(vocabulary.result_names)
         if resume and "json" not in formats:
             raise ConfigError(
                 "to resume, STEM.json must tell what is finished, but json is not among the "
@@ -173,6 +184,7 @@ class SegmentJob:
             out=make_folder(out),
             options=options,
             formats=formats,
+            format_options=format_options,
             resume=resume,
         )
 
@@ -200,6 +212,7 @@ class SegmentJob:
         is_listed = len(self.outputs) > 1
         try:
             work.run()
+            work.write_whole_files()
         except OutputError:
             if is_listed and (failures := work.failures()):
                 with suppress(OutputError):  # the disk may be full, which has been said already
@@ -207,7 +220,10 @@ class SegmentJob:
             raise
         if is_listed:
             _write_failures(self.out / FAILURES_FILE, work.failures())
-        return JobReport(pictures=tuple(work.reports[output] for output in self.outputs))
+        return JobReport(
+            pictures=tuple(work.reports[output] for output in self.outputs),
+            whole_files=work.whole_files,
+        )
 
 
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
@@ -234,6 +250,7 @@ class _Work:
         on_progress: Callable[[PictureReport], None] | None,
     ) -> None:
         self.reports: dict[PlannedOutput, PictureReport] = {}
+        self.whole_files: Mapping[str, Sequence[Path]] = {}
         self._job = job
         self._segmenter = segmenter
         self._on_progress = on_progress
@@ -243,6 +260,7 @@ class _Work:
             segmenter.model,
             segmenter.weights_hash,
             json.loads(to_json(settings)),  # as a STEM.json holds them
+            job.format_options.as_settings(),
         )
 
     def failures(self) -> list[PictureReport]:
@@ -255,7 +273,8 @@ class _Work:
         clean_up(self._job.outputs, self._job.formats)
         with ExitStack() as stack:
             readers = stack.enter_context(_pool(_NUM_READERS, "read"))
-            writing = _Writing(stack.enter_context(_pool(_NUM_WRITERS, "write")), self._note)
+            writers = stack.enter_context(_pool(_NUM_WRITERS, "write"))
+            writing = _Writing(writers, self._write, self._note)
             for output, read in self._ahead(readers):
                 if isinstance(read, PictureReport):
                     self._note(output, read)
@@ -264,10 +283,21 @@ class _Work:
                 if isinstance(result, PictureReport):
                     self._note(output, result)
                     continue
-                writing.add(output, result, self._job.formats)
+                writing.add(output, result)
                 if not self.reports:  # so that the first is told of before the second is made
                     writing.finish()
             writing.finish()
+
+    def write_whole_files(self) -> None:
+        """Write what is about all pictures that are finished, those of earlier jobs included."""
+        finished = [o for o in self._job.outputs if self.reports[o].status != "failed"]
+        self.whole_files = write_whole_files(
+            self._job.out,
+            self._job.vocabulary.result_names,
+            [output.place for output in finished],
+            self._job.formats,
+            self._job.format_options,
+        )
 
     def _note(self, output: PlannedOutput, report: PictureReport) -> None:
         self.reports[output] = report
@@ -329,21 +359,44 @@ class _Work:
             )
         except EscnetError as error:
             return _failed(output, error)
-        return replace(result, picture=read.pixels, source=read.source._asdict())
+        where = read_georeference(output.picture) if "geojson" in self._job.formats else None
+        return replace(
+            result, picture=read.pixels, source=read.source._asdict(), georeference=where
+        )
+
+    def _write(self, output: PlannedOutput, result: Segmentation) -> PictureReport:
+        try:
+            outputs = result.save_at(
+                output.out, output.place, self._job.formats, self._job.format_options
+            )
+        except OutputError as error:
+            if is_of_one_name(error):
+                return _failed(output, error)
+            raise
+        return PictureReport(
+            picture=output.picture,
+            status="written",
+            outputs=outputs,
+            summary=briefly(result.summary()),
+        )
 
 
 class _Writing:
     """Results on their way to the disk, few enough to fit into memory."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, note: Callable[[PlannedOutput, PictureReport], None]
+        self,
+        pool: ThreadPoolExecutor,
+        write: Callable[[PlannedOutput, Segmentation], PictureReport],
+        note: Callable[[PlannedOutput, PictureReport], None],
     ) -> None:
         self._pool = pool
+        self._write = write
         self._note = note
         self._waiting: deque[tuple[PlannedOutput, int, Future[PictureReport]]] = deque()
 
-    def add(self, output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> None:
-        future = self._pool.submit(_write, output, result, formats)
+    def add(self, output: PlannedOutput, result: Segmentation) -> None:
+        future = self._pool.submit(self._write, output, result)
         self._waiting.append((output, result.label_map.size, future))
         while self._waiting and (
             self._waiting[0][2].done()
@@ -369,21 +422,6 @@ class _StoppingPool(ThreadPoolExecutor):
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=True)
-
-
-def _write(output: PlannedOutput, result: Segmentation, formats: Sequence[str]) -> PictureReport:
-    try:
-        outputs = result.save(output.folder, output.stem, formats)
-    except OutputError as error:
-        if is_of_one_name(error):
-            return _failed(output, error)
-        raise
-    return PictureReport(
-        picture=output.picture,
-        status="written",
-        outputs=outputs,
-        summary=briefly(result.summary()),
-    )
 
 
 def _failed(output: PlannedOutput, error: EscnetError) -> PictureReport:
