@@ -20,7 +20,7 @@ from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt, PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
 from escnet.model.two_way import TwoWayTransformer
-from escnet.weights.checkpoint import quiet_transformers
+from escnet.weights.quiet import quiet_transformers
 from escnet.weights.sam import read_sam_parts
 
 SEED = 0

@@ -38,6 +38,7 @@ from escnet.catseg.network import CatSeg
 from escnet.data.folder import FolderDataset
 from escnet.data.layout import class_names
 from escnet.inference.machine.process_memory import peak_memory
+from escnet.mini.network import Mini
 from escnet.model.escnet import EscNet
 from escnet.training import frozen_towers, pictures_task
 from escnet.training.assembly import config_of
@@ -50,10 +51,9 @@ from escnet.training.pictures import LabelledPictures
 from escnet.training.pictures_run import prepare_pictures
 from escnet.training.pictures_task import PicturesTask
 from escnet.training.task import Task
-from escnet.weights.assemble import paired_towers
 
 ROOT = Path(__file__).parents[1]
-TOKENIZER = ROOT / "src" / "escnet" / "weights" / "mini"  # words of CLIP's length, in both
+TOKENIZER = ROOT / "src" / "escnet" / "mini" / "weights"  # words of CLIP's length, in both
 
 _NAMES = class_names("coco171")
 _NUM_PICTURES = 12
@@ -258,9 +258,9 @@ def _recipe(timed: Timed, data: Path) -> Recipe:
 def _task(recipe: Recipe, data: Path, folder: Path) -> Task:
     if recipe.data is None:
         return prepare_pictures(recipe).task
-    network = EscNet(config_of(recipe)).eval()
+    network = Mini(config_of(recipe)).eval()
     dataset = FolderDataset.read(data)
-    vision, text = paired_towers(network)
+    vision, text = network.vision, network.text
     size = network.config.image_size
     store = compute_features(vision, list(dataset), folder / "maps", image_size=size, mirror=True)
     shown = FrozenTowersData(

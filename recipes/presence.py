@@ -26,7 +26,6 @@ from escnet.training.presence import (
     shown_names,
     summaries,
 )
-from escnet.weights.assemble import paired_towers
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import write_checkpoint
 
@@ -48,7 +47,7 @@ def main() -> None:
     network, tokenize = build_network(recipe, dataset)
     network.eval()
     wordings, texts = wordings_of(shared_classes(dataset), recipe.data.synonyms)
-    _, tongue = paired_towers(network)
+    tongue = network.text
 
     @torch.no_grad()
     def embedded(texts: list[str]) -> torch.Tensor:

@@ -27,7 +27,7 @@ from PIL import Image
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
-from escnet.inference.methods.tokens import load_tokenizer
+from escnet.mini.words import load_mini_tokenizer
 from escnet.model.escnet import EscNet
 from escnet.training.captions import names_said_of
 from escnet.training.config import read_recipe
@@ -125,7 +125,7 @@ class Teacher:
     def __init__(self, model: str, classes: Sequence[str], things: Sequence[int]) -> None:
         folder = require_local(model)
         self.network: EscNet = load_checkpoint(folder).eval()
-        tokens = load_tokenizer(folder, 128)(
+        tokens = load_mini_tokenizer(folder, 128)(
             [self.network.config.template.format(classes[index]) for index in things]
         )
         self.things = np.array(things)

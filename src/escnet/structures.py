@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, WeightsError
+from escnet.mini.config import MINI_PRESETS, MiniConfig
+from escnet.mini.network import Mini
 from escnet.model.config import PRESETS, EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.towers.network import Network, NetworkConfig
@@ -113,6 +115,16 @@ def _load_catseg(folder: Path, *, device: str, dtype: str, memory_budget: int) -
     )
 
 
+def _load_mini(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
+    from escnet.inference.methods.method import LoadedMethod
+    from escnet.mini.method import load_mini_method
+
+    method, digest = load_mini_method(
+        folder, device=device, dtype=dtype, memory_budget=memory_budget
+    )
+    return LoadedMethod(method, digest, method.share_prior)
+
+
 def _esc_method() -> "type[NetworkMethod[Any]]":
     from escnet.inference.methods.esc_method import EscMethod
 
@@ -125,6 +137,12 @@ def _catseg_method() -> "type[NetworkMethod[Any]]":
     return CatSegMethod
 
 
+def _mini_method() -> "type[NetworkMethod[Any]]":
+    from escnet.mini.method import MiniMethod
+
+    return MiniMethod
+
+
 def _build_esc_net(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
     from escnet.training.pictures_run import build_esc_net
 
@@ -135,6 +153,14 @@ def _build_catseg(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
     from escnet.catseg.training import build_for_recipe
 
     return build_for_recipe(config, recipe, num_names=num_names)
+
+
+def _build_mini(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
+    del config, num_names
+    raise ConfigError(
+        f"model.preset {recipe.model.preset!r} is put together from parts: give the sections parts "
+        "and data, not towers and pictures"
+    )
 
 
 STRUCTURES: Mapping[str, Structure] = {
@@ -151,5 +177,12 @@ STRUCTURES: Mapping[str, Structure] = {
         load_method=_load_catseg,
         method=_catseg_method,
         build_for_recipe=_build_catseg,
+    ),
+    MiniConfig.model_type: Structure(
+        network=Mini,
+        presets=MINI_PRESETS,
+        load_method=_load_mini,
+        method=_mini_method,
+        build_for_recipe=_build_mini,
     ),
 }

@@ -142,7 +142,7 @@ def test_check_of_another_kind_of_model_names_what_can_be_checked(tmp_path: Path
     (tmp_path / "config.json").write_text('{"model_type": "sam2"}')
     result = escnet_weights("check", tmp_path)
     assert isinstance(result.exception, WeightsError)
-    assert "of type 'sam2': give a checkpoint of this project, a CLIP, " in str(result.exception)
+    assert "of type 'sam2': give a checkpoint of this project, towers" in str(result.exception)
 
 
 def test_check_refuses_what_is_not(sam_file: Path, tmp_path: Path) -> None:
@@ -240,11 +240,11 @@ def test_average_writes_the_mean_with_the_first_ones_tokenizer(tmp_path: Path) -
     for seed, folder in enumerate(folders):
         torch.manual_seed(seed)
         write_checkpoint(folder, EscNet(preset("tiny")))
-    (folders[0] / "words.txt").write_text("dog\n")
+    (folders[0] / "tokenizer_config.json").write_text("{}")
     out = tmp_path / "mean"
     result = escnet_weights("average", *folders, "--share", "0.6", "--share", "0.4", "--out", out)
     assert result.exit_code == 0, result.output
-    assert (out / "words.txt").read_text() == "dog\n"
+    assert (out / "tokenizer_config.json").read_text() == "{}"
     a, b, mean = (load_checkpoint(folder).state_dict() for folder in (*folders, out))
     name = max(mean, key=lambda name: mean[name].numel())
     torch.testing.assert_close(mean[name], 0.6 * a[name] + 0.4 * b[name])

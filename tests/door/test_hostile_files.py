@@ -163,7 +163,7 @@ def test_a_recipe_that_is_none_is_refused_with_the_reason(
         ({"text_config": {"num_attention_heads": 5}}, "num_attention_heads 5, which does not"),
         ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers 1000000000, which is"),
         ({"text_config": {"vocab_size": 10**12}}, "vocab_size 1000000000000, which is not in"),
-        ({"vision_options": {"taps": [10**6, 7]}}, "taps [1000000, 7] are not two of a tower"),
+        ({"taps": [10**6, 7]}, "taps [1000000, 7] are not two of a tower"),
         ({"model_type": "elephant"}, "a model of type 'elephant'"),
     ],
 )

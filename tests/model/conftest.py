@@ -15,16 +15,6 @@ Stir = Callable[[nn.Module], None]
 MakeNetwork = Callable[..., EscNet]
 MakePatches = Callable[..., Patches]
 
-# The tiny network with the built-in model's pair of image nets.
-PAIRED = preset("tiny").to_dict() | {
-    "vision": "paired",
-    "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                      "image_size": 28, "patch_size": 14},
-    "vision_options": {"layers": [1, 2], "head_dim": 8},
-    "image_size": 64,
-    "patch_size": 16,
-}  # fmt: skip
-
 
 @pytest.fixture
 def tiny_network(stir: Stir) -> MakeNetwork:

@@ -4,17 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from escnet.errors import ConfigError
 from escnet.model.build import (
     build_blocks,
     build_prompt_encoder,
-    build_text,
-    build_vision,
+    build_towers,
 )
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.model.text import ClipText, SentenceText, SiglipText
-from escnet.model.vision import ClipVision, Dinov2Vision, PairedVision, SiglipVision
+from escnet.towers.clip import ClipText, ClipVision
+from escnet.towers.siglip import SiglipText, SiglipVision
 
 
 def num_parameters(module: nn.Module | None) -> int:
@@ -23,28 +21,12 @@ def num_parameters(module: nn.Module | None) -> int:
 
 
 @pytest.mark.parametrize(
-    ("vision", "options", "expected"),
-    [
-        ("clip", {"taps": [0, 1]}, ClipVision),
-        ("siglip", {"taps": [0, 1]}, SiglipVision),
-        ("dinov2", {"taps": [0, 1], "layers": [2, 3]}, Dinov2Vision),
-        ("paired", {"layers": [2, 3], "head_dim": 8}, PairedVision),
-    ],
+    ("towers", "expected"),
+    [("clip", (ClipVision, ClipText)), ("siglip", (SiglipVision, SiglipText))],
 )
-def test_the_settings_name_the_vision_tower(
-    vision: str, options: dict[str, object], expected: type[nn.Module]
-) -> None:
-    tiny = preset("tiny").to_dict()
-    config = EscNetConfig.from_dict({**tiny, "vision": vision, "vision_options": options})
-    assert type(build_vision(config)) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("clip", ClipText), ("siglip", SiglipText), ("sentence", SentenceText)]
-)
-def test_the_settings_name_the_text_tower(text: str, expected: type[nn.Module]) -> None:
-    config = EscNetConfig.from_dict({**preset("tiny").to_dict(), "text": text})
-    assert type(build_text(config)) is expected
+def test_the_settings_name_the_towers(towers: str, expected: tuple[type[nn.Module], ...]) -> None:
+    config = EscNetConfig.from_dict({**preset("tiny").to_dict(), "towers": towers})
+    assert tuple(type(tower) for tower in build_towers(config)) == expected
 
 
 def test_without_sam_there_is_neither_prompt_encoder_nor_sam_block() -> None:
@@ -104,11 +86,3 @@ def test_masks_add_sams_mask_head_and_an_embedding_to_every_block() -> None:
     assert num_parameters(block.get_submodule("sam.mask_head")) == 4_058_340 - 3_160_320 - 132_612
     assert num_parameters(block.get_submodule("embed_mask")) == 6_400
     assert num_parameters(network) == 445_224_483 + 4 * (765_408 + 6_400)
-
-
-@pytest.mark.parametrize("vision", ["clip", "siglip", "dinov2"])
-def test_a_tower_that_gives_no_maps_of_its_own_is_refused_to_sam(vision: str) -> None:
-    config = preset("tiny")
-    config.vision, config.sam_input = vision, "tower"
-    with pytest.raises(ConfigError, match=f"which the tower '{vision}' does not give"):
-        EscNet(config)

@@ -418,28 +418,21 @@ def test_without_masks_nothing_is_there_that_was_not_there_before(
     assert network.state_dict().keys() == with_masks - added
 
 
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 TOWERS: list[dict[str, Any]] = [
     {},
-    {"vision": "siglip", "text": "siglip"},
+    {"towers": "siglip"},
     {
-        "vision": "dinov2",
-        "vision_options": {"layers": [1, 3], "taps": [0, 1]},
-        "text": "sentence",
-    },
-    {
-        "vision": "paired",
-        "vision_options": {"layers": [2, 3], "head_dim": 8},
-        "text": "sentence",
-        "patch_size": 16,
-        "image_size": 64,
+        "towers": "vision-text-dual-encoder",
+        "vision_config": {**_SMALL, "image_size": 32, "patch_size": 8, "projection_dim": 16},
+        "text_config": {**_SMALL, "model_type": "bert", "vocab_size": 300, "projection_dim": 16},
     },
 ]
-TOWERS.append({**TOWERS[-1], "sam_input": "tower"})
 
 
 def with_own_width(settings: dict[str, Any]) -> dict[str, Any]:
     """SigLIP's towers have no projection: their own width is the joint space."""
-    return {**settings, "joint_dim": 32} if settings.get("vision") == "siglip" else settings
+    return {**settings, "joint_dim": 32} if settings.get("towers") == "siglip" else settings
 
 
 @torch.no_grad()

@@ -13,8 +13,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from escnet.model.text import ClipText
-from escnet.model.vision import ClipVision
+from escnet.towers.clip import ClipText, ClipVision
 
 B, h, w, PATCH, WIDTH, D = 2, 4, 4, 8, 32, 16
 HEADS, LAYERS = 2, 3

@@ -16,7 +16,7 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
 
-from escnet.model.efficientnet_lite import NUM_LABELS, EfficientNetLite
+from escnet.mini.efficientnet_lite import NUM_LABELS, EfficientNetLite
 from escnet.training.config import Recipe
 from escnet.training.tagged import TaggedPictures
 from escnet.weights.sam import sam_shapes
@@ -43,7 +43,8 @@ BERT = {
 }
 NETWORK = {
     "vision_config": VIT,
-    "vision_options": {"layers": [1, 2], "head_dim": 8},
+    "layers": [1, 2],
+    "head_dim": 8,
     "text_config": BERT,
     "image_size": 64,
     "joint_dim": JOINT_DIM,
@@ -56,6 +57,10 @@ NETWORK = {
     "embed_kernel": 3,
     "skip_dims": [4, 4],
     "decoder_dims": [8, 4],
+    "upsampling": "bilinear",
+    "presence": False,
+    "detail": False,
+    "share_prior": 0.0,
 }
 # CLIP's towers in small, with the tokenizer that this file writes.
 PICTURES_TEXT = {

@@ -27,7 +27,6 @@ from escnet.training.loop import Progress
 from escnet.training.loss import UNKNOWN, partial_label_loss
 from escnet.training.run import train
 from escnet.training.task import Share
-from escnet.weights.assemble import paired_towers
 from escnet.weights.checkpoint import load_checkpoint
 from tests.training.conftest import CLASSES, JOINT_DIM, NETWORK
 
@@ -298,7 +297,7 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
         network = load_checkpoint(train(recipe, tmp_path / str(most_kept), cache=cache))
         _, tokenize = build_network(recipe, dataset)
         with torch.no_grad():
-            text = paired_towers(network)[1].to_joint(sentence_vectors(network, tokenize, CLASSES))
+            text = network.text.to_joint(sentence_vectors(network, tokenize, CLASSES))
             gains.append(detail_parts(network).logits(pixel, text)[0])
     centred, weak = gains
     assert centred.abs().max() > 1e-2

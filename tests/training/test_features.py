@@ -9,7 +9,7 @@ from PIL import Image
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError, ImageError
-from escnet.model.vision import PairedMaps, PairedVision
+from escnet.mini.vision import PairedMaps, PairedVision
 from escnet.training.features import compute_features, whole_view
 
 

@@ -12,8 +12,8 @@ from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import OutputError
 from escnet.inference.label_maps.labelling import share_shift
-from escnet.model.escnet import EscNet
-from escnet.model.presence import presence_gain
+from escnet.mini.network import Mini
+from escnet.mini.presence import presence_gain
 from escnet.training.assembly import build_network
 from escnet.training.config import Recipe
 from escnet.training.features import whole_view
@@ -28,7 +28,7 @@ MODEL: dict[str, Any] = {"sam": "none", "share_prior": 0.5, "presence": True}
 
 
 @pytest.fixture(scope="module")
-def network(make_recipe: MakeRecipe, data_folder: Path) -> EscNet:
+def network(make_recipe: MakeRecipe, data_folder: Path) -> Mini:
     torch.manual_seed(0)
     recipe = make_recipe(model=MODEL)
     network = build_network(recipe, FolderDataset.read(data_folder))[0].eval()
@@ -43,7 +43,7 @@ def items(data_folder: Path) -> Sequence[LabelledPicture]:
 
 
 @pytest.fixture
-def finish(network: EscNet, tmp_path: Path) -> Finish:
+def finish(network: Mini, tmp_path: Path) -> Finish:
     def make(
         most_names: int = 16, wordings: Sequence[Sequence[int]] = WORDINGS, scale: float = 1.0
     ) -> FinishedNetwork:
@@ -56,7 +56,7 @@ def finish(network: EscNet, tmp_path: Path) -> Finish:
 
 @torch.no_grad()
 def test_it_keeps_what_the_network_says_of_the_whole_picture(
-    network: EscNet, finish: Finish, items: Sequence[LabelledPicture]
+    network: Mini, finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     names = np.array(ANNOTATED["voc"])
     finished = finish()
@@ -75,7 +75,7 @@ def test_it_keeps_what_the_network_says_of_the_whole_picture(
 
 
 def test_a_second_look_is_read_from_disk(
-    network: EscNet,
+    network: Mini,
     finish: Finish,
     items: Sequence[LabelledPicture],
     tmp_path: Path,
@@ -119,7 +119,7 @@ def test_the_names_that_a_picture_shows_are_among_those_asked_for(
 
 @torch.no_grad()
 def test_the_likeliest_of_the_names_not_shown_come_first(
-    network: EscNet, finish: Finish, items: Sequence[LabelledPicture]
+    network: Mini, finish: Finish, items: Sequence[LabelledPicture]
 ) -> None:
     """By hand: the highest correlation (fewer patches than stand for a peak), and the presence."""
     names = np.arange(len(CLASSES))
@@ -158,7 +158,7 @@ def test_other_weights_have_other_answers_but_not_other_detail(
     dataset = FolderDataset.read(data_folder)
     recipe = make_recipe(model={**MODEL, "detail": True})
 
-    def num_folders(change: Callable[[EscNet], None]) -> int:
+    def num_folders(change: Callable[[Mini], None]) -> int:
         torch.manual_seed(0)
         network, _ = build_network(recipe, dataset)
         with torch.no_grad():
@@ -167,7 +167,7 @@ def test_other_weights_have_other_answers_but_not_other_detail(
         FinishedNetwork(network, TEXTS, WORDINGS, **settings).of(items[0], np.arange(4))
         return len(list((tmp_path / "answers").iterdir()))
 
-    def trained(network: EscNet) -> None:
+    def trained(network: Mini) -> None:
         for name, parameter in network.named_parameters():
             if "detail." in name:
                 parameter.add_(1.0)
@@ -206,7 +206,7 @@ def test_a_name_is_asked_for_by_one_of_its_wordings(
     assert met == {0, 4}
 
 
-def test_a_folder_that_cannot_be_written_is_told(network: EscNet, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told(network: Mini, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="give another folder with --cache"):
         FinishedNetwork(

@@ -4,16 +4,18 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from escnet.model.config import EscNetConfig, preset
-from escnet.model.escnet import EscNet
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
 from escnet.training.config import TrainingSection
 from escnet.training.frozen_towers import frozen_towers_groups as parameter_groups
 from escnet.training.schedule import cosine_share
+from tests.mini.conftest import MINI
 
 NETWORK = {
     "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
                       "image_size": 28, "patch_size": 14},
-    "vision_options": {"layers": [1, 2], "head_dim": 8},
+    "layers": [1, 2],
+    "head_dim": 8,
     "text_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
                     "intermediate_size": 16, "vocab_size": 10},
     "image_size": 32, "joint_dim": 12, "num_blocks": 1, "sam": "random", "sam_dim": 32,
@@ -22,8 +24,8 @@ NETWORK = {
 
 
 @pytest.fixture
-def network() -> EscNet:
-    return EscNet(EscNetConfig.from_dict({**preset("mini").to_dict(), **NETWORK}))
+def network() -> Mini:
+    return Mini(MiniConfig(**{**MINI, **NETWORK}))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_the_rate_goes_up_in_a_line_and_down_in_half_a_cosine(
     assert cosine_share(place, warmup) == pytest.approx(share)
 
 
-def test_towers_and_the_prompt_encoder_are_frozen_and_the_rest_is_trained(network: EscNet) -> None:
+def test_towers_and_the_prompt_encoder_are_frozen_and_the_rest_is_trained(network: Mini) -> None:
     groups = parameter_groups(network, TrainingSection())
     trained = {name for group in groups.values() for name in group}
     assert trained == {name for name, p in network.named_parameters() if p.requires_grad}
@@ -78,7 +80,7 @@ def test_towers_and_the_prompt_encoder_are_frozen_and_the_rest_is_trained(networ
     ],
 )
 def test_each_rate_has_its_parameters(
-    network: EscNet, kind: str, is_of_it: Callable[[str], bool]
+    network: Mini, kind: str, is_of_it: Callable[[str], bool]
 ) -> None:
     groups = parameter_groups(network, TrainingSection())
     found = {name for (group, _), members in groups.items() if group == kind for name in members}
@@ -88,14 +90,14 @@ def test_each_rate_has_its_parameters(
     }
 
 
-def test_only_matrices_decay(network: EscNet) -> None:
+def test_only_matrices_decay(network: Mini) -> None:
     for (_, decay), group in parameter_groups(network, TrainingSection(weight_decay=0.3)).items():
         assert decay in {0.0, 0.3}
         for parameter in group.values():
             assert (parameter.ndim > 1) == (decay == 0.3)
 
 
-def test_a_rate_of_nought_freezes_sams_transformer(network: EscNet) -> None:
+def test_a_rate_of_nought_freezes_sams_transformer(network: Mini) -> None:
     groups = parameter_groups(network, TrainingSection(sam_rate=0.0))
     assert "sam" not in {kind for kind, _ in groups}
     trained = {name for name, p in network.named_parameters() if p.requires_grad}

@@ -157,7 +157,7 @@ def test_what_catseg_has_not_is_refused_by_its_key(
         ),
         ({"model": {"num_blocks": "two"}}, r"model\.settings\.num_blocks is 'two': .*integer"),
         ({"model": {"sam": "pretrained"}}, r"towers\.sam is missing: name a SAM"),
-        ({"preset": "mini"}, r"are not CLIP's towers: choose"),
+        ({"preset": "mini"}, r"is put together from parts: give"),
         ({"towers": {"tokenizer": ""}}, r"towers\.tokenizer is missing"),
         ({"towers": {"clip": "/nowhere"}}, r"'/nowhere'"),
     ],

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig
-from escnet.model.escnet import EscNet
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
 from escnet.training.captions import CaptionedPictures
 from escnet.training.presence import (
     PresentNames,
@@ -24,19 +24,19 @@ from escnet.training.presence import (
     summaries,
 )
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
-from tests.model.conftest import PAIRED
+from tests.mini.conftest import MINI
 from tests.training.conftest import BERT, tagged_pictures
 
 P, D, N = 400, 16, 6
-SENTENCE = {"text": "sentence", "text_config": BERT}
+SENTENCE = {"text_config": BERT}
 WORDS = ["lamp", "lamp", "sofa", "sofa"]
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
 
 
 @pytest.fixture(scope="module")
-def network() -> EscNet:
+def network() -> Mini:
     torch.manual_seed(0)
-    return EscNet(EscNetConfig(**{**PAIRED, **SENTENCE, "presence": True})).eval()
+    return Mini(MiniConfig(**{**MINI, **SENTENCE, "presence": True})).eval()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_words_near_those_that_a_caption_says_are_not_known() -> None:
 
 
 def test_summaries_are_those_of_whole_pictures_in_their_order(
-    network: EscNet, data_folder: Path
+    network: Mini, data_folder: Path
 ) -> None:
     dataset = FolderDataset.read(data_folder)
     told: list[int] = []
@@ -126,7 +126,7 @@ def test_the_recipes_script_gives_a_checkpoint_its_presence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     torch.manual_seed(0)
-    before = EscNet(EscNetConfig(**{**PAIRED, **SENTENCE}))
+    before = Mini(MiniConfig(**{**MINI, **SENTENCE}))
     write_checkpoint(tmp_path / "model", before, tokenizer_from=parts_folder / "sentence")
     captions = tmp_path / "captions"
     (captions / "images").mkdir(parents=True)
@@ -165,7 +165,7 @@ def made_up(texts: Tensor) -> tuple[Tensor, np.ndarray]:
     return summary + 2 * torch.from_numpy(present).float() @ texts @ mix, present
 
 
-def separation(network: EscNet, summary: Tensor, texts: Tensor, present: np.ndarray) -> np.ndarray:
+def separation(network: Mini, summary: Tensor, texts: Tensor, present: np.ndarray) -> np.ndarray:
     """Of each name: how often a picture with it is above one without."""
     with torch.no_grad():
         logits = network.presence.eval()(summary, texts).numpy()
@@ -176,7 +176,7 @@ def separation(network: EscNet, summary: Tensor, texts: Tensor, present: np.ndar
     return np.array(pairs)
 
 
-def test_it_learns_which_names_pictures_show(network: EscNet, texts: Tensor) -> None:
+def test_it_learns_which_names_pictures_show(network: Mini, texts: Tensor) -> None:
     summary, present = made_up(texts)
     shown = PresentNames(present=present[:300], is_known=np.ones((300, N), bool))
     before = {n: v.clone() for n, v in network.state_dict().items() if "presence" not in n}
@@ -192,7 +192,7 @@ def test_it_learns_which_names_pictures_show(network: EscNet, texts: Tensor) -> 
         torch.testing.assert_close(value, again[name])
 
 
-def test_it_learns_words_that_only_captions_say(network: EscNet, texts: Tensor) -> None:
+def test_it_learns_words_that_only_captions_say(network: Mini, texts: Tensor) -> None:
     summary, present = made_up(texts)
     names, words = slice(0, 3), slice(3, N)
     shown = PresentNames(present=present[:300, names], is_known=np.ones((300, 3), bool))
@@ -215,7 +215,7 @@ def test_it_learns_words_that_only_captions_say(network: EscNet, texts: Tensor) 
 
 @pytest.mark.parametrize("is_looked_for", [False, True])
 def test_what_nobody_looked_for_counts_neither_way(
-    network: EscNet, texts: Tensor, is_looked_for: bool
+    network: Mini, texts: Tensor, is_looked_for: bool
 ) -> None:
     summary, present = made_up(texts)
     is_known = np.ones((P, N), bool)
@@ -229,7 +229,7 @@ def test_what_nobody_looked_for_counts_neither_way(
 
 
 def test_a_network_without_presence_is_refused(texts: Tensor) -> None:
-    plain = EscNet(EscNetConfig(**PAIRED))
+    plain = Mini(MiniConfig(**MINI))
     shown = PresentNames(present=np.ones((2, N), bool), is_known=np.ones((2, N), bool))
     with pytest.raises(ConfigError, match="no presence: set model"):
         fit_presence(plain, torch.zeros(2, 4608), shown, texts, [[n] for n in range(N)])

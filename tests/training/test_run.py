@@ -317,7 +317,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(
             {"text_config": {"num_attention_heads": 5}},
             r"the recipe's model does not describe a network .*heads.*: correct it in model\.set",
         ),
-        ({"vision": "clip"}, "vision 'clip' with text 'sentence' is not the built-in model's pair"),
+        ({"towers": "clip"}, r"no setting model\.settings\.towers: choose from"),
     ],
 )
 def test_a_wrong_setting_of_the_network_is_named(
@@ -327,9 +327,6 @@ def test_a_wrong_setting_of_the_network_is_named(
     message: str,
 ) -> None:
     recipe = make_recipe(model={"sam": "random", **settings})
-    if settings.get("vision") == "clip":
-        options = {"vision_options": {"taps": [0, 1]}}
-        recipe = make_recipe(model={"sam": "random", **settings, **options})
     with pytest.raises(ConfigError, match=message):
         build_network(recipe, FolderDataset.read(data_folder))
 

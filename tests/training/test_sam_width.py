@@ -8,12 +8,14 @@ import torch
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.model.config import EscNetConfig, preset
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
+from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.training.features import compute_features, whole_view
 from escnet.training.sam_width import fit_sam_width, on_grid, read_embedding
-from escnet.weights.assemble import paired_towers
+from tests.mini.conftest import MINI
 
 
 @pytest.fixture
@@ -27,10 +29,8 @@ def items(data_folder: Path) -> list[LabelledPicture]:
     return list(FolderDataset.read(data_folder))
 
 
-def paired_config(**settings: str) -> EscNetConfig:
-    tower = {"vision": "paired", "text": "sentence", "patch_size": 16, "image_size": 64}
-    options = {"vision_options": {"layers": [2, 3], "head_dim": 8}}
-    return EscNetConfig.from_dict({**preset("tiny").to_dict(), **tower, **options, **settings})
+def paired_config(**settings: str) -> MiniConfig:
+    return MiniConfig(**{**MINI, "sam_dim": 32, **settings})
 
 
 @torch.inference_mode()
@@ -49,7 +49,7 @@ def write_linear(network: EscNet, items: list[LabelledPicture], folder: Path) ->
     for item in items:
         with torch.inference_mode():
             view = whole_view(item.image_path, network.config.image_size)
-            seen = network.sam_input(network.vision(view[None]))[0]
+            seen = network.vision(view[None]).sam_input[0]
         map_ = torch.einsum("sv,vhw->shw", weight, seen)
         map_ = map_ - map_.mean(dim=0)
         map_ = 0.3 * map_ / map_.std(dim=0)
@@ -79,9 +79,9 @@ def test_feature_maps_on_disk_serve_in_place_of_the_tower(
 ) -> None:
     torch.manual_seed(0)
     config = paired_config()
-    seeing, reading = EscNet(config).eval(), EscNet(config).eval()
+    seeing, reading = Mini(config).eval(), Mini(config).eval()
     reading.load_state_dict(seeing.state_dict())
-    vision, _ = paired_towers(reading)
+    vision = reading.vision
     store = compute_features(vision, items, tmp_path / "cache", image_size=64, mirror=False)
     generator = np.random.default_rng(0)
     for item in items:
@@ -96,7 +96,7 @@ def test_what_the_joint_space_lost_is_found_in_the_towers_own_maps(
     items: list[LabelledPicture], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    tower, joint = (EscNet(paired_config(sam_input=one)).eval() for one in ("tower", "joint"))
+    tower, joint = (Mini(paired_config(sam_input=one)).eval() for one in ("tower", "joint"))
     joint.vision.load_state_dict(tower.vision.state_dict())
     write_linear(tower, items, tmp_path)
     left_of_tower, left_of_joint = (

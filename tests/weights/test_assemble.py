@@ -15,16 +15,13 @@ from escnet.model import config as presets
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.training.data_config import TowersSection
-from escnet.training.pictures_run import build_clip_network
+from escnet.training.pictures_run import build_with_towers
 from escnet.weights.assemble import (
-    assemble_clip,
-    assemble_paired,
-    install_module,
+    assemble,
     install_sam,
-    install_tower,
-    paired_towers,
 )
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
+from escnet.weights.install import install_module, install_tower
 from escnet.weights.sam import read_sam_parts, sam_shapes
 
 SAM_SIZED = {"sam": "pretrained", "sam_dim": 256, "sam_mlp_dim": 2048}
@@ -67,6 +64,7 @@ def spoilt(folder: Path, target: Path, spoil: Callable[[dict[str, Tensor]], None
     tensors = load_file(folder / "model.safetensors")
     spoil(tensors)
     save_file(tensors, target / "model.safetensors")
+    shutil.copy(folder / "config.json", target)
     return target
 
 
@@ -80,7 +78,7 @@ def with_settings(folder: Path, target: Path, part: str, **settings: object) -> 
 
 
 def test_clips_towers_answer_as_they_did(clip_folder: Path) -> None:
-    network = assemble_clip("small", clip=clip_folder, sam=None)
+    network = assemble("small", towers=clip_folder, sam=None)
     theirs = CLIPModel.from_pretrained(clip_folder).eval()
     token = torch.tensor([[298, 5, 6, 299]])
     ones = torch.ones_like(token)
@@ -99,7 +97,7 @@ def test_a_preset_takes_over_the_activation_functions_of_a_clip(
 ) -> None:
     folder = with_settings(clip_folder, tmp_path / "a", "text_config", hidden_act="gelu")
     folder = with_settings(folder, tmp_path / "b", "vision_config", hidden_act="gelu_new")
-    write_checkpoint(tmp_path / "ours", assemble_clip("small", clip=folder, sam=None))
+    write_checkpoint(tmp_path / "ours", assemble("small", towers=folder, sam=None))
     network = load_checkpoint(tmp_path / "ours")
     assert network.config.text_config["hidden_act"] == "gelu"
     assert network.config.vision_config["hidden_act"] == "gelu_new"
@@ -133,7 +131,7 @@ def test_a_clip_of_other_settings_is_refused_though_its_tensors_fit(
 ) -> None:
     folder = with_settings(clip_folder, tmp_path / "clip", part, **settings)
     with pytest.raises(WeightsError, match=rf"config\.json .*{message}") as error:
-        assemble_clip("small", clip=folder, sam=None)
+        assemble("small", towers=folder, sam=None)
     assert "\n" not in str(error.value)
 
 
@@ -143,19 +141,20 @@ def test_settings_given_whole_name_the_activation_function_themselves(
     folder = with_settings(clip_folder, tmp_path / "clip", "vision_config", hidden_act="gelu")
     config = tiny()
     with pytest.raises(
-        WeightsError, match=r"'gelu' in its vision_config, the network 'quick_gelu': give the CLIP"
+        WeightsError,
+        match=r"'gelu' in its vision_config, the network 'quick_gelu': give",
     ):
-        assemble_clip(config, clip=folder, sam=None)
+        assemble(config, towers=folder, sam=None)
     assert "hidden_act" not in config.vision_config
     config.vision_config["hidden_act"] = "gelu"
-    assert assemble_clip(config, clip=folder, sam=None).config.vision_config["hidden_act"] == "gelu"
+    assert assemble(config, towers=folder, sam=None).config.vision_config["hidden_act"] == "gelu"
 
 
 def test_a_folder_of_another_model_is_refused_as_a_clip(clip_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(clip_folder, tmp_path / "clip")
     (folder / "config.json").write_text('{"model_type": "siglip"}')
-    with pytest.raises(WeightsError, match="of a model of type 'siglip': give a CLIP"):
-        assemble_clip("small", clip=folder, sam=None)
+    with pytest.raises(WeightsError, match="of the kind siglip, the network has clip: give"):
+        assemble("small", towers=folder, sam=None)
 
 
 @pytest.mark.parametrize("asked", ["pretrained", "random"])
@@ -164,7 +163,7 @@ def test_the_settings_say_whether_sam_is_in_the_network(
     clip_folder: Path, sam_file: Path, asked: str, is_given: bool
 ) -> None:
     config = tiny(**{**SAM_SIZED, "sam": asked})
-    network = assemble_clip(config, clip=clip_folder, sam=sam_file if is_given else None)
+    network = assemble(config, towers=clip_folder, sam=sam_file if is_given else None)
     assert network.config.sam == ("pretrained" if is_given else "random")
     assert config.sam == asked  # the caller's own
     assert not config.origins
@@ -174,7 +173,7 @@ def test_the_settings_say_whether_sam_is_in_the_network(
 def test_a_recipe_with_random_towers_has_the_sam_that_it_names(
     sam_file: Path, asked: str, said: list[str]
 ) -> None:
-    network = build_clip_network(
+    network = build_with_towers(
         tiny(**{**SAM_SIZED, "sam": asked}), TowersSection(clip="", sam=str(sam_file))
     )
     assert [origin["part"] for origin in network.config.origins] == said
@@ -187,31 +186,9 @@ def test_a_recipe_with_random_towers_has_the_sam_that_it_names(
 
 def test_a_network_without_sam_blocks_stays_one(clip_folder: Path, sam_file: Path) -> None:
     config = tiny(sam="none")
-    assert assemble_clip(config, clip=clip_folder, sam=None).config.sam == "none"
+    assert assemble(config, towers=clip_folder, sam=None).config.sam == "none"
     with pytest.raises(ConfigError, match="sam 'none' leaves no block to load SAM into"):
-        assemble_clip(config, clip=clip_folder, sam=sam_file)
-
-
-def test_the_built_in_models_kind_says_it_too(tmp_path: Path, sam_file: Path) -> None:
-    tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = tiny(
-        **SAM_SIZED,
-        vision="paired",
-        vision_config={**tower, "image_size": 28, "patch_size": 7},
-        vision_options={"layers": [1, 2], "head_dim": 8},
-        text="sentence",
-        text_config={**tower, "intermediate_size": 64, "vocab_size": 300},
-        patch_size=16,
-    )
-    vision, language = paired_towers(EscNet(config))
-    save_file(vision.vit.state_dict(), tmp_path / "vit")
-    torch.save(vision.net.state_dict(), tmp_path / "net")
-    language.tower.save_pretrained(tmp_path / "sentence")
-    parts = {"vit": tmp_path / "vit", "efficientnet": tmp_path / "net"}
-    for sam, said in ((sam_file, "pretrained"), (None, "random")):
-        network = assemble_paired(config, **parts, sentence=tmp_path / "sentence", sam=sam)
-        assert network.config.sam == said
-    assert config.sam == "pretrained"  # the caller's own
+        assemble(config, towers=clip_folder, sam=sam_file)
 
 
 def test_position_numbers_that_older_files_hold_are_no_strangers(
@@ -221,15 +198,15 @@ def test_position_numbers_that_older_files_hold_are_no_strangers(
         tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
         tensors["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
 
-    assemble_clip("small", clip=spoilt(clip_folder, tmp_path, add), sam=None)
+    assemble("small", towers=spoilt(clip_folder, tmp_path, add), sam=None)
 
 
 def test_every_part_leaves_its_record(clip_folder: Path, sam_file: Path) -> None:
-    network = assemble_clip("small", clip=clip_folder, sam=sam_file)
+    network = assemble("small", towers=clip_folder, sam=sam_file)
     assert not network.training
     assert [origin["part"] for origin in network.config.origins] == ["CLIP", "SAM"]
     assert all(len(origin["sha256"]) == 64 for origin in network.config.origins)
-    alone = assemble_clip("small", clip=clip_folder, sam=None)
+    alone = assemble("small", towers=clip_folder, sam=None)
     assert [origin["part"] for origin in alone.config.origins] == ["CLIP"]
 
 
@@ -265,24 +242,22 @@ def test_a_clip_that_does_not_fit_is_one_error(
     message: str,
 ) -> None:
     with pytest.raises(WeightsError, match=message) as error:
-        assemble_clip("small", clip=spoilt(clip_folder, tmp_path, spoil), sam=None)
+        assemble("small", towers=spoilt(clip_folder, tmp_path, spoil), sam=None)
     assert "\n" not in str(error.value)
 
 
-def test_a_preset_without_clip_says_which_have_it(
+def test_settings_with_other_towers_than_the_folders_are_refused(
     clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tower = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     siglip = {"vision_config": {**tower, "image_size": 32, "patch_size": 8},
               "text_config": {**tower, "vocab_size": 300, "projection_size": 32},
-              "joint_dim": 32, "vision_options": {"taps": [0, 0]}}  # fmt: skip
-    monkeypatch.setitem(
-        presets.PRESETS, "other", lambda: tiny(vision="siglip", text="siglip", **siglip)
-    )
-    with pytest.raises(ConfigError, match="'other' has no CLIP towers: use vit-b-16 or vit-l-14"):
-        assemble_clip("other", clip=clip_folder, sam=None)
+              "joint_dim": 32, "taps": [0, 0]}  # fmt: skip
+    monkeypatch.setitem(presets.PRESETS, "other", lambda: tiny(towers="siglip", **siglip))
+    with pytest.raises(WeightsError, match="holds towers of the kind clip, the network has siglip"):
+        assemble("other", towers=clip_folder, sam=None)
     with pytest.raises(ConfigError, match="no preset 'huge'"):
-        assemble_clip("huge", clip=clip_folder, sam=None)
+        assemble("huge", towers=clip_folder, sam=None)
 
 
 @pytest.mark.parametrize("layers", ["both", "alternate"])
@@ -332,14 +307,6 @@ def test_sam_does_not_fit_blocks_of_another_width(sam_file: Path) -> None:
 def test_without_blocks_there_is_no_place_for_sam(sam_file: Path) -> None:
     with pytest.raises(ConfigError, match="sam 'none' leaves no block to load SAM into"):
         install_sam(EscNet(tiny(sam="none")), read_sam_parts(sam_file))
-
-
-def test_other_towers_are_not_the_built_in_models_pair() -> None:
-    with pytest.raises(ConfigError, match="vision 'clip' with text 'clip' is not the built-in"):
-        paired_towers(EscNet(tiny()))
-    here = Path()
-    with pytest.raises(ConfigError, match="choose paired and sentence"):
-        assemble_paired(tiny(), vit=here, efficientnet=here, sentence=here, sam=None)
 
 
 def test_a_part_of_a_module_may_be_loaded_and_the_rest_stays() -> None:

@@ -6,12 +6,14 @@ import torch
 from escnet.catseg.config import catseg_preset
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, WeightsError
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.average import average_checkpoints
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from escnet.weights.origin import Origin
-from tests.model.conftest import PAIRED
+from tests.mini.conftest import MINI
 
 EXTRA = "sam_masks"  # a setting that adds tensors
 
@@ -111,7 +113,7 @@ def test_shares_must_fit(number: int, shares: list[float], message: str) -> None
 def test_a_detail_that_only_the_first_has_stays(tmp_path: Path) -> None:
     for name, detail in (("more", True), ("less", False)):
         torch.manual_seed(0)
-        write_checkpoint(tmp_path / name, EscNet(EscNetConfig(**{**PAIRED, "detail": detail})))
+        write_checkpoint(tmp_path / name, Mini(MiniConfig(**{**MINI, "detail": detail})))
     mean = average_checkpoints([tmp_path / "more", tmp_path / "less"])
     assert mean.config.detail
     own = load_checkpoint(tmp_path / "more").state_dict()

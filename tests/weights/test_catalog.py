@@ -164,9 +164,6 @@ def test_what_is_neither_a_path_nor_a_hub_identifier_says_what_would_be(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if not name:
-        assert require_local(name) == Path()  # the current folder
-        return
     with pytest.raises(WeightsError, match=r"hub identifier"):
         require_local(name)
 
@@ -264,7 +261,7 @@ def test_of_an_unknown_model_that_reads_texts_the_tokenizer_comes_too(
 def test_offline_a_tokenizer_that_is_lacking_is_named(empty_cache: Path) -> None:
     folder = put_in_cache(empty_cache, "someone/clip", ["model.safetensors"])
     (folder / "config.json").write_text('{"text_config": {}}')
-    with pytest.raises(WeightsError, match=r"put config\.json, .*, tokenizer\.json of it into a"):
+    with pytest.raises(WeightsError, match=r", tokenizer\.json or vocab\.json of it into"):
         require_local("someone/clip")
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from escnet.catseg.config import CatSegConfig, catseg_preset
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.weights.assemble import install_module, install_tower
 from escnet.weights.catalog import CATALOG, existing_path, origin_of, require_local
 from escnet.weights.config_file import refuse_unusable
+from escnet.weights.install import install_module, install_tower
 from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
 
 Shapes = dict[str, tuple[int, ...]]

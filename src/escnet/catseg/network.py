@@ -20,8 +20,7 @@ from escnet.catseg.config import CatSegConfig
 from escnet.catseg.decoder import CatSegDecoder
 from escnet.model.correlation import class_state, correlation_map
 from escnet.model.pruning import likely_names
-from escnet.model.text import ClipText
-from escnet.model.vision import ClipVision
+from escnet.towers.clip import ClipText, ClipVision
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
 

@@ -3,11 +3,12 @@
 from escnet.catseg.config import CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig
+from escnet.towers.tower import Towers
 from escnet.training.config import Recipe
 from escnet.training.data_config import PicturesSection, TowersSection
 from escnet.training.pictures_run import sections_of
-from escnet.weights.assemble import assemble_clip
+from escnet.weights.assemble import agree_with_towers
+from escnet.weights.tower_folder import TowerFolder
 
 
 def build_for_recipe(config: CatSegConfig, recipe: Recipe, *, num_names: int) -> CatSeg:
@@ -35,20 +36,11 @@ def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
     """
     network = CatSeg(config)
     if towers.clip:
-        same_towers = EscNetConfig(
-            vision_config=config.vision_config,
-            vision_options={"taps": list(config.taps)},
-            text_config=config.text_config,
-            image_size=config.image_size,
-            patch_size=config.patch_size,
-            joint_dim=config.joint_dim,
-            sam="none",
-        )
-        donor = assemble_clip(same_towers, clip=towers.clip, sam=None)
-        network.vision.load_state_dict(donor.vision.state_dict())
-        network.text.load_state_dict(donor.text.state_dict())
-        network.config.origins = donor.config.origins
-    return network
+        folder = TowerFolder.read(towers.clip)
+        agree_with_towers(config, folder, may_adopt=False)
+        folder.fill(Towers(network.vision, network.text))
+        config.origins = (folder.origin().to_dict(),)
+    return network.eval()
 
 
 def _check(recipe: Recipe, pictures: PicturesSection, config: CatSegConfig, num_names: int) -> None:

@@ -20,8 +20,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 _SHOWN_SETTINGS = (
-    "vision",
-    "text",
+    "towers",
     "image_size",
     "patch_size",
     "joint_dim",
@@ -160,26 +159,26 @@ def check(
 def _checked(path: Path) -> dict[str, Any]:
     """What complete weights are; whatever is amiss is an error."""
     from escnet.errors import WeightsError
+    from escnet.towers.table import TOWER_KINDS
     from escnet.weights.catalog import known_as, model_type_in, tensor_file_of
     from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
     from escnet.weights.origin import file_sha256
+    from escnet.weights.tokenizer_files import read_tokenizer
+    from escnet.weights.tower_folder import TowerFolder
 
     if is_checkpoint(path):
         num_tensors = len(load_any_network(path).state_dict())
         return {"kind": "checkpoint", "sha256": weights_hash(path), "num_tensors": num_tensors}
-    if (model_type := model_type_in(path)) in {"clip", "siglip"}:
-        from escnet.inference.methods.model_name import ModelName
-        from escnet.inference.methods.training_free import load_training_free
-
-        name = ModelName(text=str(path), kind="training-free", weights=str(path))
-        method, sha256 = load_training_free(name, device="cpu", dtype="float32")
-        kind = "CLIP" if model_type == "clip" else "SigLIP"
-        num_tensors = len(method.correlator.state_dict())
-        return {"kind": kind, "sha256": sha256, "num_tensors": num_tensors}
+    if (model_type := model_type_in(path)) in TOWER_KINDS:
+        folder = TowerFolder.read(path)
+        vision, text = folder.towers()
+        read_tokenizer(folder.path)
+        num_tensors = len(vision.state_dict()) + len(text.state_dict())
+        return {"kind": folder.kind.title, "sha256": folder.sha256(), "num_tensors": num_tensors}
     if model_type not in {None, "sam"}:
         raise WeightsError(
             f"{path} holds a model of type {model_type!r}: give a checkpoint of this project, "
-            "a CLIP, a SigLIP, a SAM, or CAT-Seg's model_final.pth"
+            f"towers ({', '.join(TOWER_KINDS)}), a SAM, or CAT-Seg's model_final.pth"
         )
     file = path if path.is_file() else tensor_file_of(path)
     sha256 = file_sha256(file)
@@ -258,19 +257,24 @@ def average(
 
 @app.command()
 def assemble(
-    preset: Annotated[str, typer.Argument(help="vit-b-16 or vit-l-14.")],
+    preset: Annotated[
+        str,
+        typer.Argument(help="vit-b-16, vit-l-14, or from-towers: as the towers' folder says."),
+    ],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
-    clip: Annotated[str, typer.Option(help="CLIP: a folder, or a hub identifier.")],
+    towers: Annotated[
+        str, typer.Option("--towers", "--clip", help="Both towers: a folder, or a hub identifier.")
+    ],
     sam: Annotated[str | None, typer.Option(help="SAM: a file, folder or hub identifier.")] = None,
 ) -> None:
-    """Put CLIP's towers and SAM's blocks into a network; the rest of it is untrained."""
-    from escnet.weights.assemble import assemble_clip
+    """Put published towers and SAM's blocks into a network; the rest of it is untrained."""
+    from escnet.weights.assemble import assemble as assembled
     from escnet.weights.catalog import require_local
     from escnet.weights.checkpoint import check_checkpoint_folder, write_checkpoint
 
     check_checkpoint_folder(out)
-    folder = require_local(clip)
-    write_checkpoint(out, assemble_clip(preset, clip=folder, sam=sam), tokenizer_from=folder)
+    folder = require_local(towers)
+    write_checkpoint(out, assembled(preset, towers=folder, sam=sam), tokenizer_from=folder)
     print(f"{out}: assembled; its fusion and decoder are untrained")
 
 

@@ -20,20 +20,16 @@ from escnet.towers.checks import (
     check_kernel,
     check_no_misspelling,
     check_pair,
-    check_share_prior,
     check_template,
     check_whole_numbers,
 )
 from escnet.towers.network import NetworkConfig
+from escnet.towers.table import tower_kind
 
-VISION_KINDS = ("clip", "siglip", "dinov2", "paired")
-TEXT_KINDS = ("clip", "siglip", "sentence")
 SAM_KINDS = ("pretrained", "random", "none")
 APPEARANCES = ("chain", "restart")
 STATES = ("hidden", "scalar")
 SAM_LAYERS = ("both", "alternate")
-SAM_INPUTS = ("joint", "tower")
-UPSAMPLINGS = ("bilinear", "guided")
 
 SAM_HEADS = 8  # of SAM's two-way layers
 _BYTES = 4  # of a value
@@ -47,12 +43,11 @@ class EscNetConfig(NetworkConfig):
     """What must be equal for a checkpoint to load.
 
     Args:
-        vision: Kind of the vision tower: clip, siglip, dinov2, or paired (the built-in model's).
-        vision_config: The tower's own configuration, as transformers names its fields.
-        vision_options: Further arguments of the tower's class in `model/vision.py`: its taps [17],
-            or the layers that are read.
-        text: Kind of the text tower: clip, siglip or sentence.
-        text_config: The tower's own configuration.
+        towers: Kind of both towers, one of `escnet.towers.table`.
+        vision_config: The image tower's own configuration, as transformers names its fields.
+        text_config: The text tower's.
+        taps: Two blocks of the image tower, counted from 0, whose outputs are the decoder's skips,
+            that of its coarser stage first [17].
         image_size: Side of the square picture that the tower sees, in pixels [22].
         patch_size: Side of one patch of that picture, in pixels.
         joint_dim: Width D of the joint space.
@@ -71,8 +66,6 @@ class EscNetConfig(NetworkConfig):
         sam_layers: "both" of SAM's two-way layers in every block, or one each, "alternate"ly [7].
         sam_masks: Whether each class's own mask is read off SAM, too, and joins its state and its
             map [7].
-        sam_input: What SAM's blocks see of the picture, brought to SAM's width: the patches in the
-            "joint" space, or what the "tower" made them of [9].
         sam_dim: S, SAM's width.
         sam_mlp_dim: Inner width of SAM's feed-forward network.
         text_token: Whether the text embedding joins SAM's tokens [8].
@@ -91,14 +84,6 @@ class EscNetConfig(NetworkConfig):
         language_attention: "text" or "classes" [16].
         skip_dims: Channels of the decoder's skips [17].
         decoder_dims: Channels of the decoder's stages [17].
-        upsampling: Of the logits to the picture: "bilinear", or first "guided" by the picture to a
-            grid twice as fine [26].
-        presence: Whether names that the whole picture does not seem to show lose logits [28]; it is
-            fitted behind a finished network (`training/presence.py`).
-        detail: Whether a branch of the vision tower adds to the logits what it sees of thin and
-            small things [29]; it is trained behind a finished network (`training/detail.py`).
-        share_prior: At inference, how much a name counts by the share of the picture that it seems
-            to cover [27]; 0 for not at all, 1 for a prior of that share.
         max_classes: At inference, names beyond this number are dropped for a picture, those
             with the lowest correlation first [21]; 0 for never.
         trained_on: Class names that the weights have seen labelled.
@@ -109,15 +94,15 @@ class EscNetConfig(NetworkConfig):
     """
 
     model_type = "escnet"
+    free_settings = NetworkConfig.free_settings | {"sam_masks"}
 
     def __init__(  # noqa: PLR0913, PLR0915 -- one line a setting
         self,
         *,
-        vision: str = "clip",
+        towers: str = "clip",
         vision_config: dict[str, Any] | None = None,
-        vision_options: dict[str, Any] | None = None,
-        text: str = "clip",
         text_config: dict[str, Any] | None = None,
+        taps: Sequence[int] = (3, 7),
         image_size: int = 384,
         patch_size: int = 16,
         joint_dim: int = 512,
@@ -135,7 +120,6 @@ class EscNetConfig(NetworkConfig):
         sam: str = "pretrained",
         sam_layers: str = "both",
         sam_masks: bool = False,
-        sam_input: str = "joint",
         sam_dim: int = 256,
         sam_mlp_dim: int = 2048,
         text_token: bool = False,
@@ -151,20 +135,15 @@ class EscNetConfig(NetworkConfig):
         language_attention: LanguageMode = "text",
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
-        upsampling: str = "bilinear",
-        presence: bool = False,
-        detail: bool = False,
-        share_prior: float = 0.0,
         max_classes: int = 256,
         trained_on: Sequence[str] = (),
         origins: Sequence[dict[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
-        self.vision = vision
+        self.towers = towers
         self.vision_config = vision_config or {}
-        self.vision_options = vision_options or {}
-        self.text = text
         self.text_config = text_config or {}
+        self.taps = tuple(taps)
         self.image_size = image_size
         self.patch_size = patch_size
         self.joint_dim = joint_dim
@@ -182,7 +161,6 @@ class EscNetConfig(NetworkConfig):
         self.sam = sam
         self.sam_layers = sam_layers
         self.sam_masks = sam_masks
-        self.sam_input = sam_input
         self.sam_dim = sam_dim
         self.sam_mlp_dim = sam_mlp_dim
         self.text_token = text_token
@@ -198,10 +176,6 @@ class EscNetConfig(NetworkConfig):
         self.language_attention = language_attention
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
-        self.upsampling = upsampling
-        self.presence = presence
-        self.detail = detail
-        self.share_prior = share_prior
         self.max_classes = max_classes
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
@@ -239,13 +213,15 @@ class EscNetConfig(NetworkConfig):
         """Which of SAM's two layers the ESC-Block of that index holds."""
         return (0, 1) if self.sam_layers == "both" else (block % 2,)
 
+    def check_towers(self) -> None:
+        """Refuse towers of an unknown kind."""
+        tower_kind(self.towers)
+
     def _check_choices(self) -> None:
+        self.check_towers()
         choices: dict[str, tuple[str, ...]] = {
-            "vision": VISION_KINDS,
-            "text": TEXT_KINDS,
             "sam": SAM_KINDS,
             "sam_layers": SAM_LAYERS,
-            "sam_input": SAM_INPUTS,
             "appearance": APPEARANCES,
             "state": STATES,
             "softmax": get_args(Softmax),
@@ -253,7 +229,6 @@ class EscNetConfig(NetworkConfig):
             "empty_region": get_args(EmptyRegion),
             "merge": get_args(Merge),
             "language_attention": get_args(LanguageMode),
-            "upsampling": UPSAMPLINGS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -294,7 +269,6 @@ class EscNetConfig(NetworkConfig):
             raise ConfigError(
                 f"threshold {self.threshold} is outside (0, 1]: it is a share of the best patch"
             )
-        check_share_prior(self.share_prior)
         check_template(self.template)
 
 
@@ -303,7 +277,6 @@ def _vit_b_16() -> EscNetConfig:
         vision_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
                        "num_attention_heads": 12, "image_size": 224, "patch_size": 16,
                        "projection_dim": 512},
-        vision_options={"taps": [3, 7]},
         text_config={"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
                      "num_attention_heads": 8, "projection_dim": 512},
     )  # fmt: skip
@@ -314,7 +287,7 @@ def _vit_l_14() -> EscNetConfig:
         vision_config={"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
                        "num_attention_heads": 16, "image_size": 336, "patch_size": 14,
                        "projection_dim": 768},
-        vision_options={"taps": [7, 15]},
+        taps=(7, 15),
         text_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
                      "num_attention_heads": 12, "projection_dim": 768},
         image_size=336,
@@ -323,31 +296,12 @@ def _vit_l_14() -> EscNetConfig:
     )  # fmt: skip
 
 
-def _mini() -> EscNetConfig:
-    return EscNetConfig(
-        vision="paired",
-        vision_config={"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
-                       "image_size": 518, "patch_size": 14},
-        vision_options={"layers": [6, 9, 12], "head_dim": 256},
-        text="sentence",
-        text_config={"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
-                     "intermediate_size": 1536, "vocab_size": 30522},
-        template="a {}",
-        num_blocks=2,
-        hidden_dim=64,
-        ffn_ratio=2,
-        decoder_dims=(32, 16),
-        skip_dims=(16, 16),
-        correlation_residual=True,
-    )  # fmt: skip
-
-
 def _tiny() -> EscNetConfig:
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
              "num_attention_heads": 2, "projection_dim": 16}  # fmt: skip
     return EscNetConfig(
         vision_config={**tower, "image_size": 32, "patch_size": 8},
-        vision_options={"taps": [0, 1]},
+        taps=(0, 1),
         text_config={**tower, "vocab_size": 300, "max_position_embeddings": 77,
                      "bos_token_id": 298, "eos_token_id": 299},
         image_size=32,
@@ -369,11 +323,11 @@ def _tiny() -> EscNetConfig:
     )  # fmt: skip
 
 
-PRESETS = {"vit-b-16": _vit_b_16, "vit-l-14": _vit_l_14, "mini": _mini, "tiny": _tiny}
+PRESETS = {"vit-b-16": _vit_b_16, "vit-l-14": _vit_l_14, "tiny": _tiny}
 
 
 def preset(name: str) -> EscNetConfig:
-    """The settings of that name: vit-b-16, vit-l-14, mini, or tiny (for tests).
+    """The settings of that name: vit-b-16, vit-l-14, or tiny (for tests).
 
     Raises:
         ConfigError: If there is none.

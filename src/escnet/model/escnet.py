@@ -17,24 +17,20 @@ from torch.utils.checkpoint import checkpoint
 from escnet.model.build import (
     build_blocks,
     build_decoder,
-    build_detail,
     build_embedding,
-    build_presence,
     build_prompt_encoder,
     build_sam_width,
-    build_text,
-    build_upsampling,
-    build_vision,
+    build_towers,
 )
 from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
 from escnet.model.esc_block import EscBlock
-from escnet.model.presence import presence_gain
 from escnet.model.prompt_encoder import ChannelNorm
-from escnet.model.resize import resized
 from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
+from escnet.towers.resize import resized
+from escnet.towers.tower import Towers
 
 _FIRST_SCALE, _FIRST_SHIFT = 10.0, -2.0  # so that a cosine of 0.2 starts at even odds
 _MASK_SHARE = 0.5  # of a class's map, the rest is the correlation's (docs/paper-notes.md, note 7)
@@ -62,13 +58,18 @@ class EscNet(Network):
     base_model_prefix = "escnet"
     supports_gradient_checkpointing = True
 
-    def __init__(self, config: EscNetConfig) -> None:
+    def __init__(self, config: EscNetConfig, towers: Towers | None = None) -> None:
+        """A network with random weights.
+
+        Args:
+            config: Its settings.
+            towers: Its towers; None for those that the settings name.
+        """
         super().__init__(config)
-        self.vision = build_vision(config)
-        self.text = build_text(config)
+        self.vision, self.text = towers or build_towers(config)
         self.logit_scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
         self.logit_shift = nn.Parameter(torch.tensor(_FIRST_SHIFT))
-        self.to_sam_width = build_sam_width(config, self.vision)
+        self.to_sam_width = build_sam_width(config, self.vision.sam_channels)
         self.sam_norm = ChannelNorm(config.sam_dim)
         self.embed = build_embedding(config)
         self.prompt_encoder = build_prompt_encoder(config)
@@ -76,9 +77,6 @@ class EscNet(Network):
         read_out = [nn.Linear(config.hidden_dim, 1) for _ in range(config.num_blocks)]
         self.read_out = nn.ModuleList(read_out)
         self.decoder = build_decoder(config, self.vision.skip_channels)
-        self.upsampling = build_upsampling(config, self.vision)
-        self.presence = build_presence(config, self.vision)
-        self.detail = build_detail(config)
         for layer in read_out:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -103,8 +101,6 @@ class EscNet(Network):
         class_chunk: int | None = None,
     ) -> Float[Tensor, "B N _ _"]:
         """Logits of every class name on a grid four times as fine as the patches (Fig. 2).
-
-        Guided upsampling makes it eight times.
 
         Args:
             image: Pixels in [0, 1]; the tower's normalisation happens inside.
@@ -131,7 +127,7 @@ class EscNet(Network):
             with_sam: As in `EscBlock.forward`.
         """
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
-        first = self.sam_norm(self.to_sam_width(self.sam_input(patches)))
+        first = self.sam_norm(self.to_sam_width(patches.sam_input))
         first = rearrange(first, "B S h w -> B h w S")
         state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
         evidence, appearance = [correlation], [first]
@@ -163,21 +159,25 @@ class EscNet(Network):
         logits = self.decoder(state, patches.skips, class_chunk)
         if self.config.correlation_residual:
             logits = logits + resized(evidence[-1], (logits.shape[2], logits.shape[3]))
-        if self.upsampling is not None:  # which no tower without edges is built with
-            edges = cast("Tensor", patches.edges)
-            logits = self.upsampling(logits, edges, patches.skips[1], class_chunk)
-        if self.presence is not None:  # which no tower without a summary is built with
-            presence = self.presence(cast("Tensor", patches.summary), text_embedding)
-            logits = logits + presence_gain(presence)[..., None, None]
-        if self.detail is not None and patches.detail is not None:
-            logits = self.detail.added(logits, patches.detail, text_embedding, class_chunk)
+        logits = self.refine_logits(logits, patches, text_embedding, class_chunk)
         return Prediction(logits, evidence, appearance[1:])
 
-    def sam_input(self, patches: Patches) -> Float[Tensor, "B _ h w"]:
-        """What is brought to SAM's width: the joint embeddings, or what they were made of."""
-        # No tower is built for the second that does not give it.
-        is_joint = self.config.sam_input == "joint"
-        return patches.joint if is_joint else cast("Tensor", patches.inner)
+    def refine_logits(
+        self,
+        logits: Float[Tensor, "B N _ _"],
+        patches: Patches,  # noqa: ARG002 -- for networks that extend this one
+        text_embedding: Float[Tensor, "N D"],  # noqa: ARG002
+        class_chunk: int | None,  # noqa: ARG002
+    ) -> Float[Tensor, "B N _ _"]:
+        """The logits as they are: the one place where a network that extends this one steps in.
+
+        Args:
+            logits: Of the decoder.
+            patches: As in `segment`.
+            text_embedding: As in `segment`.
+            class_chunk: As in `forward`.
+        """
+        return logits
 
     def correlate(
         self, patches: Patches, text_embedding: Float[Tensor, "N D"]

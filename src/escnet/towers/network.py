@@ -12,7 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from escnet.errors import ConfigError
 from escnet.towers.patches import Patches
+from escnet.towers.tower import TextTower, VisionTower
+
+FORMAT = 1  # of a checkpoint's files; one that is to be read otherwise has a higher number
 
 
 @runtime_checkable
@@ -38,7 +42,15 @@ class NetworkConfig(PretrainedConfig):
         text_config: The text tower's.
         trained_on: Class names that the weights have seen labelled.
         origins: Where each part of the weights came from.
+        format_version: Of the checkpoint's files.
+        free_settings: Those that change no tensor that two networks share, or have a say at
+            inference alone: networks that differ in them alone have a mean.
+
+    Raises:
+        ConfigError: If the checkpoint is of a later format.
     """
+
+    free_settings = frozenset({"image_size", "max_classes"})
 
     if TYPE_CHECKING:  # transformers would make fields of a dataclass of them
         image_size: int
@@ -51,7 +63,13 @@ class NetworkConfig(PretrainedConfig):
         trained_on: Sequence[str]
         origins: Sequence[dict[str, Any]]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, format_version: int = FORMAT, **kwargs: Any) -> None:
+        if format_version > FORMAT:
+            raise ConfigError(
+                f"the checkpoint has the format {format_version}, and this version reads {FORMAT}: "
+                "install a later version of escnet"
+            )
+        self.format_version = format_version
         super().__init__(**kwargs)
 
     @property
@@ -69,7 +87,7 @@ class NetworkConfig(PretrainedConfig):
         """What a structure can be set to, its own settings after those that it inherits."""
         names: dict[str, None] = {}
         for kind in reversed(cls.__mro__):
-            if issubclass(kind, NetworkConfig) and "__init__" in vars(kind):
+            if issubclass(kind, NetworkConfig) and kind is not NetworkConfig:
                 of_kind = inspect.signature(kind).parameters.values()
                 names.update({one.name: None for one in of_kind if one.kind is one.KEYWORD_ONLY})
         return list(names)
@@ -81,12 +99,14 @@ class Network(PreTrainedModel):
     Attributes:
         vision: From a picture to its patches.
         text: From tokens to text embeddings.
+        tokenizer_files: Which files of its tokenizer a checkpoint's folder may hold.
     """
 
     config: NetworkConfig
-    vision: nn.Module
-    text: nn.Module
+    vision: VisionTower
+    text: TextTower
     main_input_name = "image"
+    tokenizer_files: tuple[str, ...] = ("tokenizer.json", "tokenizer_config.json")
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: every module starts itself, and checkpoints are complete."""

@@ -15,9 +15,11 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError
 from escnet.files import shown_path
-from escnet.inference.methods.tokens import Tokenize, load_tokenizer
-from escnet.model.config import EscNetConfig
-from escnet.model.escnet import EscNet
+from escnet.inference.methods.tokens import Tokenize
+from escnet.mini.assemble import assemble_paired
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
+from escnet.mini.words import load_mini_tokenizer
 from escnet.small_file import SmallFile
 from escnet.structures import preset_of, structure_of
 from escnet.towers.network import NetworkConfig
@@ -25,11 +27,11 @@ from escnet.training.config import PART_FILES, PartsSection, Recipe
 from escnet.training.examples import shared_classes
 from escnet.training.frozen_towers import kind_of
 from escnet.training.text_space import NamedVectors, fit_map, read_clip_text_vectors
-from escnet.weights.assemble import assemble_paired, install_module, paired_towers
 from escnet.weights.bounds import check_model_settings
 from escnet.weights.catalog import require_local
-from escnet.weights.checkpoint import load_checkpoint
+from escnet.weights.checkpoint import load_network
 from escnet.weights.config_file import refuse_unusable
+from escnet.weights.install import install_module
 
 AnyConfig = TypeVar("AnyConfig", bound=NetworkConfig)
 MOST_TOKENS = 128
@@ -65,7 +67,7 @@ def wordings_of(
     return wordings, texts
 
 
-def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Tokenize]:
+def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[Mini, Tokenize]:
     """The untrained network with its frozen parts, its text space fitted, and its tokenizer.
 
     Raises:
@@ -76,13 +78,12 @@ def build_network(recipe: Recipe, dataset: FolderDataset) -> tuple[EscNet, Token
     parts = parts_of(recipe)
     if parts.is_whole_checkpoint:
         folder = require_local(str(parts.start_from))
-        network = load_checkpoint(folder)
+        network = load_network(folder, Mini)
         if recipe.model.settings:
             network = _extended(network, recipe.model.settings, str(folder))
-        paired_towers(network)
-        return network, load_tokenizer(folder, MOST_TOKENS)
+        return network, load_mini_tokenizer(folder, MOST_TOKENS)
     config = config_of(recipe)
-    if not isinstance(config, EscNetConfig):
+    if not isinstance(config, MiniConfig):
         raise ConfigError(
             f"model.preset {recipe.model.preset} is not put together from parts: give the sections "
             "towers and pictures"
@@ -131,21 +132,21 @@ def _changed(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     return config
 
 
-def _extended(network: EscNet, settings: Mapping[str, Any], shown: str) -> EscNet:
+def _extended(network: Mini, settings: Mapping[str, Any], shown: str) -> Mini:
     """The same network with other settings; parts that these add are untrained.
 
     Raises:
         ConfigError: If a setting is unknown or wrong.
         WeightsError: If a trained part has no place any more, or another shape.
     """
-    extended = EscNet(_changed(network.config, settings))
+    extended = Mini(_changed(network.config, settings))
     install_module(extended, network.state_dict(), shown, partly=True)
     return extended.eval()  # or its sentence vectors would have dropout
 
 
 def _assembled(
-    config: EscNetConfig, parts: PartsSection, dataset: FolderDataset
-) -> tuple[EscNet, Tokenize]:
+    config: MiniConfig, parts: PartsSection, dataset: FolderDataset
+) -> tuple[Mini, Tokenize]:
     files: dict[str, Path] = {name: getattr(parts, name) for name in PART_FILES}
     network = assemble_paired(
         config,
@@ -154,11 +155,11 @@ def _assembled(
         sentence=files["sentence"],
         sam=files["sam"] if config.sam == "pretrained" else None,
     )
-    tokenize = load_tokenizer(files["sentence"], MOST_TOKENS)
+    tokenize = load_mini_tokenizer(files["sentence"], MOST_TOKENS)
     known = _clip_vectors(files["clip_text"], dataset)
     weight, bias = fit_map(sentence_vectors(network, tokenize, known.names), known.vectors)
     labels = sentence_vectors(network, tokenize, imagenet_names(files["label_names"]))
-    vision, text = paired_towers(network)
+    vision, text = network.vision, network.text
     with torch.no_grad():
         text.to_joint.weight.copy_(weight)
         text.to_joint.bias.copy_(bias)
@@ -191,14 +192,14 @@ def _of_same_type(name: str, value: Any, default: Any) -> Any:
         raise ConfigError(f"model.settings.{name} is {value!r}: {reason}") from error
 
 
-def _take_over(network: EscNet, parts: PartsSection) -> None:
+def _take_over(network: Mini, parts: PartsSection) -> None:
     """Copy from an earlier run's checkpoint what the recipe wants of it.
 
     Image nets stay those of the parts: a checkpoint may hold them with fewer bits. Where the map
     to SAM's width will be fitted anew, everything behind it starts from SAM's own weights.
     """
     checkpoint = require_local(str(parts.start_from))
-    before = load_checkpoint(checkpoint)
+    before = load_network(checkpoint, Mini)
     network.config.trained_on = before.config.trained_on
     taken = {
         name: value
@@ -213,10 +214,10 @@ def _take_over(network: EscNet, parts: PartsSection) -> None:
 
 @torch.inference_mode()
 def sentence_vectors(
-    network: EscNet, tokenize: Tokenize, names: list[str] | tuple[str, ...]
+    network: Mini, tokenize: Tokenize, names: list[str] | tuple[str, ...]
 ) -> Float[Tensor, "M V"]:
     """The sentence vector of every name in the network's template."""
-    _, text = paired_towers(network)
+    text = network.text
     before, after = network.config.template.split("{}")
     parts = []
     for start in range(0, len(names), 256):

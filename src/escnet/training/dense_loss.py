@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 from escnet.training.loss import UNKNOWN
 
 

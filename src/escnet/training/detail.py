@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
-from escnet.model.detail import DetailBranch, DetailLogits
-from escnet.model.escnet import EscNet
+from escnet.mini.detail import DetailBranch, DetailLogits
+from escnet.mini.network import Mini
 from escnet.training.config import DataSection, TrainingSection
 from escnet.training.detail_content import DetailContent, disturbed, pasted
 from escnet.training.examples import ExampleSource, Views, check_sources
@@ -29,7 +29,6 @@ from escnet.training.frozen_towers import groups_by_kind, identity_of
 from escnet.training.loss import partial_label_loss
 from escnet.training.task import Batches, ParameterGroups, Portion, Share
 from escnet.training.text_space import blurred
-from escnet.weights.assemble import paired_towers
 
 _BRANCH, _NET = "branch", "tower"  # kinds of rate
 _PIXELS_PER_LABEL = 2  # the branch's own grid
@@ -43,13 +42,13 @@ class DetailParts(NamedTuple):
     logits: DetailLogits
 
 
-def detail_parts(network: EscNet) -> DetailParts:
+def detail_parts(network: Mini) -> DetailParts:
     """Both halves.
 
     Raises:
         ConfigError: If the network has no detail.
     """
-    vision, _ = paired_towers(network)
+    vision = network.vision
     if vision.detail is None or network.detail is None:
         raise ConfigError("data.detail trains a part that is off: set model.settings.detail = true")
     return DetailParts(vision.detail, network.detail)
@@ -93,7 +92,7 @@ class DetailTask:
         OutputError: If nothing can be written to the cache.
     """
 
-    def __init__(self, network: EscNet, data: DetailData, training: TrainingSection) -> None:
+    def __init__(self, network: Mini, data: DetailData, training: TrainingSection) -> None:
         section = data.section
         detail, views = section.detail, section.views
         if detail is None or views is None:  # which a recipe is refused for
@@ -101,7 +100,7 @@ class DetailTask:
         self._harder = data.dataset.sources if detail.harder is None else detail.harder
         check_sources("data.detail.harder", self._harder, data.dataset)
         parts = detail_parts(network)
-        vision, _ = paired_towers(network)
+        vision = network.vision
         if not parts.branch.is_begun:
             parts.branch.begin_fit(vision.net)
         parts.branch.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -224,14 +223,14 @@ class DetailLoss(nn.Module):
         training: Weights of the parts of the loss.
     """
 
-    def __init__(self, network: EscNet, training: TrainingSection) -> None:
+    def __init__(self, network: Mini, training: TrainingSection) -> None:
         super().__init__()
         self.network = network
         self._training = training
 
     def forward(self, content: DetailContent) -> Float[Tensor, ""]:
         """The part of the step's loss that this picture has."""
-        vision, _ = paired_towers(self.network)
+        vision = self.network.vision
         image = content.image[None].contiguous(memory_format=torch.channels_last)
         vit, joint = (
             F.dropout2d(maps[None], self._training.dropout) for maps in (content.vit, content.joint)
@@ -257,7 +256,7 @@ class DetailLoss(nn.Module):
         return loss * content.share
 
 
-def detail_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
+def detail_groups(network: Mini, training: TrainingSection) -> ParameterGroups:
     """The detail's parameters by kind of rate and weight decay; everything else is frozen here.
 
     Args:

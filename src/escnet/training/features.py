@@ -24,7 +24,7 @@ from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder
-from escnet.model.vision import PairedMaps, PairedVision
+from escnet.mini.vision import PairedMaps, PairedVision
 from escnet.small_file import SmallFile, regular_file
 from escnet.training.broken_files import BrokenFiles
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,11 @@ from escnet.errors import OutputError
 from escnet.files import make_folder, replace_file
 from escnet.inference.label_maps.labelling import share_shift
 from escnet.inference.methods.memory import class_chunk
-from escnet.model.escnet import EscNet
-from escnet.model.presence import presence_gain
-from escnet.towers.patches import Patches
+from escnet.mini.network import Mini
+from escnet.mini.presence import presence_gain
+from escnet.mini.vision import MiniPatches
 from escnet.training.features import weights_hash, whole_view
 from escnet.training.frozen_towers import worded
-from escnet.weights.assemble import paired_towers
 
 _KEY_LENGTH = 16
 _PEAK = 20  # patches that stand for a map where the likeliest names are looked for
@@ -75,7 +74,7 @@ class FinishedNetwork:
 
     def __init__(
         self,
-        network: EscNet,
+        network: Mini,
         embedding: Float[Tensor, "M D"],
         wordings: Sequence[Sequence[int]],
         *,
@@ -84,7 +83,7 @@ class FinishedNetwork:
     ) -> None:
         self._network = network.eval()  # in training, norms would take note of what it is shown
         self._embedding, self._wordings = embedding, wordings
-        self._vision, _ = paired_towers(network)
+        self._vision = network.vision
         self._most_names = most_names
         own = {n: v for n, v in network.state_dict().items() if "detail." not in n}
         config = {**network.config.to_dict(), "detail": None, "trained_on": None}
@@ -153,13 +152,15 @@ class FinishedNetwork:
             torch.zeros(len(kept)) if shift is None else shift,
         )
 
-    def _likelihood(self, patches: Patches, text: Float[Tensor, "n D"]) -> Float[np.ndarray, " n"]:
+    def _likelihood(
+        self, patches: MiniPatches, text: Float[Tensor, "n D"]
+    ) -> Float[np.ndarray, " n"]:
         """How likely the picture shows each name, by its best patches and the whole of it."""
         correlation = self._network.correlate(patches, text)[0].flatten(1).float()  # (n, h*w)
         peak = correlation.topk(min(_PEAK, correlation.shape[1]), dim=1).values.mean(dim=1)
         if self._network.presence is not None:
-            summary = cast("Tensor", patches.summary)
-            peak = peak + presence_gain(self._network.presence(summary, text))[0]
+            presence = self._network.presence(patches.summary, text)
+            peak = peak + presence_gain(presence)[0]
         return peak.float().cpu().numpy()
 
     def _some_of(

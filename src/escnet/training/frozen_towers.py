@@ -9,7 +9,7 @@ Sizes: M texts, V width of the sentence vectors, n class names of a picture.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from itertools import chain, count
@@ -23,10 +23,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.model.escnet import EscNet
-from escnet.model.resize import resized
-from escnet.model.vision import PairedMaps
+from escnet.mini.network import Mini
+from escnet.mini.vision import PairedMaps
 from escnet.towers.patches import Patches
+from escnet.towers.resize import resized
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.captions import Captioned, CaptionedPictures, caption_loss
 from escnet.training.config import CaptionsSection, DataSection, TrainingSection
@@ -42,7 +42,6 @@ from escnet.training.features import FeatureStore, weights_hash, whole_view
 from escnet.training.loss import partial_label_loss
 from escnet.training.parameters import SAM_WEIGHT
 from escnet.training.task import Batches, ParameterGroups, Portion, Share
-from escnet.weights.assemble import paired_towers
 
 _PIXELS_PER_LABEL = 2  # twice as fine as the decoder's grid, so that thin things keep their pixels
 _ALIGNMENT_SIDE = 48
@@ -130,7 +129,7 @@ class FrozenTowersTask:
         training: The schedule.
     """
 
-    def __init__(self, network: EscNet, data: FrozenTowersData, training: TrainingSection) -> None:
+    def __init__(self, network: Mini, data: FrozenTowersData, training: TrainingSection) -> None:
         self.network = network
         self.num_steps = training.alignment_steps + training.steps
         self.divides = training.batch_size
@@ -138,7 +137,7 @@ class FrozenTowersTask:
         self.groups = frozen_towers_groups(network, training)
         self._training = training
         self._data = data
-        self._vision, _ = paired_towers(network)
+        self._vision = network.vision
         self._vision.head.dropout.p = training.dropout
         views = None
         if data.section.views is not None:
@@ -313,7 +312,7 @@ class FrozenTowersLoss(nn.Module):
     sentences: Tensor
 
     def __init__(
-        self, network: EscNet, sentences: Float[Tensor, "M V"], training: TrainingSection
+        self, network: Mini, sentences: Float[Tensor, "M V"], training: TrainingSection
     ) -> None:
         super().__init__()
         self.network = network
@@ -361,7 +360,7 @@ class FrozenTowersLoss(nn.Module):
         ]
 
     def _patches(self, seen: Seen) -> Patches:
-        vision, _ = paired_towers(self.network)
+        vision = self.network.vision
         if isinstance(seen, Tensor):
             image = seen.contiguous(memory_format=torch.channels_last)
             seen = vision.read(image)
@@ -369,15 +368,16 @@ class FrozenTowersLoss(nn.Module):
 
     def _correlations(self, patches: Patches, rows: Sequence[list[int]]) -> Iterator[Tensor]:
         """Of each picture with its own texts: (1, n, h, w)."""
-        _, text = paired_towers(self.network)
+        text = self.network.text
         with torch.autocast(patches.joint.device.type, enabled=False):
             for index, own in enumerate(rows):
-                one = patches._replace(joint=patches.joint[index : index + 1].float())
+                one = patches.of_picture(index)
+                one = replace(one, joint=one.joint.float())
                 yield self.network.correlate(one, text.to_joint(self.sentences[own]))
 
     def _whole_loss(self, content: Content) -> Tensor:
         ((example, rows),) = content.pictures
-        _, text = paired_towers(self.network)
+        text = self.network.text
         embedding = text.to_joint(self.sentences[rows])
         patches = self._patches(content.seen)
         with _quick_attention(patches.joint.device):
@@ -439,7 +439,7 @@ def worded(
     return rows
 
 
-def frozen_towers_groups(network: EscNet, training: TrainingSection) -> ParameterGroups:
+def frozen_towers_groups(network: Mini, training: TrainingSection) -> ParameterGroups:
     """What is trained, by kind of rate and weight decay; everything else is frozen here.
 
     The sentence encoder and SAM's prompt encoder stay as they are (docs/paper-notes.md, note 20),
@@ -458,7 +458,7 @@ def frozen_towers_groups(network: EscNet, training: TrainingSection) -> Paramete
 
 
 def groups_by_kind(
-    network: EscNet, kind_of_name: Callable[[str], str | None], weight_decay: float
+    network: Mini, kind_of_name: Callable[[str], str | None], weight_decay: float
 ) -> ParameterGroups:
     """The parameters that have a kind of rate, by it and by weight decay; all others are frozen.
 
@@ -478,7 +478,7 @@ def groups_by_kind(
 
 
 def identity_of(
-    network: EscNet,
+    network: Mini,
     groups: ParameterGroups,
     dataset: FolderDataset,
     others: Sequence[LabelledPicture] = (),

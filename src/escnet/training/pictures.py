@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from escnet.errors import EscnetError
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 from escnet.training.augmentation import augmented
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.data_config import AugmentationSection

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escnet.errors import ConfigError
-from escnet.inference.methods.tokens import Tokenize, load_tower_tokenizer
+from escnet.inference.methods.tokens import Tokenize, load_tokenizer
 from escnet.model.config import EscNetConfig
 from escnet.model.escnet import EscNet
 from escnet.structures import structure_of
+from escnet.towers.table import tower_kind
 from escnet.training.assembly import config_of
 from escnet.training.config import Recipe
 from escnet.training.data_config import PicturesSection, TowersSection
 from escnet.training.pictures_task import PicturesTask
 from escnet.training.sources import read_sources
 from escnet.training.tagged import TaggedPictures
-from escnet.weights.assemble import assemble_clip, with_sam
+from escnet.weights.assemble import assemble, with_sam
 from escnet.weights.catalog import require_local
 
 _MOST_TOKENS = 77
@@ -55,7 +56,8 @@ def prepare_pictures(recipe: Recipe) -> PicturesRun:
     network = build(config, recipe, num_names=len(sources.names))
     tokenizer = _tokenizer_folder(towers)
     most = config.text_config.get("max_position_embeddings", _MOST_TOKENS)
-    tokenize = load_tower_tokenizer(tokenizer, "clip", most)
+    reading = tower_kind(getattr(config, "towers", "clip")).reading
+    tokenize = load_tokenizer(tokenizer, most, reading)
     texts = pictures.texts
     task = PicturesTask(
         network,
@@ -81,21 +83,16 @@ def sections_of(recipe: Recipe) -> tuple[TowersSection, PicturesSection]:
 def build_esc_net(config: EscNetConfig, recipe: Recipe, *, num_names: int) -> EscNet:
     """As `escnet.structures.BuildForRecipe`, for ESC-Net."""
     del num_names  # it reads any number
-    return build_clip_network(config, sections_of(recipe)[0])
+    return build_with_towers(config, sections_of(recipe)[0])
 
 
-def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
+def build_with_towers(config: EscNetConfig, towers: TowersSection) -> EscNet:
     """A network with the towers that a recipe names; what lies between them is untrained.
 
     Raises:
-        ConfigError: If SAM is wanted and not named, or the network has other towers.
+        ConfigError: If SAM is wanted and not named.
         WeightsError: If a part is missing, damaged, or of another shape.
     """
-    if config.vision != "clip" or config.text != "clip":
-        raise ConfigError(
-            f"vision {config.vision!r} with text {config.text!r} are not CLIP's towers: "
-            "choose the preset vit-b-16 or vit-l-14"
-        )
     if config.sam == "pretrained" and not towers.sam:
         raise ConfigError(
             "towers.sam is missing: name a SAM, or set model.settings.sam to random or none"
@@ -103,7 +100,7 @@ def build_clip_network(config: EscNetConfig, towers: TowersSection) -> EscNet:
     sam = towers.sam if config.sam == "pretrained" else None
     if not towers.clip:
         return with_sam(EscNet(config), [], sam)
-    return assemble_clip(config, clip=towers.clip, sam=sam)
+    return assemble(config, towers=towers.clip, sam=sam)
 
 
 def _tokenizer_folder(towers: TowersSection) -> Path:

@@ -10,7 +10,6 @@ captions, W words.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,14 +20,13 @@ from torch import Tensor
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import ConfigError
-from escnet.model.escnet import EscNet
-from escnet.model.presence import Presence
+from escnet.mini.network import Mini
+from escnet.mini.presence import Presence
 from escnet.training.captions import CaptionedPictures, names_said_of
 from escnet.training.examples import shared_classes
 from escnet.training.features import whole_views_read
 from escnet.training.frozen_towers import worded
 from escnet.training.text_space import blurred
-from escnet.weights.assemble import paired_towers
 
 _DROPOUT, _WEIGHT_DECAY, _RATE = 0.7, 0.05, 1e-3
 _NOISE = 0.5  # length of what blurs a text embedding of length 1, for words never met
@@ -144,7 +142,7 @@ def _table_of(said: Sequence[Collection[int]], num_names: int) -> Bool[np.ndarra
 
 @torch.inference_mode()
 def summaries(
-    network: EscNet, items: Sequence[LabelledPicture], tell: Callable[[int], None] = lambda _: None
+    network: Mini, items: Sequence[LabelledPicture], tell: Callable[[int], None] = lambda _: None
 ) -> Float[Tensor, "P S"]:
     """What the tower makes of every whole picture.
 
@@ -156,18 +154,18 @@ def summaries(
     Raises:
         ImageError: If a picture cannot be read.
     """
-    vision, _ = paired_towers(network)
+    vision = network.vision
     done, parts = 0, []
     for maps in whole_views_read(vision, items, network.config.image_size):
         with torch.autocast("cpu", torch.bfloat16):
-            parts.append(cast("Tensor", vision.project(maps).summary).float())
+            parts.append(vision.project(maps).summary.float())
         done += len(parts[-1])
         tell(done)
     return torch.cat(parts).clone()
 
 
 def fit_presence(
-    network: EscNet,
+    network: Mini,
     summary: Float[Tensor, "P S"],
     shown: PresentNames,
     texts: Float[Tensor, "M D"],

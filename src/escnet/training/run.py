@@ -14,15 +14,9 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
 from escnet.files import check_replaceable, is_ours, make_folder, replace_file, write_file
-from escnet.inference.methods.tokens import (
-    TOKENIZER_FILE,
-    TOKENIZER_FILES,
-    WORDS_FILE,
-    load_tokenizer,
-    read_words,
-    words_of,
-)
-from escnet.model.escnet import EscNet
+from escnet.inference.names.glued_words import WORDS_FILE, read_words, words_of
+from escnet.mini.network import Mini
+from escnet.mini.words import load_mini_tokenizer
 from escnet.training.answer_sheet import encode_answer_sheet
 from escnet.training.assembly import (
     MOST_TOKENS,
@@ -51,9 +45,9 @@ from escnet.training.validation import (
     validation_of_pictures,
     validation_of_stored,
 )
-from escnet.weights.assemble import paired_towers
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import check_checkpoint_folder, write_checkpoint
+from escnet.weights.tokenizer_files import TOKENIZER_FILE, tokenizer_json
 
 _RECIPE_FILE = "recipe.json"  # by its mark a folder is known as a run's
 _SCORES_FILE = "scores.json"
@@ -183,7 +177,7 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
     sentences = sentence_vectors(network, tokenize, texts)
     if data.detail is not None:
         with torch.no_grad():
-            embedding = paired_towers(network)[1].to_joint(sentences)
+            embedding = network.text.to_joint(sentences)
         detail = DetailData(
             dataset=dataset,
             embedding=embedding,
@@ -197,7 +191,7 @@ def _prepared_frozen(recipe: Recipe, data: DataSection, folder: Path, cache: Pat
     store = None
     if data.views is None:
         store = compute_features(
-            paired_towers(network)[0],
+            network.vision,
             list(dataset),
             cache / data.train.name,
             image_size=network.config.image_size,
@@ -228,11 +222,11 @@ def _with_validation(
     cache: Path,
 ) -> Prepared:
     """A task of the built-in model's kind with what the run needs beside it."""
-    network: EscNet = task.network
+    network: Mini = task.network
     tokenizer = _write_tokenizer(recipe, dataset, folder / _TOKENIZER_FOLDER)
     validation = None
     if data.validate_on is not None:
-        to_tokens = load_tokenizer(tokenizer, MOST_TOKENS)
+        to_tokens = load_mini_tokenizer(tokenizer, MOST_TOKENS)
         dtype = recipe.training.dtype
         if data.views is None and not network.config.detail:
             validation = validation_of_stored(
@@ -254,7 +248,7 @@ def _with_validation(
 
 
 def _captions(
-    network: EscNet,
+    network: Mini,
     dataset: FolderDataset,
     data: DataSection,
     wordings: Sequence[Sequence[int]],
@@ -268,7 +262,7 @@ def _captions(
     store = None
     if data.views is None:
         store = compute_features(
-            paired_towers(network)[0],
+            network.vision,
             pictures.items,
             cache / section.root.name,
             image_size=network.config.image_size,
@@ -288,7 +282,7 @@ def _write_tokenizer(recipe: Recipe, dataset: FolderDataset, folder: Path) -> Pa
     else:
         source = require_local(str(parts.start_from))
         words |= read_words(source / WORDS_FILE) or set()
-    replace_file(folder / TOKENIZER_FILE, TOKENIZER_FILES.bytes_of(source / TOKENIZER_FILE))
+    replace_file(folder / TOKENIZER_FILE, tokenizer_json(source))
     replace_file(folder / WORDS_FILE, ("\n".join(sorted(words)) + "\n").encode())
     return folder
 
@@ -312,7 +306,7 @@ def _look(
 
 def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> None:
     """The averaged network as a checkpoint, its scores, its sheet, and the curves."""
-    network: EscNet = prepared.task.network
+    network: Mini = prepared.task.network
     model = folder / "model"
     with trainer.averaged():
         network.config.trained_on = prepared.trained_on

@@ -22,11 +22,11 @@ from torch import Tensor
 from escnet.data.image import image_size_hw
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
+from escnet.mini.network import Mini
 from escnet.model.escnet import EscNet
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 from escnet.training.features import FeatureStore, whole_view
 from escnet.training.text_space import fit_map
-from escnet.weights.assemble import paired_towers
 
 _RIDGE = 0.01  # relative to the mean square of the channels
 
@@ -81,11 +81,11 @@ def _pair(
     network: EscNet, item: LabelledPicture, path: Path, store: FeatureStore | None
 ) -> tuple[Float[Tensor, "M V"], Float[Tensor, "M S"]]:
     """What SAM is to see of a picture's patches, and what its own encoder makes of them."""
-    if store is None:
+    if store is None or not isinstance(network, Mini):
         patches = network.vision(whole_view(item.image_path, network.config.image_size)[None])
     else:
-        patches = paired_towers(network)[0].project(store.maps([item.stem]))
-    seen = network.sam_input(patches)
+        patches = network.vision.project(store.maps([item.stem]))
+    seen = patches.sam_input
     embedding = read_embedding(path, network.config.sam_dim)
     wanted = on_grid(embedding, image_size_hw(item.image_path), seen.shape[2:])
     return rearrange(seen.float(), "1 V h w -> (h w) V"), rearrange(wanted, "S h w -> (h w) S")

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from escnet.errors import WeightsError
-from escnet.model.ridge import ridge_weight
+from escnet.mini.ridge import ridge_weight
 from escnet.small_file import SmallFile
 
 _NAMES = SmallFile(noun="names", error=WeightsError, cure="copy the folder again")

@@ -21,13 +21,12 @@ from escnet.evaluation.metrics import Scores
 from escnet.evaluation.target import folder_targets
 from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.methods.tokens import Tokenize
-from escnet.model.escnet import EscNet
+from escnet.mini.network import Mini
 from escnet.structures import structure_of
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
 from escnet.training.features import compute_features, whole_view
 from escnet.vocabulary import Vocabulary
-from escnet.weights.assemble import paired_towers
 
 SeePatches = Callable[[LabelledPicture], Patches]
 
@@ -112,7 +111,7 @@ class Validation:
 
 
 def validation_of_stored(
-    network: EscNet, tokenize: Tokenize, folder: Path, *, cache: Path, dtype: str
+    network: Mini, tokenize: Tokenize, folder: Path, *, cache: Path, dtype: str
 ) -> Validation:
     """A validation from feature maps that are computed once.
 
@@ -135,7 +134,7 @@ def validation_of_stored(
             "validate on pictures"
         )
     dataset = FolderDataset.read(folder)
-    vision, _ = paired_towers(network)
+    vision = network.vision
     size = network.config.image_size
     store = compute_features(vision, list(dataset), cache, image_size=size, mirror=False)
 

@@ -13,11 +13,6 @@ from escnet.towers.network import Network
 from escnet.weights.checkpoint import load_any_network
 
 _OF_ALL = ("origins", "trained_on")
-# What changes no tensor that two checkpoints share, or is only used at inference.
-_MAY_DIFFER = {
-    *_OF_ALL, "detail", "image_size", "max_classes", "presence", "sam_masks", "share_prior",
-    "upsampling",
-}  # fmt: skip
 
 
 def average_checkpoints(folders: Sequence[str | Path], shares: Sequence[float] = ()) -> Network:
@@ -71,9 +66,10 @@ def _check_fits(first: str | Path, network: Network, folder: str | Path, other: 
             f"{folder} holds a network of type {other.config.model_type!r}, {first} one of "
             f"{network.config.model_type!r}: their weights have no mean"
         )
+    may_differ = {*_OF_ALL, *network.config.free_settings}
     for name in network.config.setting_names():
         asked, found = (getattr(one.config, name, None) for one in (network, other))
-        if asked != found and name not in _MAY_DIFFER:
+        if asked != found and name not in may_differ:
             raise WeightsError(
                 f"setting {name} is {found!r} in {folder} and {asked!r} in {first}: "
                 "give checkpoints of one network"

@@ -20,14 +20,21 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from escnet.errors import WeightsError, either, setting
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin, file_sha256
+from escnet.weights.tensor_file import TENSOR_FILES, pieces_of
+from escnet.weights.tokenizer_files import (
+    TOKENIZER_FILE,
+    TOKENIZER_SETTINGS_FILE,
+    VOCABULARY_FILES,
+    has_tokenizer,
+)
 
-BUILT_IN_FOLDER = Path(__file__).parent / "mini"
+BUILT_IN_FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 BUILT_IN_NAME = "mini"
 
-_TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
 _UNKNOWN_HUB_FILES = ("config.json",)
-_TOKENIZER = "tokenizer.json"  # of an unknown model, too, if it reads texts
-_BESIDE = (_TOKENIZER, "tokenizer_config.json")  # fetched where the hub has them
+_INDEX = ".index.json"  # behind the name of a file of tensors that lies there in pieces
+# Fetched where the hub has them.
+_BESIDE = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, *VOCABULARY_FILES)
 _SAM_AUTHORS = "https://dl.fbaipublicfiles.com/segment_anything/"
 _LONGEST_SHOWN = 80  # characters of a name in an error
 _PATIENCE = 10.0  # seconds for the hub to say what a repository holds
@@ -259,11 +266,11 @@ def tensor_file_of(folder: Path) -> Path:
     Raises:
         WeightsError: If there is none.
     """
-    for name in _TENSOR_FILES:
+    for name in TENSOR_FILES:
         if (folder / name).is_file():
             return folder / name
     raise WeightsError(
-        f"folder {folder} has no {' or '.join(_TENSOR_FILES)}: "
+        f"folder {folder} has no {' or '.join(TENSOR_FILES)}: "
         "put one there, in one piece, or give another folder"
     )
 
@@ -286,18 +293,21 @@ def known_as(path: Path, sha256: str) -> KnownWeights | None:
     return None
 
 
-def origin_of(path: Path, *, part: str, name: str | None = None) -> Origin:
+def origin_of(
+    path: Path, *, part: str, name: str | None = None, sha256: str | None = None
+) -> Origin:
     """The record of a file, with the published name and licence where they are known.
 
     Args:
         path: The file of tensors; it is read whole to compute its SHA-256.
         part: The part of the network that it becomes.
         name: The name under which the caller asked for it; a name in the catalog is believed.
+        sha256: Of the file, or of all files where there are several; None to compute it.
 
     Raises:
         WeightsError: If the file cannot be read.
     """
-    sha256 = file_sha256(path)
+    sha256 = sha256 or file_sha256(path)
     known = CATALOG.get(name or "")
     for candidate in CATALOG.values():
         if sha256 in candidate.sha256.values():
@@ -322,14 +332,15 @@ def _built_in_folder() -> Path:
 
 def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
     """The snapshot folder of a repository in the hub's cache, complete."""
-    wanted = [*((file,) for file in files), _TENSOR_FILES]
+    tensors = (*TENSOR_FILES, *(name + _INDEX for name in TENSOR_FILES))
+    wanted = [*((file,) for file in files), tensors]
     try:
         cached = [_cached(repository, alternatives) for alternatives in wanted]
-        if all(cached):
+        if all(cached) and _has_all_pieces(Path(cached[-1])):
             folder = Path(cached[0]).parent
             if not _lacks_tokenizer(folder):
                 return folder
-            wanted.append((_TOKENIZER,))
+            wanted.append((TOKENIZER_FILE, VOCABULARY_FILES[0]))
         # Asked first, since it answers at once where a download would try for half a minute.
         siblings = HfApi().model_info(repository, timeout=_PATIENCE).siblings or []
         published = {sibling.rfilename for sibling in siblings}
@@ -337,8 +348,12 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
         for alternatives in wanted:
             names = [name for name in alternatives if name in published]
             if not names:
-                raise _unavailable(repository, wanted, f"it has no {' or '.join(alternatives)}")
-            folder = Path(hf_hub_download(repository, names[0])).parent
+                raise _unavailable(repository, wanted, f"it has no {_shown(alternatives)}")
+            path = Path(hf_hub_download(repository, names[0]))
+            folder = path.parent
+            if names[0].endswith(_INDEX):
+                for piece in pieces_of(path):
+                    hf_hub_download(repository, piece)
         for name in _BESIDE:
             if name in published:
                 hf_hub_download(repository, name)
@@ -353,9 +368,16 @@ def model_type_in(path: Path) -> str | None:
     return model_type if isinstance(model_type, str) else None
 
 
+def _has_all_pieces(path: Path) -> bool:
+    """Whether every piece that an index names is beside it; true of a file in one piece."""
+    if not path.name.endswith(_INDEX):
+        return True
+    return all((path.parent / name).is_file() for name in pieces_of(path))
+
+
 def _lacks_tokenizer(folder: Path) -> bool:
     """Whether a model that reads texts has come without its tokenizer."""
-    return "text_config" in _config_in(folder) and not (folder / _TOKENIZER).is_file()
+    return "text_config" in _config_in(folder) and not has_tokenizer(folder)
 
 
 def _config_in(path: Path) -> dict[str, object]:
@@ -375,12 +397,17 @@ def _cached(repository: str, alternatives: tuple[str, ...]) -> str:
 
 
 def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) -> WeightsError:
-    files = ", ".join(" or ".join(alternatives) for alternatives in wanted)
+    files = ", ".join(_shown(alternatives) for alternatives in wanted)
     return WeightsError(
         f"{repository} is not on this machine and cannot be fetched ({reason}): put {files} "
         "of it into a folder, and give the folder instead of the name"
         f"{either('', ' (--model FOLDER)')}"
     )
+
+
+def _shown(alternatives: tuple[str, ...]) -> str:
+    """The files of which one is needed, without those that only lead to others."""
+    return " or ".join(name for name in alternatives if not name.endswith(_INDEX))
 
 
 def _reason(error: Exception) -> str:

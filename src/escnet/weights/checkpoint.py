@@ -8,8 +8,7 @@ load such a folder with `load_checkpoint`, which reads all three and is strict.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,6 @@ from typing import Any, TypeVar
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from escnet.errors import OutputError, WeightsError
 from escnet.files import check_replaceable
@@ -31,16 +29,15 @@ from escnet.weights.config_file import (
     refuse_unusable,
 )
 from escnet.weights.origin import Origin, file_sha256, origins_of
+from escnet.weights.quiet import quiet_transformers
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
 from escnet.weights.tensor_file import check_values, read_header, read_tensors, refuse
+from escnet.weights.tokenizer_files import TOKENIZER_FILE, has_tokenizer, tokenizer_json
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 _PLAIN_FILE = "model.safetensors"
 _STORAGE_KEY = "storage"  # in the header of the file of tensors
-
-# Whichever of them the folder has; see `escnet.inference.methods.tokens`.
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "words.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +91,7 @@ def write_checkpoint(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as unfinished:
             path = Path(unfinished) / (INT8_FILE if storage == "int8" else _PLAIN_FILE)
             _write_tensors(path, model, storage, halve)
-            tokenizer_files = _copy_tokenizer(tokenizer_from, path.parent)
+            tokenizer_files = _copy_tokenizer(tokenizer_from, path.parent, model.tokenizer_files)
             for file in (path, path.parent / CONFIG_FILE, *tokenizer_files):
                 file.replace(folder / file.name)
         stale = _PLAIN_FILE if storage == "int8" else INT8_FILE
@@ -114,7 +111,8 @@ def check_checkpoint_folder(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if not is_checkpoint(folder):
-        written = (CONFIG_FILE, _PLAIN_FILE, INT8_FILE, *_TOKENIZER_FILES)
+        tokenizers = (name for one in STRUCTURES.values() for name in one.network.tokenizer_files)
+        written = (CONFIG_FILE, _PLAIN_FILE, INT8_FILE, *dict.fromkeys(tokenizers))
         check_replaceable(folder / name for name in written)
 
 
@@ -245,12 +243,16 @@ def _write_tensors(path: Path, model: Network, storage: Storage, halve: Sequence
     shutil.copymode(path.parent / CONFIG_FILE, path)  # safetensors makes files private
 
 
-def _copy_tokenizer(source: str | Path | None, folder: Path) -> list[Path]:
+def _copy_tokenizer(source: str | Path | None, folder: Path, names: Sequence[str]) -> list[Path]:
     copies = []
-    for name in _TOKENIZER_FILES:
+    for name in names:
         if source is not None and (Path(source) / name).is_file():
             shutil.copyfile(Path(source) / name, folder / name)
             copies.append(folder / name)
+    tokenizer = folder / TOKENIZER_FILE
+    if source is not None and tokenizer not in copies and has_tokenizer(Path(source)):
+        tokenizer.write_bytes(tokenizer_json(Path(source)))
+        copies.append(tokenizer)
     return copies
 
 
@@ -305,18 +307,3 @@ def _from_state_dict(
             output_loading_info=True,
         )
     return model, info
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Run a block without transformers' progress bars and tables: our one error says it all."""
-    verbosity = transformers_logging.get_verbosity()
-    has_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if has_bar:
-            transformers_logging.enable_progress_bar()

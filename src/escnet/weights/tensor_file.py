@@ -4,12 +4,13 @@ Everything that goes wrong with such a file ends in one `WeightsError`, and so d
 tensors are not those that were expected.
 """
 
+import hashlib
 import math
 import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from torch import Tensor
 
 from escnet.errors import WeightsError, first_line
 from escnet.files import shown_path
-from escnet.small_file import regular_file
+from escnet.small_file import SmallFile, regular_file
+from escnet.weights.origin import file_sha256
 
+TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
+
+_INDEX = SmallFile(noun="index of tensors", error=WeightsError, cure="copy it again")
 _NUM_SHOWN = 3  # of each kind of problem; the rest is counted
 _SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
 
@@ -67,6 +72,77 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 "download it again, or convert it to float32"
             )
     return tensors
+
+
+def tensor_files_in(folder: Path) -> list[Path]:
+    """The files in a folder, as the hub lays it out, that hold the tensors: one, or several.
+
+    Raises:
+        WeightsError: If there are none, or not all that the index names.
+    """
+    for name in TENSOR_FILES:
+        if (folder / name).is_file():
+            return [folder / name]
+    for name in TENSOR_FILES:
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            names = pieces_of(index)
+            if missing := [name for name in names if not (folder / name).is_file()]:
+                raise WeightsError(
+                    f"folder {folder} lacks {len(missing)} of {len(names)} pieces "
+                    f"({_some(missing)}) that {index.name} names: copy them as well"
+                )
+            return [folder / name for name in names]
+    raise WeightsError(
+        f"folder {folder} has no {' or '.join(TENSOR_FILES)}, in one piece or with an index: "
+        "put one there, or give another folder"
+    )
+
+
+def pieces_of(index: Path) -> list[str]:
+    """The names of the files that an index of tensors says lie beside it.
+
+    Raises:
+        WeightsError: If it is damaged, or names a file elsewhere.
+    """
+    weight_map = _INDEX.object_of(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{shown_path(index)} has no weight_map: copy it again")
+    names = set(weight_map.values())
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise WeightsError(
+            f"{shown_path(index)} names files outside of its folder: copy the folder again"
+        )
+    return sorted(names)
+
+
+def read_all_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The tensors of several files together.
+
+    Raises:
+        WeightsError: As `read_tensors`, or if two of them hold the same tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        found = read_tensors(file)
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise WeightsError(
+                f"{file} holds {twice[0]}, which another piece holds, too: copy the folder again"
+            )
+        tensors.update(found)
+    return tensors
+
+
+def tensors_sha256(files: Sequence[Path]) -> str:
+    """The SHA-256 of a file, or of those of several in their order.
+
+    Raises:
+        WeightsError: If one cannot be read.
+    """
+    digests = [file_sha256(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:

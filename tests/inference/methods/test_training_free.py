@@ -24,7 +24,7 @@ from escnet.inference.methods.method import Method
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import TrainingFreeMethod, load_training_free
 from escnet.inference.segmenter import Segmenter
-from escnet.model.self_attention import ATTENTIONS
+from escnet.towers.self_attention import ATTENTIONS
 from escnet.weights.catalog import BUILT_IN_FOLDER
 
 _SEPARATOR = 102  # of the built-in model's tokenizer, which stands in for CLIP's
@@ -167,13 +167,13 @@ def test_folders_as_of_the_hub_segment_a_picture(
 
 
 def test_a_clip_given_as_a_network_tells_the_name_that_works(clip: Path) -> None:
-    with pytest.raises(WeightsError, match=r"is a clip alone.*give it as training-free:"):
+    with pytest.raises(WeightsError, match=r"is CLIP alone.*give it as training-free:"):
         Segmenter.load(str(clip))
 
 
 def test_a_model_of_unknown_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip"}))
-    with pytest.raises(WeightsError, match=r"'blip'.*clip, siglip and escnet"):
+    with pytest.raises(WeightsError, match=r"'blip'.*clip, siglip, "):
         load(str(tmp_path))
 
 
@@ -221,7 +221,7 @@ def test_a_tower_that_wants_a_library_that_is_not_here_is_one_error(
 
 
 def test_a_folder_without_settings_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"has no config\.json: give the folder of a CLIP"):
+    with pytest.raises(WeightsError, match=r"has no config\.json: give a folder with the towers"):
         load(str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 
 _LONGEST = 4  # the long side's limit, in short sides: 2560 for 640
 

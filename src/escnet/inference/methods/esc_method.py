@@ -16,12 +16,13 @@ from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY
 from escnet.inference.methods.network_method import NetworkMethod
-from escnet.inference.methods.tokens import byte_tokenizer, load_tower_tokenizer
+from escnet.inference.methods.tokens import byte_tokenizer, load_tokenizer
 from escnet.model.config import preset
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.model.pruning import likely_names
 from escnet.towers.patches import Patches
+from escnet.towers.table import tower_kind
 from escnet.weights.checkpoint import load_checkpoint, weights_hash
 
 _DEFAULT_TOKENS = 77
@@ -41,11 +42,6 @@ class EscMethod(NetworkMethod[EscNet]):
     def settings(self) -> dict[str, object]:
         """What moves a pixel besides weights, names, template and size."""
         return {"max_classes": self.network.config.max_classes, "dtype": self.dtype}
-
-    @property
-    def share_prior(self) -> float:  # type: ignore[override]
-        """What the network's settings say of it."""
-        return float(self.network.config.share_prior)
 
     def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
         return square_image(view, self.view_size)
@@ -103,9 +99,7 @@ def load_esc_method(
         WeightsError: If the weights are not here, damaged, or of another kind.
     """
     network = load_checkpoint(folder)
-    text = network.config.text_config
-    tokenize = load_tower_tokenizer(
-        folder, network.config.text, text.get("max_position_embeddings", _DEFAULT_TOKENS)
-    )
+    most = network.config.text_config.get("max_position_embeddings", _DEFAULT_TOKENS)
+    tokenize = load_tokenizer(folder, most, tower_kind(network.config.towers).reading)
     method = EscMethod(network, tokenize, device=device, dtype=dtype, memory_budget=memory_budget)
     return method, weights_hash(folder)

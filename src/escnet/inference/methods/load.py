@@ -16,6 +16,7 @@ from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.masks import load_training_free_sam
 from escnet.inference.sam.proposals import ClassifiedBy, load_proposals
 from escnet.structures import structure_of
+from escnet.towers.table import TOWER_KINDS
 from escnet.weights.catalog import model_type_in, require_local
 from escnet.weights.checkpoint import model_type_of
 
@@ -53,9 +54,10 @@ def load_method(
             *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)
         )
     folder = require_local(name.weights)
-    if (model_type := model_type_in(folder)) in {"clip", "siglip"}:
+    model_type = model_type_in(folder)
+    if model_type is not None and model_type in TOWER_KINDS:
         raise WeightsError(
-            f"{model} is a {model_type} alone, without a trained network: "
+            f"{model} is {TOWER_KINDS[model_type].title} alone, without a trained network: "
             f"give it as training-free:{model}"
         )
     return structure_of(model_type_of(folder)).load_method(

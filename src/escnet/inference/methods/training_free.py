@@ -1,14 +1,13 @@
-"""Training-free: a CLIP or SigLIP alone, its correlation with the names taken as the answer.
+"""Training-free: two towers alone, its correlation with the names taken as the answer.
 
 Of an ESC-Net checkpoint its own correlation is taken. A CLIP or SigLIP has choices:
 `training-free:CLIP?attention=sclip&templates=single`. attention is clip, maskclip, sclip or naclip
-(escnet.model.self_attention), templates is subset or single; an ESC-Net checkpoint has no choices.
+(escnet.towers.self_attention), templates is subset or single; an ESC-Net checkpoint has no choices.
 
 Sizes: N texts, D the width of the joint space, B views, h x w patches.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -17,27 +16,21 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from escnet.errors import ConfigError, WeightsError
+from escnet.errors import ConfigError
 from escnet.inference.machine.device import chosen_device, chosen_dtype
-from escnet.inference.methods.esc_method import load_esc_method, square_image, tiny_esc_method
+from escnet.inference.methods.esc_method import EscMethod, square_image, tiny_esc_method
+from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY, ModelName
-from escnet.inference.methods.tokens import Tokenize, load_tower_tokenizer
+from escnet.inference.methods.tokens import Tokenize, load_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
-from escnet.model.self_attention import ATTENTIONS, Attention, dense_embedding
-from escnet.model.text import ClipText, SiglipText
-from escnet.model.vision import ClipVision, SiglipVision
-from escnet.weights.assemble import install_tower
-from escnet.weights.catalog import require_local, tensor_file_of
-from escnet.weights.checkpoint import weights_hash
-from escnet.weights.config_file import (
-    CONFIG_FILE,
-    check_settings,
-    read_json_config,
-    refuse_unusable,
-)
-from escnet.weights.tensor_file import read_tensors
+from escnet.structures import STRUCTURES, structure_of
+from escnet.towers.self_attention import ATTENTIONS
+from escnet.towers.tower import Towers
+from escnet.weights.catalog import model_type_in, require_local
+from escnet.weights.checkpoint import model_type_of
+from escnet.weights.tower_folder import TowerFolder
 
 Templates = Literal["subset", "single"]
 
@@ -54,31 +47,30 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
 }
 _SCALE = 40.0  # of SCLIP and NACLIP
-_EVEN_COSINE = {"clip": 0.2, "siglip": 0.0}  # logit 0: matters to the background rule alone
 _TEXTS_AT_ONCE = 32
 
 
 class Choices(NamedTuple):
     """How a CLIP or SigLIP is read out."""
 
-    attention: Attention = "naclip"
+    attention: str | None = None  # the towers' usual one
     templates: Templates = "subset"
 
 
-class ClipCorrelator(nn.Module):
-    """The two towers of a CLIP or SigLIP, without anything trained between them."""
+class TowerCorrelator(nn.Module):
+    """Two towers, without anything trained between them.
 
-    def __init__(
-        self,
-        vision: ClipVision | SiglipVision,
-        text: ClipText | SiglipText,
-        attention: Attention,
-    ) -> None:
+    Args:
+        towers: The towers.
+        attention: What the image tower's last block attends by.
+        even_cosine: The correlation of logit 0, which matters to the background rule alone.
+    """
+
+    def __init__(self, towers: Towers, *, attention: str, even_cosine: float) -> None:
         super().__init__()
-        self.vision = vision
-        self.text = text
+        self.vision, self.text = towers
         self.attention = attention
-        self.even_cosine = _EVEN_COSINE["clip" if isinstance(vision, ClipVision) else "siglip"]
+        self.even_cosine = even_cosine
 
     def encode_text(
         self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
@@ -90,7 +82,7 @@ class ClipCorrelator(nn.Module):
         self, image: Float[Tensor, "B 3 H W"], text_embedding: Float[Tensor, "N D"]
     ) -> Float[Tensor, "B N h w"]:
         """The correlation of each patch with each name, as logits."""
-        joint = dense_embedding(self.vision, image, self.attention)
+        joint = self.vision.dense_embedding(image, self.attention)
         return _SCALE * (correlation_map(joint, text_embedding) - self.even_cosine)
 
 
@@ -130,7 +122,7 @@ class TrainingFreeMethod:
 
     def __init__(
         self,
-        correlator: ClipCorrelator | EscCorrelator,
+        correlator: TowerCorrelator | EscCorrelator,
         tokenize: Tokenize,
         *,
         view_size: int,
@@ -191,7 +183,7 @@ def choices_of(name: ModelName) -> Choices:
     Raises:
         ConfigError: If a choice is unknown.
     """
-    allowed = {"attention": ATTENTIONS, "templates": get_args(Templates)}
+    allowed = {"attention": (*ATTENTIONS, "own"), "templates": get_args(Templates)}
     for key, value in name.choices:
         if key not in allowed:
             raise ConfigError(
@@ -212,38 +204,48 @@ def load_training_free(
         ConfigError: If a choice is unknown.
     """
     choices = choices_of(name)
-    folder = None if name.weights == TINY else require_local(name.weights)
-    kind = "escnet" if folder is None else _read_config(folder).get("model_type")
-    if kind == "escnet":
+    is_tiny = name.weights == TINY
+    if is_tiny or model_type_in(require_local(name.weights)) in STRUCTURES:
         if name.choices:
             raise ConfigError(
                 f"{name.weights!r} is an ESC-Net, read out in one way: drop what follows the "
                 "question mark"
             )
-        return _of_esc_net(folder, device=device, dtype=dtype)
-    if folder is None or kind not in {"clip", "siglip"}:
-        raise WeightsError(
-            f"{name.weights} has the layout {kind!r}: training-free reads clip, siglip and escnet "
-            "folders of transformers"
+        return _of_esc_net(name.weights, device=device, dtype=dtype)
+    folder = TowerFolder.read(name.weights)
+    towers = folder.towers()
+    attention = choices.attention or towers.vision.attentions[0]
+    if attention not in towers.vision.attentions:
+        raise ConfigError(
+            f"no attention {attention!r} of {folder.kind.title}: choose from "
+            f"{', '.join(towers.vision.attentions)}"
         )
-    correlator, tokenize, side = _read_clip(folder, kind, choices.attention)
+    most = folder.settings.text.max_position_embeddings
     method = TrainingFreeMethod(
-        correlator,
-        tokenize,
-        view_size=side,
+        TowerCorrelator(towers, attention=attention, even_cosine=folder.kind.even_cosine),
+        load_tokenizer(folder.path, most, folder.kind.reading),
+        view_size=folder.settings.image_size,
         templates=_TEMPLATES[choices.templates],
-        choices={"attention": choices.attention, "logit_scale": _SCALE},
+        choices={"attention": attention, "logit_scale": _SCALE},
         device=device,
         dtype=dtype,
     )
-    return method, weights_hash(folder)
+    return method, folder.sha256()
 
 
-def _of_esc_net(folder: Path | None, *, device: str, dtype: str) -> tuple[TrainingFreeMethod, str]:
-    if folder is None:
-        esc, digest = tiny_esc_method(device=device, dtype=dtype)
+def _of_esc_net(name: str, *, device: str, dtype: str) -> tuple[TrainingFreeMethod, str]:
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "memory_budget": DEFAULT_BUDGET}
+    if name == TINY:
+        esc, digest = tiny_esc_method(**options)
     else:
-        esc, digest = load_esc_method(folder, device=device, dtype=dtype)
+        folder = require_local(name)
+        loaded = structure_of(model_type_of(folder)).load_method(folder, **options)
+        if not isinstance(loaded.method, EscMethod):
+            raise ConfigError(
+                f"{name} is a {loaded.method.name}, whose correlation alone is not read out: give "
+                "an ESC-Net, or two towers"
+            )
+        esc, digest = loaded.method, loaded.weights_hash
     method = TrainingFreeMethod(
         EscCorrelator(esc.network),
         esc.tokenize,
@@ -254,44 +256,3 @@ def _of_esc_net(folder: Path | None, *, device: str, dtype: str) -> tuple[Traini
         dtype=dtype,
     )
     return method, digest
-
-
-def _read_clip(
-    folder: Path, kind: str, attention: Attention
-) -> tuple[ClipCorrelator, Tokenize, int]:
-    """A CLIP's or SigLIP's towers and tokenizer, and the side of its pictures."""
-    config = _read_config(folder)
-    check_settings(config, folder / CONFIG_FILE)
-    path = tensor_file_of(folder)
-    tensors = read_tensors(path)
-    with refuse_unusable(folder / CONFIG_FILE):
-        vision, text = _build_towers(kind, config)
-        for tower, starts in (
-            (vision.tower, ("vision_model.", "visual_")),
-            (text.tower, ("text_model.", "text_projection")),
-        ):
-            part = {k: v for k, v in tensors.items() if k.startswith(starts)}
-            install_tower(tower, part, str(path))
-    most = text.tower.config.max_position_embeddings
-    tokenize = load_tower_tokenizer(folder, kind, most)
-    side: int = vision.tower.config.image_size
-    return ClipCorrelator(vision, text, attention), tokenize, side
-
-
-def _build_towers(
-    kind: str, config: Mapping[str, Any]
-) -> tuple[ClipVision | SiglipVision, ClipText | SiglipText]:
-    """The towers, random, that a folder's settings describe."""
-    shared = {"projection_dim": config.get("projection_dim", 512)} if kind == "clip" else {}
-    vision_config = {**config.get("vision_config", {}), **shared}
-    text_config = {**config.get("text_config", {}), **shared}
-    if kind == "clip":
-        return ClipVision(vision_config, taps=(0, 0)), ClipText(text_config)
-    return SiglipVision(vision_config, taps=(0, 0)), SiglipText(text_config)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    config = read_json_config(folder / CONFIG_FILE)
-    if config is None:
-        raise WeightsError(f"{folder} has no {CONFIG_FILE}: give the folder of a CLIP or SigLIP")
-    return config

@@ -7,7 +7,8 @@ from pathlib import Path
 from escnet.class_lists.class_list import shown_text
 from escnet.class_lists.findings import Finding
 from escnet.errors import VocabularyError
-from escnet.inference.methods.tokens import WORDS_FILE, Tokenize, read_words, split_glued
+from escnet.inference.methods.tokens import Tokenize
+from escnet.inference.names.glued_words import WORDS_FILE, read_words, split_glued
 from escnet.inference.names.near_names import near_names, unread_names
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary

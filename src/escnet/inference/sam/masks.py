@@ -26,7 +26,7 @@ from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.prompting import Sam, SamPicture
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 from escnet.weights.catalog import require_local, tensor_file_of
 from escnet.weights.origin import file_sha256
 from escnet.weights.sam_model import load_sam_model

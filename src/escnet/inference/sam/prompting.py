@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import SamModel
 
 from escnet.inference.sam.decoder import MaskDecoder
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 
 SAM_SIDE = 1024  # pixels of the square that SAM sees
 GRID = 256  # side of its masks

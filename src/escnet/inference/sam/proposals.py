@@ -26,7 +26,7 @@ from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.masks import load_sam
 from escnet.inference.sam.prompting import Sam, SamPicture
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 
 _LEAST_QUALITY = 0.88  # these three as in SAM's automatic mode
 _LEAST_STABILITY = 0.95

@@ -5,12 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig, preset
-from escnet.model.escnet import EscNet
-from escnet.model.upsampling import GuidedUpsampling
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
+from escnet.mini.upsampling import GuidedUpsampling
 from escnet.weights.checkpoint import load_checkpoint
-from tests.model.conftest import PAIRED
+from tests.mini.conftest import MINI
 
 B, N, H, W = 2, 3, 5, 4
 FINE, COARSE = 6, 7
@@ -125,21 +124,10 @@ def test_it_learns_an_edge_that_the_coarse_grid_cannot_hold(guided: GuidedUpsamp
 @torch.no_grad()
 def test_a_loaded_network_enlarges_as_the_saved_one_did(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = EscNet(EscNetConfig(**{**PAIRED, "upsampling": "guided"})).eval()
+    network = Mini(MiniConfig(**{**MINI, "upsampling": "guided"})).eval()
     network.save_pretrained(tmp_path)
     image, text = torch.rand(1, 3, 64, 64), torch.randn(N, 16)
     expected = network(image, text)
     assert expected.shape == (1, N, 32, 32)
-    for loaded in (EscNet.from_pretrained(tmp_path), load_checkpoint(tmp_path)):
+    for loaded in (Mini.from_pretrained(tmp_path), load_checkpoint(tmp_path)):
         torch.testing.assert_close(loaded.eval()(image, text), expected, atol=1e-6, rtol=0)
-
-
-def test_a_tower_without_a_fine_map_is_refused() -> None:
-    settings = preset("tiny").to_dict() | {"upsampling": "guided"}
-    with pytest.raises(ConfigError, match="upsampling 'guided' needs a map at half the picture's"):
-        EscNet(EscNetConfig(**settings))
-
-
-def test_an_unknown_upsampling_is_refused() -> None:
-    with pytest.raises(ConfigError, match="upsampling 'sharp' is unknown: choose from bilinear"):
-        EscNetConfig(upsampling="sharp")

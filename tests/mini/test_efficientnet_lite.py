@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from escnet.model.efficientnet_lite import EfficientNetLite, InvertedResidual, SameConv2d
+from escnet.mini.efficientnet_lite import EfficientNetLite, InvertedResidual, SameConv2d
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.chunks import chunk_in_cache, class_chunks
-from escnet.model.resize import resized
+from escnet.towers.resize import resized
 
 _FACTOR = 2
 _WIDTH = 32

@@ -18,17 +18,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from escnet.model.chunks import class_chunks
-from escnet.model.decoder import norm_groups
-from escnet.model.efficientnet_lite import (
+from escnet.mini.efficientnet_lite import (
     EIGHTH_CHANNELS,
     HALF_CHANNELS,
     QUARTER_CHANNELS,
     SIXTEENTH_CHANNELS,
     EfficientNetTrunk,
 )
-from escnet.model.resize import resized
-from escnet.model.ridge import ridge_weight
+from escnet.mini.ridge import ridge_weight
+from escnet.model.chunks import class_chunks
+from escnet.model.decoder import norm_groups
+from escnet.towers.resize import resized
 
 _NUM_STAGES = 5  # to stride 16; what is deeper, the rest of the network sees
 _WIDTHS = (96, 96, 64, 32)  # of the pyramid, from stride 16 to stride 2

@@ -1,6 +1,6 @@
-"""Text towers: tokens of class names to embeddings in the joint space.
+"""The text side of the built-in model.
 
-Sizes: N class names, T tokens, D joint space.
+Sizes: N class names, T tokens, D joint space, V the encoder's width.
 """
 
 from typing import Any
@@ -8,45 +8,12 @@ from typing import Any
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertModel,
-    CLIPTextConfig,
-    CLIPTextModelWithProjection,
-    SiglipTextConfig,
-    SiglipTextModel,
-)
+from transformers import BertConfig, BertModel
+
+from escnet.towers.tower import TextTower
 
 
-class ClipText(nn.Module):
-    """CLIP's text tower: the projected embedding of the end token."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
-        self.tower = CLIPTextModelWithProjection(CLIPTextConfig(**config))
-
-    def forward(
-        self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
-    ) -> Float[Tensor, "N D"]:
-        return self.tower(input_ids=token, attention_mask=is_token).text_embeds
-
-
-class SiglipText(nn.Module):
-    """SigLIP's text tower, which was trained on padded texts and so sees the padding."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
-        self.tower = SiglipTextModel(SiglipTextConfig(**config))
-
-    def forward(
-        self,
-        token: Int[Tensor, "N T"],
-        is_token: Int[Tensor, "N T"],  # noqa: ARG002
-    ) -> Float[Tensor, "N D"]:
-        return self.tower(input_ids=token).pooler_output
-
-
-class SentenceText(nn.Module):
+class SentenceText(TextTower):
     """A sentence encoder (MiniLM): mean of the token vectors, then one linear map.
 
     The map carries a sentence space into the joint space; that of the built-in model was fitted to

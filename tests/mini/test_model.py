@@ -14,7 +14,7 @@ from escnet.inference.segmenter import Segmenter
 from escnet.weights.catalog import BUILT_IN_FOLDER
 from escnet.weights.checkpoint import summarize_checkpoint
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = ROOT / "examples" / "chelsea.jpg"
 DEV = ROOT.parent / "shared" / "data" / "dev"
 

@@ -5,12 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig, preset
-from escnet.model.escnet import EscNet
-from escnet.model.presence import Presence, presence_gain
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
+from escnet.mini.presence import Presence, presence_gain
 from escnet.weights.checkpoint import load_checkpoint
-from tests.model.conftest import PAIRED
+from tests.mini.conftest import MINI
 
 N, D, S = 3, 16, 10
 
@@ -64,9 +63,9 @@ def test_a_name_surely_there_loses_nothing_and_none_is_ruled_out() -> None:
 @torch.no_grad()
 def test_the_network_takes_it_off_every_place_of_a_name(texts: Tensor) -> None:
     torch.manual_seed(0)
-    network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    network = Mini(MiniConfig(**{**MINI, "presence": True})).eval()
     network.presence.begin_fit()
-    plain = EscNet(EscNetConfig(**PAIRED)).eval()
+    plain = Mini(MiniConfig(**MINI)).eval()
     shared = {n: v for n, v in network.state_dict().items() if not n.startswith("presence.")}
     plain.load_state_dict(shared)
     patches = network.vision(torch.rand(2, 3, 64, 64))
@@ -82,7 +81,7 @@ def test_the_network_takes_it_off_every_place_of_a_name(texts: Tensor) -> None:
 @torch.no_grad()
 def test_a_summary_is_of_the_whole_picture() -> None:
     torch.manual_seed(0)
-    vision = EscNet(EscNetConfig(**PAIRED)).vision.eval()
+    vision = Mini(MiniConfig(**MINI)).vision.eval()
     maps = vision.read(torch.rand(1, 3, 64, 64))
     summary = vision.project(maps).summary
     assert summary.shape == (1, vision.summary_channels)
@@ -102,15 +101,10 @@ def test_a_summary_is_of_the_whole_picture() -> None:
 @torch.no_grad()
 def test_a_loaded_network_knows_what_the_saved_one_did(tmp_path: Path, texts: Tensor) -> None:
     torch.manual_seed(0)
-    network = EscNet(EscNetConfig(**{**PAIRED, "presence": True})).eval()
+    network = Mini(MiniConfig(**{**MINI, "presence": True})).eval()
     network.presence.begin_fit()
     network.presence.norm.running_mean.normal_()
     network.save_pretrained(tmp_path)
     image = torch.rand(1, 3, 64, 64)
     expected = network(image, texts)
     torch.testing.assert_close(load_checkpoint(tmp_path).eval()(image, texts), expected)
-
-
-def test_a_tower_without_a_summary_is_refused() -> None:
-    with pytest.raises(ConfigError, match="which the vision tower 'clip' does not give"):
-        EscNet(EscNetConfig(**{**preset("tiny").to_dict(), "presence": True}))

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from escnet.model.self_attention import Attention, dense_embedding, last_block, neighbourhood
-from escnet.model.vision import ClipVision, SiglipVision
+from escnet.towers.clip import ClipVision
+from escnet.towers.self_attention import last_block, neighbourhood
+from escnet.towers.siglip import SiglipVision
 
 _SIZES = {
     "hidden_size": 8,
@@ -61,7 +62,7 @@ def _by_loops(block: nn.Module, x: Tensor, attention: str) -> Tensor:
 
 @pytest.mark.parametrize("attention", ["clip", "maskclip", "sclip", "naclip"])
 @torch.no_grad()
-def test_the_last_block_agrees_with_plain_loops(clip: ClipVision, attention: Attention) -> None:
+def test_the_last_block_agrees_with_plain_loops(clip: ClipVision, attention: str) -> None:
     block = clip.tower.vision_model.encoder.layers[-1]
     x = torch.randn(1, 7, 8) * 3
     found = last_block(block, x, attention, (2, 3), 1)
@@ -71,14 +72,14 @@ def test_the_last_block_agrees_with_plain_loops(clip: ClipVision, attention: Att
 @torch.no_grad()
 def test_the_choice_clip_is_the_read_out_of_the_tower(clip: ClipVision) -> None:
     image = torch.rand(2, 3, 32, 48)
-    torch.testing.assert_close(dense_embedding(clip, image, "clip"), clip(image).joint)
+    torch.testing.assert_close(clip.dense_embedding(image, "clip"), clip(image).joint)
 
 
 @pytest.mark.parametrize("attention", ["clip", "maskclip", "sclip", "naclip"])
 @torch.no_grad()
-def test_siglip_gives_a_map_without_a_class_token(attention: Attention) -> None:
+def test_siglip_gives_a_map_without_a_class_token(attention: str) -> None:
     tower = SiglipVision(_SIZES, taps=(0, 0)).eval()
-    assert dense_embedding(tower, torch.rand(1, 3, 32, 48), attention).shape == (1, 8, 2, 3)
+    assert tower.dense_embedding(torch.rand(1, 3, 32, 48), attention).shape == (1, 8, 2, 3)
 
 
 def test_the_neighbourhood_of_a_patch_is_nearest_to_itself() -> None:

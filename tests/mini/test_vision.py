@@ -1,4 +1,4 @@
-"""The towers beside CLIP; the read-out of CLIP itself is held in tests/parity."""
+"""The image side of the built-in model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Dinov2Config, Dinov2Model, SiglipVisionConfig, SiglipVisionModel
 
-from escnet.errors import ConfigError
-from escnet.model.vision import ClipVision, Dinov2Vision, JointHead, PairedVision, SiglipVision
+from escnet.mini.vision import JointHead, PairedVision
 
 B, D, PATCH = 2, 6, 8
 TOWER: dict[str, Any] = {
@@ -34,42 +32,6 @@ def image() -> Tensor:
 
 def to_map(token: Tensor, h: int, w: int) -> Tensor:
     return token.transpose(1, 2).reshape(token.shape[0], -1, h, w)
-
-
-@torch.no_grad()
-def test_siglip_pools_every_patch_alone(stir: Stir, image: Tensor) -> None:
-    torch.manual_seed(0)
-    tower = SiglipVision(TOWER, taps=(0, 1)).eval()
-    stir(tower)
-    theirs = SiglipVisionModel(SiglipVisionConfig(**TOWER)).eval()
-    theirs.load_state_dict(tower.tower.state_dict())
-    output = theirs(pixel_values=2 * image - 1, output_hidden_states=True)
-    head = getattr(theirs, "vision_model", theirs).head
-    patches = output.last_hidden_state.flatten(0, 1)[:, None]  # each a picture of one patch
-    expected = to_map(head(patches).unflatten(0, (B, 16)), 4, 4)
-    found = tower(image)
-    torch.testing.assert_close(found.joint, expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.skips[0], to_map(output.hidden_states[1], 4, 4))
-    torch.testing.assert_close(found.skips[1], to_map(output.hidden_states[2], 4, 4))
-
-
-@torch.no_grad()
-def test_dinov2_is_one_linear_map_of_the_normed_layers(stir: Stir, image: Tensor) -> None:
-    torch.manual_seed(0)
-    tower = Dinov2Vision(TOWER, layers=(1, 3), joint_dim=D, taps=(0, 1)).eval()
-    stir(tower)
-    theirs = Dinov2Model(Dinov2Config(**TOWER)).eval()
-    theirs.load_state_dict(tower.tower.state_dict())
-    pixels = (image - IMAGENET_MEAN) / IMAGENET_DEVIATION
-    hidden = theirs(pixels, output_hidden_states=True).hidden_states
-    normed = [theirs.layernorm(x)[:, 1:] for x in hidden]
-    state = tower.to_joint.state_dict()
-    read = torch.cat([normed[1], normed[3]], dim=2)
-    expected = read @ state["weight"][:, :, 0, 0].T + state["bias"]
-    found = tower(image)
-    torch.testing.assert_close(found.joint, to_map(expected, 4, 4), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.skips[0], to_map(normed[1], 4, 4))
-    torch.testing.assert_close(found.skips[1], to_map(normed[2], 4, 4))
 
 
 @pytest.fixture
@@ -114,10 +76,10 @@ def test_what_the_joint_embeddings_are_made_of_is_given_where_it_is_asked_for(
 ) -> None:
     maps = paired.read(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
     assert paired.project(maps).inner is None
-    paired.gives_inner = True
+    paired.gives_inner, paired.sam_channels = True, paired.head.in_channels
     patches = paired.project(maps)
     assert patches.inner is not None
-    assert patches.inner.shape == (2, paired.inner_channels, *patches.joint.shape[2:])
+    assert patches.inner.shape == (2, paired.sam_channels, *patches.joint.shape[2:])
     vit, sixteenth, deep, head = paired.head.norms
     width = maps.vit.shape[1]
     torch.testing.assert_close(patches.inner[:, :width], vit(maps.vit))
@@ -203,12 +165,3 @@ def test_coarser_maps_are_brought_to_the_grid_of_the_vit(paired: PairedVision) -
     torch.testing.assert_close(
         paired.project(enlarged).joint, paired.project(maps).joint, atol=1e-4, rtol=1e-4
     )
-
-
-@pytest.mark.parametrize("taps", [(0, 3), (-1, 0)])
-@pytest.mark.parametrize("tower", [ClipVision, SiglipVision])
-def test_taps_that_the_tower_does_not_have_are_refused(tower: Any, taps: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=r"are not two of a tower of 3 blocks: give two .* 0 to 2"
-    ):
-        tower(TOWER, taps=taps)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from escnet.errors import ConfigError
-from escnet.model.config import EscNetConfig, preset
-from escnet.model.detail import DetailBranch, DetailLogits
-from escnet.model.efficientnet_lite import EfficientNetLite
-from escnet.model.escnet import EscNet
-from escnet.model.resize import resized
+from escnet.mini.config import MiniConfig
+from escnet.mini.detail import DetailBranch, DetailLogits
+from escnet.mini.efficientnet_lite import EfficientNetLite
+from escnet.mini.network import Mini
+from escnet.towers.resize import resized
 from escnet.weights.checkpoint import load_checkpoint
-from tests.model.conftest import PAIRED, Stir
+from tests.mini.conftest import MINI
+from tests.model.conftest import Stir
 
 N, D, V, K = 3, 16, 32, 32
 
@@ -23,9 +24,9 @@ def texts() -> Tensor:
 
 
 @pytest.fixture
-def network(stir: Stir) -> EscNet:
+def network(stir: Stir) -> Mini:
     torch.manual_seed(0)
-    network = EscNet(EscNetConfig(**{**PAIRED, "detail": True, "upsampling": "guided"})).eval()
+    network = Mini(MiniConfig(**{**MINI, "detail": True, "upsampling": "guided"})).eval()
     stir(network.vision.detail)
     stir(network.detail)
     return network
@@ -92,11 +93,11 @@ def test_a_name_gains_the_same_whatever_stands_beside_it(stir: Stir, texts: Tens
 
 
 @torch.no_grad()
-def test_the_network_adds_it_to_its_logits(network: EscNet, texts: Tensor) -> None:
+def test_the_network_adds_it_to_its_logits(network: Mini, texts: Tensor) -> None:
     patches = network.vision(torch.rand(2, 3, 64, 64))
     assert patches.detail is not None
     assert patches.detail.shape == (2, K, 32, 32)
-    plain = network.segment(patches._replace(detail=None), texts).logits
+    plain = network.segment(replace(patches, detail=None), texts).logits
     assert plain.shape == (2, N, 32, 32)
     assert network.detail is not None
     gain = network.detail(patches.detail, texts)
@@ -108,28 +109,28 @@ def test_the_network_adds_it_to_its_logits(network: EscNet, texts: Tensor) -> No
 
 
 @torch.no_grad()
-def test_beside_a_coarser_grid_it_is_brought_to_that(network: EscNet, texts: Tensor) -> None:
-    coarse = EscNet(EscNetConfig(**{**PAIRED, "detail": True})).eval()
+def test_beside_a_coarser_grid_it_is_brought_to_that(network: Mini, texts: Tensor) -> None:
+    coarse = Mini(MiniConfig(**{**MINI, "detail": True})).eval()
     own = coarse.state_dict()
     coarse.load_state_dict({n: v for n, v in network.state_dict().items() if n in own})
     patches = coarse.vision(torch.rand(1, 3, 64, 64))
-    plain = coarse.segment(patches._replace(detail=None), texts).logits
+    plain = coarse.segment(replace(patches, detail=None), texts).logits
     assert plain.shape == (1, N, 16, 16)
     expected = plain + resized(coarse.detail(patches.detail, texts), (16, 16))
     torch.testing.assert_close(coarse.segment(patches, texts).logits, expected)
 
 
 @torch.no_grad()
-def test_feature_maps_without_a_picture_have_no_detail(network: EscNet, texts: Tensor) -> None:
+def test_feature_maps_without_a_picture_have_no_detail(network: Mini, texts: Tensor) -> None:
     image = torch.rand(1, 3, 64, 64)
     patches = network.vision.project(network.vision.read(image))
     assert patches.detail is None
-    expected = network.segment(network.vision(image)._replace(detail=None), texts).logits
+    expected = network.segment(replace(network.vision(image), detail=None), texts).logits
     torch.testing.assert_close(network.segment(patches, texts).logits, expected)
 
 
 @torch.no_grad()
-def test_it_sees_what_the_patches_cannot(network: EscNet) -> None:
+def test_it_sees_what_the_patches_cannot(network: Mini) -> None:
     """A line of one pixel's width moves the pixel embeddings most where it is."""
     image = torch.full((1, 3, 64, 64), 0.5)
     lined = image.clone()
@@ -169,7 +170,7 @@ def test_it_begins_with_the_towers_net_and_adds_nothing() -> None:
     assert branch.is_begun
 
 
-def test_a_gradient_reaches_all_of_it_once_it_is_begun(network: EscNet, texts: Tensor) -> None:
+def test_a_gradient_reaches_all_of_it_once_it_is_begun(network: Mini, texts: Tensor) -> None:
     logits = network(torch.rand(1, 3, 64, 64), texts)
     F.softplus(logits).mean().backward()
     parts = {
@@ -181,7 +182,7 @@ def test_a_gradient_reaches_all_of_it_once_it_is_begun(network: EscNet, texts: T
 
 @torch.no_grad()
 def test_a_loaded_network_sees_what_the_saved_one_did(
-    network: EscNet, tmp_path: Path, texts: Tensor
+    network: Mini, tmp_path: Path, texts: Tensor
 ) -> None:
     network.save_pretrained(tmp_path)
     image = torch.rand(1, 3, 64, 64)
@@ -190,13 +191,8 @@ def test_a_loaded_network_sees_what_the_saved_one_did(
 
 
 @torch.no_grad()
-def test_half_precision_runs(network: EscNet, texts: Tensor) -> None:
+def test_half_precision_runs(network: Mini, texts: Tensor) -> None:
     image = torch.rand(1, 3, 64, 64)
     expected = network(image, texts)
     found = network.to(torch.bfloat16)(image.bfloat16(), texts.bfloat16())
     assert (found.float() - expected).abs().max() < 0.2 * expected.abs().max()
-
-
-def test_a_tower_without_the_branch_is_refused() -> None:
-    with pytest.raises(ConfigError, match="which 'clip' has not"):
-        EscNet(EscNetConfig(**{**preset("tiny").to_dict(), "detail": True}))

@@ -3,9 +3,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import SiglipTextConfig, SiglipTextModel
 
-from escnet.model.text import SentenceText, SiglipText
+from escnet.mini.text import SentenceText
 
 D = 6
 TOWER: dict[str, Any] = {
@@ -59,16 +58,3 @@ def test_more_padding_changes_no_sentence(sentence: SentenceText, token: Tensor)
         atol=1e-5,
         rtol=1e-5,
     )
-
-
-@torch.no_grad()
-def test_siglip_sees_its_padding_as_transformers_does(token: Tensor) -> None:
-    config = {**TOWER, "projection_size": D}
-    torch.manual_seed(0)
-    ours = SiglipText(config).eval()
-    theirs = SiglipTextModel(SiglipTextConfig(**config)).eval()
-    theirs.load_state_dict(ours.tower.state_dict())
-    found = ours(token, token.ne(0).long())
-    assert found.shape == (3, D)
-    torch.testing.assert_close(found, theirs(input_ids=token).pooler_output)
-    assert not torch.allclose(found[:2], ours(token[:2, :4], token[:2, :4]))

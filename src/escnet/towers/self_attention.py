@@ -11,7 +11,7 @@ for each patch. What replaces it, each as published:
 Sizes: B pictures, H x W pixels, h x w patches, D joint space, V inner width, T tokens, G heads.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,53 +19,15 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from escnet.model.vision import (
-    _CLIP_DEVIATION,
-    _CLIP_MEAN,
-    _HALF,
-    ClipVision,
-    SiglipVision,
-    _grid,
-    _normalise,
-    _to_map,
-)
-
-Attention = Literal["clip", "maskclip", "sclip", "naclip"]
-ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+ATTENTIONS = ("naclip", "clip", "maskclip", "sclip")  # the usual one first
 
 _DEVIATION = 5.0  # of NACLIP's Gaussian, in patches
-
-
-def dense_embedding(
-    vision: ClipVision | SiglipVision, image: Float[Tensor, "B 3 H W"], attention: Attention
-) -> Float[Tensor, "B D h w"]:
-    """Patch embeddings in the joint space.
-
-    Args:
-        vision: The tower; SigLIP has no class token, so its "clip" has no residual.
-        image: Pixels in [0, 1].
-        attention: What replaces that of the last block.
-    """
-    grid_hw = _grid(image, vision.patch_size)
-    inner: Any = getattr(vision.tower, "vision_model", vision.tower)
-    is_clip = isinstance(vision, ClipVision)
-    mean, deviation = (_CLIP_MEAN, _CLIP_DEVIATION) if is_clip else (_HALF, _HALF)
-    hidden = vision.tower(
-        pixel_values=_normalise(image, mean, deviation),
-        interpolate_pos_encoding=True,
-        output_hidden_states=True,
-    ).hidden_states
-    leading = int(is_clip)
-    x = last_block(inner.encoder.layers[-1], hidden[-2], attention, grid_hw, leading)
-    x = inner.post_layernorm(x)
-    joint = vision.tower.visual_projection(x) if is_clip else _through_head(inner.head, x)
-    return _to_map(joint, leading, grid_hw)
 
 
 def last_block(
     block: Any,
     x: Float[Tensor, "B T V"],
-    attention: Attention,
+    attention: str,
     grid_hw: tuple[int, int],
     leading: int,
 ) -> Float[Tensor, "B T V"]:
@@ -112,12 +74,3 @@ def neighbourhood(grid_hw: tuple[int, int], leading: int) -> Float[Tensor, "T T"
 
 def _self_similarity(token: Float[Tensor, "B G T E"]) -> Float[Tensor, "B G T T"]:
     return token @ token.transpose(-1, -2) / token.shape[-1] ** 0.5
-
-
-def _through_head(head: Any, x: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
-    """SigLIP's pooling head for each token alone: its value path."""
-    pool = head.attention
-    width = pool.embed_dim
-    value = F.linear(x, pool.in_proj_weight[2 * width :], pool.in_proj_bias[2 * width :])
-    x = pool.out_proj(value)
-    return x + head.mlp(head.layernorm(x))

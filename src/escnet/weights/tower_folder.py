@@ -1,0 +1,117 @@
+"""Towers from a folder as the hub lays it out: config.json, tensors, tokenizer.
+
+Which files there are and how they are cut makes no difference: model.safetensors or
+pytorch_model.bin, in one piece or in several with an index beside them, in any precision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from escnet.errors import ConfigError, WeightsError
+from escnet.towers.kind import TowerKind, TowerSettings
+from escnet.towers.table import TOWER_KINDS, tower_kind
+from escnet.towers.tower import Towers
+from escnet.weights.catalog import origin_of, require_local
+from escnet.weights.config_file import (
+    CONFIG_FILE,
+    check_settings,
+    read_json_config,
+    refuse_unusable,
+)
+from escnet.weights.install import install_module, install_tower
+from escnet.weights.origin import Origin
+from escnet.weights.tensor_file import read_all_tensors, tensor_files_in, tensors_sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TowerFolder:
+    """A folder with two towers, of which nothing large has been read.
+
+    Attributes:
+        path: The folder.
+        name: What it was asked for by.
+        kind: The kind of its towers.
+        settings: What its config.json says of them.
+        files: Its files of tensors.
+    """
+
+    path: Path
+    name: str
+    kind: TowerKind
+    settings: TowerSettings
+    files: tuple[Path, ...]
+
+    @classmethod
+    def read(cls, name_or_folder: str | Path) -> "TowerFolder":
+        """The folder of that name, fetched from the hub if need be.
+
+        Raises:
+            WeightsError: If it is not here, lacks a file, or holds towers of no known kind.
+        """
+        path = require_local(name_or_folder)
+        record = read_json_config(path / CONFIG_FILE)
+        if record is None:
+            raise WeightsError(f"{path} has no {CONFIG_FILE}: give a folder with the towers' files")
+        try:
+            kind = tower_kind(record.get("model_type"))
+        except ConfigError as error:
+            raise WeightsError(
+                f"{path} has the layout {record.get('model_type')!r}: the towers that are read are "
+                f"{', '.join(TOWER_KINDS)}"
+            ) from error
+        check_settings(record, path / CONFIG_FILE)
+        with refuse_unusable(path / CONFIG_FILE):
+            settings = kind.settings_of(record)
+        files = tuple(tensor_files_in(path))
+        return cls(path=path, name=str(name_or_folder), kind=kind, settings=settings, files=files)
+
+    def sha256(self) -> str:
+        """Of all its tensors: two equal ones are the same weights."""
+        return tensors_sha256(self.files)
+
+    def origin(self) -> Origin:
+        """The record of its files."""
+        return origin_of(self.files[0], part=self.kind.title, name=self.name, sha256=self.sha256())
+
+    def towers(self, taps: tuple[int, int] = (0, 0)) -> Towers:
+        """Both towers with the folder's weights.
+
+        Args:
+            taps: Blocks of the image tower whose outputs are the decoder's skips, if there is one.
+
+        Raises:
+            WeightsError: If a tensor is missing, does not belong, or has another shape, or the
+                settings describe no towers.
+            ConfigError: If the taps are not two blocks of the image tower.
+        """
+        settings = self.settings
+        with refuse_unusable(self.path / CONFIG_FILE):
+            towers = self.kind.build(settings.vision_config, settings.text_config, taps=taps)
+        self.fill(towers)
+        return towers
+
+    def fill(self, towers: Towers) -> None:
+        """Give towers of this kind and these sizes the folder's weights.
+
+        Raises:
+            WeightsError: As `towers`.
+        """
+        tensors = read_all_tensors(self.files)
+        shown = str(self.files[0] if len(self.files) == 1 else self.path)
+        for part in self.kind.parts(towers):
+            own: Mapping[str, Tensor] = {
+                inner: value.float() if value.is_floating_point() else value
+                for name, value in tensors.items()
+                if (inner := part.name_of(name)) is not None
+            }
+            module: Any = part.module
+            with refuse_unusable(self.path / CONFIG_FILE):
+                if isinstance(module, PreTrainedModel):
+                    install_tower(module, own, shown)
+                else:
+                    install_module(module, own, shown)

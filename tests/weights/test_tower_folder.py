@@ -1,0 +1,337 @@
+"""Towers from folders as the hub has them, of every kind, layout and precision."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
+from transformers import (
+    BertConfig,
+    CLIPConfig,
+    CLIPModel,
+    Dinov2Config,
+    PreTrainedModel,
+    SiglipConfig,
+    SiglipModel,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
+)
+
+from escnet.errors import WeightsError
+from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.training_free import load_training_free
+from escnet.inference.segmenter import Segmenter
+from escnet.towers.table import TOWER_KINDS
+from escnet.training.data_config import TowersSection
+from escnet.training.pictures_run import build_with_towers
+from escnet.weights.assemble import FROM_TOWERS, assemble, config_for
+from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
+from escnet.weights.tower_folder import TowerFolder
+
+# Random towers may take two names for one.
+pytestmark = pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")
+
+WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+VISION = {**WIDTHS, "num_hidden_layers": 3, "image_size": 32, "patch_size": 8}
+WORDS = ["[PAD]", "[UNK]", "a", "photo", "of", "cat", "dog", "grass", "."]
+TEXT = {**WIDTHS, "num_hidden_layers": 2, "vocab_size": 40, "max_position_embeddings": 64}
+ENDS = {"bos_token_id": 38, "eos_token_id": 39}
+
+
+def _clip(**text: Any) -> PreTrainedModel:
+    config = CLIPConfig(
+        vision_config=VISION, text_config={**TEXT, **ENDS, **text}, projection_dim=24
+    )
+    return CLIPModel(config)
+
+
+def _siglip(vocab_size: int = 40) -> PreTrainedModel:
+    text = {**TEXT, "vocab_size": vocab_size, "projection_size": 32, "pad_token_id": 0}
+    return SiglipModel(SiglipConfig(vision_config=VISION, text_config=text))
+
+
+def _dual_encoder() -> PreTrainedModel:
+    return VisionTextDualEncoderModel(
+        VisionTextDualEncoderConfig.from_vision_text_configs(
+            Dinov2Config(**VISION), BertConfig(**TEXT), projection_dim=24
+        )
+    )
+
+
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "clip": _clip,
+    "laion": lambda: _clip(hidden_act="gelu"),
+    "siglip": _siglip,
+    "siglip2": lambda: _siglip(vocab_size=60),
+    "dual": _dual_encoder,
+}
+
+
+def put_tokenizer(folder: Path) -> None:
+    index = {word: number for number, word in enumerate(WORDS)} | {"<s>": 38, "</s>": 39}
+    tokenizer = Tokenizer(WordLevel(index, unk_token="[UNK]"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 38), ("</s>", 39)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each kind a folder as `save_pretrained` writes it, always with the same weights."""
+    folders = {}
+    for name, make in MODELS.items():
+        torch.manual_seed(0)
+        folders[name] = tmp_path_factory.mktemp(name)
+        make().save_pretrained(folders[name])
+        put_tokenizer(folders[name])
+    return folders
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def as_pickle(folder: Path) -> None:
+    torch.save(_tensors(folder), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def _cut(folder: Path, name: str, save: Callable[[dict[str, Tensor], Path], object]) -> None:
+    tensors = _tensors(folder)
+    (folder / "model.safetensors").unlink()
+    stem, suffix = name.split(".")
+    names = sorted(tensors)
+    where = {one: f"{stem}-0000{1 + i % 2}-of-00002.{suffix}" for i, one in enumerate(names)}
+    for file in set(where.values()):
+        save({one: tensors[one] for one in names if where[one] == file}, folder / file)
+    index = {"metadata": {}, "weight_map": where}
+    (folder / f"{name}.index.json").write_text(json.dumps(index))
+
+
+def in_pieces(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    _cut(folder, "model.safetensors", save_file)
+
+
+def in_pickled_pieces(folder: Path) -> None:
+    _cut(folder, "pytorch_model.bin", torch.save)
+
+
+def as_it_is(folder: Path) -> None:
+    del folder
+
+
+def _in_half(folder: Path, dtype: torch.dtype, places: tuple[str, ...]) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {name: value.to(dtype) for name, value in _tensors(folder).items()}
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    for place in places:
+        part = config if not place else config[place]
+        part["dtype"] = part["torch_dtype"] = str(dtype).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def in_float16(folder: Path) -> None:
+    _in_half(folder, torch.float16, ("", "vision_config", "text_config"))
+
+
+def in_bfloat16(folder: Path) -> None:
+    _in_half(folder, torch.bfloat16, ("vision_config",))
+
+
+def prepared(snapshots: dict[str, Path], kind: str, target: Path, change: Any) -> Path:
+    folder = shutil.copytree(snapshots[kind], target / kind)
+    change(folder)
+    return folder
+
+
+def answer_of(folder: Path) -> np.ndarray:
+    segmenter = Segmenter.load(f"training-free:{folder}", device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    return segmenter.segment(pixels, ["cat", "dog", "grass"]).label_map
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("change", [as_pickle, in_pieces, in_pickled_pieces])
+def test_however_the_files_are_cut_the_towers_and_their_answer_are_the_same(
+    snapshots: dict[str, Path], tmp_path: Path, kind: str, change: Callable[[Path], None]
+) -> None:
+    folder = prepared(snapshots, kind, tmp_path, change)
+    expected, found = (TowerFolder.read(one).towers() for one in (snapshots[kind], folder))
+    for mine, theirs in zip(found, expected, strict=True):
+        own = theirs.state_dict()
+        assert own
+        assert all(torch.equal(value, own[name]) for name, value in mine.state_dict().items())
+    assert (answer_of(folder) == answer_of(snapshots[kind])).all()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("change", [in_float16, in_bfloat16])
+def test_half_precision_on_disk_is_computed_with_in_single(
+    snapshots: dict[str, Path], tmp_path: Path, kind: str, change: Callable[[Path], None]
+) -> None:
+    folder = prepared(snapshots, kind, tmp_path, change)
+    for tower in TowerFolder.read(folder).towers():
+        assert {value.dtype for value in tower.parameters()} == {torch.float32}
+    assert answer_of(folder).shape == (40, 56)
+    network = assemble(FROM_TOWERS, towers=folder, sam=None)
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 192, 192), torch.rand(2, network.config.joint_dim)).numel()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_an_assembled_network_has_the_towers_of_the_folder(
+    snapshots: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    network = assemble(FROM_TOWERS, towers=snapshots[kind], sam=None)
+    assert network.config.grid_size == 24
+    write_checkpoint(tmp_path, network, tokenizer_from=snapshots[kind])
+    loaded = load_checkpoint(tmp_path)
+    theirs = TowerFolder.read(snapshots[kind]).towers()
+    for mine, their in ((loaded.vision, theirs.vision), (loaded.text, theirs.text)):
+        state = their.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in mine.state_dict().items())
+    result = Segmenter.load(tmp_path, device="cpu").segment(
+        np.zeros((20, 30, 3), np.uint8), ["cat", "dog"]
+    )
+    assert result.label_map.shape == (20, 30)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_recipe_trains_behind_towers_of_every_kind(snapshots: dict[str, Path], kind: str) -> None:
+    folder = TowerFolder.read(snapshots[kind])
+    config = config_for(folder)
+    config.sam = "random"
+    network = build_with_towers(config, TowersSection(clip=str(snapshots[kind])))
+    state = folder.towers().vision.state_dict()
+    assert all(
+        torch.equal(value, state[name]) for name, value in network.vision.state_dict().items()
+    )
+
+
+def test_clips_answer_is_that_of_transformers(snapshots: dict[str, Path]) -> None:
+    theirs = CLIPModel.from_pretrained(snapshots["laion"]).eval()
+    text = TowerFolder.read(snapshots["laion"]).towers().text.eval()
+    token = torch.tensor([[38, 5, 6, 39]])
+    with torch.no_grad():
+        expected = theirs.get_text_features(input_ids=token)
+        expected = getattr(expected, "pooler_output", expected)
+        torch.testing.assert_close(text(token, torch.ones_like(token)), expected)
+
+
+def test_a_dual_encoders_answer_is_that_of_transformers(snapshots: dict[str, Path]) -> None:
+    theirs = VisionTextDualEncoderModel.from_pretrained(snapshots["dual"]).eval()
+    towers = TowerFolder.read(snapshots["dual"]).towers()
+    token = torch.tensor([[2, 5, 6, 3]])
+    image = torch.rand(1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.no_grad():
+        expected = theirs.get_text_features(input_ids=token)
+        expected = getattr(expected, "pooler_output", expected)
+        found = towers.text.eval()(token, torch.ones_like(token))
+        torch.testing.assert_close(found, expected)
+        hidden = theirs.vision_model((image - mean) / deviation).last_hidden_state[:, 1:]
+        patches = theirs.visual_projection(hidden).mT.unflatten(2, (4, 4))
+        torch.testing.assert_close(towers.vision.eval()(image).joint, patches)
+
+
+def test_texts_of_siglip_reach_its_tokenizer_in_lower_case_and_without_punctuation(
+    snapshots: dict[str, Path],
+) -> None:
+    method, _ = load_training_free(
+        ModelName.parse(f"training-free:{snapshots['siglip2']}?templates=single"),
+        device="cpu",
+        dtype="float32",
+    )
+    found, expected = method.encode_text(["CAT!"]), method.encode_text(["cat"])
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, method.encode_text(["dog"]))
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_other_weights_have_another_hash(
+    snapshots: dict[str, Path], tmp_path: Path, files: int
+) -> None:
+    folder = prepared(snapshots, "clip", tmp_path, in_pickled_pieces if files == 2 else as_pickle)
+    before = TowerFolder.read(folder)
+    digest, recorded = before.sha256(), before.origin().sha256
+    assert len(before.files) == files
+    tensors = torch.load(before.files[-1], weights_only=True)
+    name = next(name for name, value in tensors.items() if value.is_floating_point())
+    torch.save({**tensors, name: tensors[name] + 1}, before.files[-1])
+    assert TowerFolder.read(folder).sha256() != digest
+    assert TowerFolder.read(folder).origin().sha256 != recorded
+
+
+def test_towers_of_an_unknown_kind_are_one_error_before_anything_large_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')  # and no tensors at all
+    for load in (
+        lambda: TowerFolder.read(tmp_path),
+        lambda: Segmenter.load(f"training-free:{tmp_path}"),
+        lambda: assemble(FROM_TOWERS, towers=tmp_path, sam=None),
+    ):
+        with pytest.raises(
+            WeightsError, match="has the layout 'siglip2': the towers that"
+        ) as error:
+            load()
+        assert all(kind in str(error.value) for kind in TOWER_KINDS)
+        assert "\n" not in str(error.value)
+
+
+def test_a_piece_that_is_not_there_is_named(snapshots: dict[str, Path], tmp_path: Path) -> None:
+    folder = prepared(snapshots, "clip", tmp_path, in_pieces)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"lacks 1 of 2 pieces \(model-00002-of-00002"):
+        TowerFolder.read(folder)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a/b.bin", 3])
+def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: Any) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    index = {"weight_map": {"tensor": name}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match="names files outside of its folder"):
+        TowerFolder.read(tmp_path)
+
+
+def test_a_tokenizer_of_two_files_reads_as_that_of_one(
+    snapshots: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = prepared(snapshots, "clip", tmp_path, as_it_is)
+    (folder / "tokenizer.json").unlink()
+    letters = "acdgophtr"
+    pairs = ["c a", "ca t</w>", "d o", "do g</w>"]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "ca", "cat</w>", "do", "dog</w>"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    vocabulary |= {"<|startoftext|>": 38, "<|endoftext|>": 39}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(pairs) + "\n")
+    method, _ = load_training_free(
+        ModelName.parse(f"training-free:{folder}?templates=single"), device="cpu", dtype="float32"
+    )
+    tokens = method._tokenize(["Cat dog"])
+    expected = [38, vocabulary["cat</w>"], vocabulary["dog</w>"], 39]
+    assert tokens.token.tolist() == [expected]
+    write_checkpoint(
+        tmp_path / "ours", assemble(FROM_TOWERS, towers=folder, sam=None), tokenizer_from=folder
+    )
+    segmenter = Segmenter.load(tmp_path / "ours", device="cpu")
+    assert segmenter.method.tokenize(["Cat dog"]).token.tolist() == [expected]  # type: ignore[attr-defined]
