@@ -40,6 +40,8 @@ _HOME = {
     "WeightsError": "escnet.errors",
 }
 
+_WITH_TORCH = {"EscNet", "Segmenter"}  # with them PyTorch comes, if it is not here yet
+
 __all__ = [
     "ConfigError",
     "DatasetError",
@@ -59,6 +61,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'escnet' has no attribute {name!r}")
+    if name in _WITH_TORCH:
+        import_module("escnet.inference.machine.threads").let_idle_threads_sleep()
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -70,3 +70,12 @@ def test_the_command_line_lets_idle_threads_sleep_unless_told_otherwise() -> Non
             env=told,
         )
         assert done.stdout.splitlines()[-1] == expected
+
+
+def test_a_segmenter_in_python_lets_idle_threads_sleep_too() -> None:
+    code = "import os; from escnet import Segmenter; print(os.environ['OMP_WAIT_POLICY'])"
+    told = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=told
+    )
+    assert done.stdout == "passive\n"
