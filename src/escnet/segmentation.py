@@ -48,6 +48,8 @@ class Segmentation:
         settings: Everything else that moves a pixel.
         stem: What files of this result are called, such as the picture's file name without suffix.
         source: Name, bytes and SHA-256 of the picture's file; None if it did not come from one.
+        reading: How the file was read: the EXIF orientation that was applied, the values that
+            became 0 and 255 (None for bytes), which page of how many; None without a file.
         georeference: Where on Earth the picture is, if it is known.
     """
 
@@ -60,6 +62,7 @@ class Segmentation:
     settings: Mapping[str, object] = field(default_factory=dict)
     stem: str = "picture"
     source: Mapping[str, object] | None = None
+    reading: Mapping[str, object] | None = None
     georeference: Georeference | None = None
 
     @property
@@ -122,7 +125,8 @@ class Segmentation:
             weights_hash=self.weights_hash,
             settings=self.settings,
         )
-        return summary | {"source": None if self.source is None else dict(self.source)}
+        told = {"source": self.source, "reading": self.reading}
+        return summary | {key: None if one is None else dict(one) for key, one in told.items()}
 
     def overlay(
         self,

@@ -495,3 +495,43 @@ def test_the_command_s_defaults_of_formats_are_those_of_python() -> None:
 def test_the_help_names_every_format() -> None:
     (option,) = get_type_hints(segment, include_extras=True)["formats"].__metadata__
     assert option.help == f"What to write: {', '.join(FORMATS)}."
+
+
+def test_pages_of_a_tiff_are_told_of_and_can_be_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shades = (0, 128, 255)
+    pages = [Image.new("RGB", (20, 10), (shade,) * 3) for shade in shades]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    job = ["segment", str(tmp_path / "scan.tif"), "--classes", "a, b", "--model", "tiny"]
+    assert run([*job, "--out", str(tmp_path / "one")]) == 0
+    assert "has 3 pages or frames: the first was read; --pages all" in capsys.readouterr().err
+    assert run([*job, "--out", str(tmp_path / "all"), "--pages", "2-9"]) == 0
+    assert "pages or frames" not in capsys.readouterr().err
+    written = sorted(path.name for path in (tmp_path / "all").glob("*.json"))
+    assert written == ["scan.page-2.json", "scan.page-3.json"]
+    reading = json.loads((tmp_path / "all" / "scan.page-3.json").read_text())["reading"]
+    assert reading == {"orientation": 1, "value_range": None, "page": 3, "pages": 3}
+    assert run([*job, "--out", str(tmp_path / "none"), "--pages", "4"]) == 2
+    assert "no picture has one of the pages 4: give --pages all" in capsys.readouterr().err
+
+
+def test_results_say_how_a_picture_was_read(tmp_path: Path) -> None:
+    grey = np.arange(200, dtype=np.uint16).reshape(10, 20) * 20  # up to 3,980: twelve bits
+    Image.fromarray(grey).save(tmp_path / "raw.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "turned.jpg", exif=turned)
+    job = ["segment", str(tmp_path), "--classes", "a", "--model", "tiny", "--format", "json"]
+    assert run([*job, "--out", str(tmp_path / "out")]) == 0
+    assert run([*job, "--out", str(tmp_path / "deep"), "--depth", "16"]) == 0
+
+    def reading(name: str) -> dict[str, object]:
+        told: dict[str, object] = json.loads((tmp_path / name).read_text())["reading"]
+        return told
+
+    assert reading("out/raw.json")["value_range"] == [0, 4095]
+    assert reading("deep/raw.json")["value_range"] == [0, 65535]
+    assert reading("out/turned.json")["orientation"] == 6
+    settings = json.loads((tmp_path / "deep" / "raw.json").read_text())["settings"]
+    assert settings["depth"] == 16

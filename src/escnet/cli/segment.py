@@ -153,6 +153,21 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         bool, typer.Option("--resume", help="Skip pictures that an equal run has finished.")
     ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits that are used of values of more than 8, such as 12 of 16; if not given, the "
+            "least usual number that holds the largest value.",
+            metavar="BITS",
+        ),
+    ] = None,
+    pages: Annotated[
+        str,
+        typer.Option(
+            help="Pages of a TIFF, or frames of a GIF, that are read, each as a picture.",
+            metavar="first|all|1,3-5",
+        ),
+    ] = "first",
     model: Model = "mini",
     share_prior: SharePrior = None,
     device: Device = "auto",
@@ -170,7 +185,9 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     from escnet.annotations.format import FormatOptions
     from escnet.cli.progress import shown_progress
+    from escnet.data.pages import Pages
     from escnet.data.picture_search import find_pictures
+    from escnet.errors import ImageError
     from escnet.inference.jobs.segment_job import SegmentJob
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.options import SegmentOptions
@@ -182,6 +199,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         windows=asked_windows(windows, window_overlap, window_side),
         share_prior=share_prior,
         max_pixels=max_pixels,
+        depth=depth,
         min_area=min_area,
         fill_holes=fill_holes,
     )
@@ -195,6 +213,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         only=_listed(only),
         doubtful_below=doubtful_below,
     )
+    chosen_pages = Pages.parse(pages)
     ModelName.parse(model)
     check_machine(device, dtype, threads)
     found = find_pictures(sources, recursive=recursive)
@@ -210,15 +229,20 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         format_options=format_options,
         resume=resume,
         classes_file=classes_file,
+        pages=chosen_pages,
     )
+    if not job.outputs:
+        raise ImageError(f"no picture has one of the pages {pages}: give --pages all")
     _refuse_lone_bad_picture(pictures, options)
 
     from escnet.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(model, device=device, dtype=dtype, threads=threads)
-    with shown_progress(len(pictures)) as on_progress:
+    with shown_progress(len(job.outputs)) as on_progress:
         report = job.run(segmenter, on_progress)
     _raise_if_lone_failure(report)
+    if pages == "first":
+        _tell_of_pages(report)
     if as_json:
         _print_json(report, segmenter.model, segmenter.weights_hash)
     else:
@@ -259,6 +283,24 @@ def _raise_if_lone_failure(report: "JobReport") -> None:
         for failure in report.failures:
             if failure.cause is not None:
                 raise failure.cause
+
+
+def _tell_of_pages(report: "JobReport") -> None:
+    """Say of how many pictures only the first page was read."""
+    from escnet.files import shown_path
+
+    numbers = [
+        (one.picture, one.summary["reading"]["pages"]) for one in report.pictures if one.summary
+    ]
+    several = [(picture, number) for picture, number in numbers if number > 1]
+    if several:
+        picture, number = several[0]
+        more = f", and {len(several) - 1} further files have several" if several[1:] else ""
+        print(
+            f"escnet: {shown_path(picture)} has {number} pages or frames{more}: the first was "
+            "read; --pages all reads every one",
+            file=sys.stderr,
+        )
 
 
 def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:

@@ -92,6 +92,16 @@ class ReadPicture(NamedTuple):
     page: int
     num_pages: int
 
+    def told(self) -> dict[str, object]:
+        """What was done to read it, as plain values for JSON."""
+        value_range = None if self.value_range is None else list(self.value_range)
+        return {
+            "orientation": self.orientation,
+            "value_range": value_range,
+            "page": self.page,
+            "pages": self.num_pages,
+        }
+
 
 def read_image(
     source: Picture,

@@ -10,10 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from jaxtyping import UInt8
-
-from escnet.data.image import Stream, decode_picture, header_size, open_regular_file
+from escnet.data.image import (
+    ReadPicture,
+    Stream,
+    decode_picture,
+    header_size,
+    open_regular_file,
+)
 from escnet.data.limits import MAX_PIXELS
 from escnet.errors import ImageError
 from escnet.files import shown_path
@@ -41,7 +44,7 @@ class PictureSource(NamedTuple):
 class PictureFile:
     """An open picture file of which the header has been checked.
 
-    `source` and `pixels` may be asked for in another thread than the one that opened it. Close it,
+    `source` and `read` may be asked for in another thread than the one that opened it. Close it,
     or use it as a context.
 
     Args:
@@ -104,15 +107,23 @@ class PictureFile:
             self._digest = file_digest(self._rewound(), "sha256")
         return self._digest.copy()
 
-    def pixels(self) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture as it is displayed.
+    def read(self, *, page: int = 1, depth: int | None = None) -> ReadPicture:
+        """The picture as it is displayed, with what was done to read it.
+
+        Args:
+            page: Of a file with several pages or frames, from 1.
+            depth: As in `escnet.data.image.read_image`.
 
         Raises:
-            ImageError: If it cannot be decoded.
+            ImageError: If it cannot be decoded, or has no such page.
         """
         return decode_picture(
-            self._rewound(), shown=self._shown, max_pixels=self._max_pixels
-        ).pixels
+            self._rewound(),
+            shown=self._shown,
+            max_pixels=self._max_pixels,
+            page=page,
+            depth=depth,
+        )
 
     def _rewound(self) -> Stream:
         """All of the content, at its beginning."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from escnet.errors import ImageError
+from escnet.errors import ImageError, setting
 
 DEPTHS = range(8, 33)
 _USUAL_DEPTHS = (8, 10, 12, 14, 16)
@@ -32,14 +32,16 @@ class ValueRange(NamedTuple):
         return f"{self.low:g}..{self.high:g}"
 
 
-def check_depth(depth: int | None) -> None:
+def check_depth(depth: object) -> None:
     """Check a depth that a caller gives.
 
     Raises:
         ImageError: If no picture has it.
     """
-    if depth is not None and depth not in DEPTHS:
-        raise ImageError(f"depth {depth!r} is no number of bits: give 8 to 32, or leave it out")
+    if depth is not None and (type(depth) is not int or depth not in DEPTHS):
+        raise ImageError(
+            f"{setting('depth')} {depth!r} is no number of bits: give 8 to 32, or leave it out"
+        )
 
 
 def range_of(values: Shaped[np.ndarray, "..."], depth: int | None = None) -> ValueRange:

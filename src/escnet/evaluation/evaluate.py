@@ -108,7 +108,7 @@ def record_item(
     """
     try:
         with PictureFile(item.image_path) as file:
-            read = PictureWithPixels.of(item, file.pixels())
+            read = PictureWithPixels.of(item, file.read().pixels)
             counts, seconds, truth = count_item(target, question, read, predict)
             checksum = pair_checksum(file, truth)
     except (DatasetError, ImageError) as error:

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from escnet.data.limits import MAX_PIXELS
+from escnet.data.value_range import check_depth
 from escnet.errors import ConfigError, setting
 from escnet.inference.label_maps.windows import Windows, windows_of
 from escnet.towers.checks import check_share_prior, is_within
@@ -22,6 +23,7 @@ class OptionValues(TypedDict, total=False):
     windows: Windows | str | None
     share_prior: float | None
     max_pixels: int
+    depth: int | None
     min_area: int
     fill_holes: int
 
@@ -38,6 +40,8 @@ class SegmentOptions:
             for not at all; None for what the model says. Of windows no one sees the share, so one
             that is asked for goes with whole pictures alone.
         max_pixels: The largest picture that is read.
+        depth: Bits that are used of a value of more than 8; None for the rule of
+            `escnet.data.value_range`.
         min_area: Regions of fewer pixels go to the neighbour with the longest border.
         fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that name.
 
@@ -49,11 +53,13 @@ class SegmentOptions:
     windows: Windows | None = None
     share_prior: float | None = None
     max_pixels: int = MAX_PIXELS
+    depth: int | None = None
     min_area: int = 0
     fill_holes: int = 0
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
+        check_depth(self.depth)
         _check_areas(self.min_area, self.fill_holes)
 
     @property

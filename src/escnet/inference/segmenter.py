@@ -211,6 +211,8 @@ class Segmenter:
         }
         if options.is_tidy:
             settings |= {"min_area": options.min_area, "fill_holes": options.fill_holes}
+        if options.depth is not None:
+            settings["depth"] = options.depth
         if options.windows is not None:
             settings["windows"] = options.windows.as_settings()
         return settings
@@ -232,8 +234,8 @@ class Segmenter:
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
-            options: void_below, windows, share_prior, max_pixels, min_area and fill_holes, as
-                `SegmentOptions` has them; windows may be the name "whole", "paper" or "native".
+            options: void_below, windows, share_prior, max_pixels, depth, min_area and fill_holes,
+                as `SegmentOptions` has them; windows may be the name "whole", "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -286,12 +288,16 @@ class Segmenter:
         channels: Channels | None,
     ) -> Segmentation:
         if not isinstance(picture, str | Path):
-            pixels = read_image(picture, max_pixels=options.max_pixels, channels=channels)
+            pixels = read_image(
+                picture, max_pixels=options.max_pixels, channels=channels, depth=options.depth
+            )
             return self.segment_pixels(pixels, vocabulary, options)
         with PictureFile(picture, max_pixels=options.max_pixels) as file:
-            source, pixels = file.source, file.pixels()
-        result = self.segment_pixels(pixels, vocabulary, options)
-        return replace(result, stem=Path(picture).stem, source=source._asdict())
+            source, read = file.source, file.read(depth=options.depth)
+        result = self.segment_pixels(read.pixels, vocabulary, options)
+        return replace(
+            result, stem=Path(picture).stem, source=source._asdict(), reading=read.told()
+        )
 
     def segment_pixels(
         self,

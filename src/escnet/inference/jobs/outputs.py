@@ -8,7 +8,7 @@ one folder that share a stem (a.jpg and a.png) get their whole file names instea
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -29,19 +29,31 @@ _SUMMARY = SmallFile(noun="", error=OutputError, cure=ANOTHER_FOLDER)
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutput:
-    """Where the results of one picture go."""
+    """Where the results of one picture, or of one page of it, go."""
 
     picture: Path
     out: Path
     place: Place
+    page: int = 1
 
     def files(self, formats: Sequence[str]) -> dict[str, Path]:
         """The path of each format's first file."""
         return {kind: self.out / FORMATS[kind].first_file(self.place) for kind in formats}
 
 
-def plan_outputs(paths: Iterable[str | Path], out: str | Path) -> list[PlannedOutput]:
-    """Where each picture's results go, by the rules of this module; no two go to one place."""
+def plan_outputs(
+    paths: Iterable[str | Path],
+    out: str | Path,
+    pages_of: Callable[[Path], Sequence[int]] = lambda _: (1,),
+) -> list[PlannedOutput]:
+    """Where each picture's results go, by the rules of this module; no two go to one place.
+
+    Args:
+        paths: Picture files.
+        out: The output folder.
+        pages_of: The pages that are wanted of a picture, from 1; those after the first have
+            `.page-N` behind their picture's stem.
+    """
     pictures = [Path(path) for path in paths]
     folders = _below_common([p.parent for p in pictures])
     # disks that ignore case take A.json and a.json for one file
@@ -57,15 +69,24 @@ def plan_outputs(paths: Iterable[str | Path], out: str | Path) -> list[PlannedOu
         stem = (
             picture.name if is_shared or (place, picture.stem.casefold()) in taken else picture.stem
         )
-        number = 1
-        while (place, stem.casefold()) in taken:
-            number += 1
-            stem = f"{picture.name}-{number}"
-        taken.add((place, stem.casefold()))
+        if (place, stem.casefold()) in taken:
+            stem = _free_stem(picture.name, place, taken)
         below = "" if folder == Path() else f"{folder.as_posix()}/"
-        where = Place(stem, below, picture.name, number=len(plan) + 1)
-        plan.append(PlannedOutput(picture, Path(out), where))
+        for page in pages_of(picture):
+            own = stem if page == 1 else _free_stem(f"{stem}.page-{page}", place, taken)
+            taken.add((place, own.casefold()))
+            where = Place(own, below, picture.name, number=len(plan) + 1)
+            plan.append(PlannedOutput(picture, Path(out), where, page))
     return plan
+
+
+def _free_stem(stem: str, place: str, taken: Container[tuple[str, str]]) -> str:
+    """The stem, with a number behind it if a picture of this folder has it already."""
+    free, number = stem, 1
+    while (place, free.casefold()) in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    return free
 
 
 def _below_common(folders: Sequence[Path]) -> list[Path]:
@@ -152,7 +173,7 @@ def finished_summary(
 def briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The part that differs between pictures: a job keeps it for each of a million."""
     present = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
-    brief = {key: summary[key] for key in ("height", "width", "void")}
+    brief = {key: summary[key] for key in ("height", "width", "void", "reading")}
     return brief | {"names": sorted(present, key=lambda entry: -entry["share"])}
 
 

@@ -23,6 +23,8 @@ from escnet.annotations.format import FormatOptions
 from escnet.annotations.georeference import read_georeference
 from escnet.annotations.json_text import to_json, to_marked_json
 from escnet.annotations.registry import DEFAULT_FORMATS, check_formats, write_whole_files
+from escnet.data.image import ReadPicture, num_pages_of
+from escnet.data.pages import Pages
 from escnet.data.picture_file import PictureFile, PictureSource
 from escnet.errors import ConfigError, EscnetError, OutputError
 from escnet.files import is_of_one_name, is_ours, make_folder, write_file
@@ -150,6 +152,7 @@ class SegmentJob:
         format_options: FormatOptions = FormatOptions(),  # noqa: B008 -- frozen
         resume: bool = False,
         classes_file: Path | None = None,
+        pages: Pages = Pages(),  # noqa: B008 -- frozen
     ) -> "SegmentJob":
         """A job of which everything that needs no model has been checked.
 
@@ -162,6 +165,7 @@ class SegmentJob:
             format_options: How they are written.
             resume: See the class.
             classes_file: The file that the class names came from, which nothing may replace.
+            pages: Which pages of a TIFF, or frames of a GIF, are pictures of the job.
 
         Raises:
             ConfigError: If a format is unknown or cannot hold the names, or there is nothing to
@@ -176,7 +180,7 @@ class SegmentJob:
                 "to resume, STEM.json must tell what is finished, but json is not among the "
                 f"formats {', '.join(formats)}: add it"
             )
-        outputs = plan_outputs(paths, out)
+        outputs = plan_outputs(paths, out, lambda path: _pages_of(path, pages, options))
         check_outputs(outputs, out, formats, classes_file=classes_file)
         return cls(
             outputs=tuple(outputs),
@@ -226,6 +230,17 @@ class SegmentJob:
         )
 
 
+def _pages_of(path: Path, pages: Pages, options: SegmentOptions) -> list[int]:
+    """The pages that are wanted of a file; of a damaged one the first, to tell what is wrong."""
+    if pages == Pages():
+        return [1]  # without a look at the file
+    try:
+        num_pages = num_pages_of(path, max_pixels=options.max_pixels)
+    except EscnetError:
+        return [1]
+    return pages.of(num_pages)
+
+
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
         listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
@@ -235,8 +250,8 @@ def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
             path.unlink()
 
 
-class _ReadPicture(NamedTuple):
-    pixels: UInt8[np.ndarray, "_ _ 3"]
+class _SourcedPicture(NamedTuple):
+    read: ReadPicture
     source: PictureSource
 
 
@@ -306,7 +321,7 @@ class _Work:
 
     def _ahead(
         self, readers: ThreadPoolExecutor
-    ) -> Iterator[tuple[PlannedOutput, PictureReport | _ReadPicture]]:
+    ) -> Iterator[tuple[PlannedOutput, PictureReport | _SourcedPicture]]:
         """What `_read` gives for each, with a few read and not yet taken; bad ones come early."""
         reading: deque[tuple[PlannedOutput, PictureFile, Future[Any]]] = deque()
         try:
@@ -331,14 +346,15 @@ class _Work:
             for _, file, _ in reading:
                 file.close()
 
-    def _read(self, output: PlannedOutput, file: PictureFile) -> PictureReport | _ReadPicture:
+    def _read(self, output: PlannedOutput, file: PictureFile) -> PictureReport | _SourcedPicture:
         """The picture, or what is to be said of it already."""
         with file:
             try:
                 source = file.source
                 if self._job.resume and (report := self._finished(output, source)) is not None:
                     return report
-                return _ReadPicture(file.pixels(), source)
+                depth = self._job.options.depth
+                return _SourcedPicture(file.read(page=output.page, depth=depth), source)
             except EscnetError as error:
                 return _failed(output, error)
 
@@ -352,16 +368,21 @@ class _Work:
             picture=output.picture, status="skipped", outputs=files, summary=briefly(summary)
         )
 
-    def _segment(self, output: PlannedOutput, read: _ReadPicture) -> Segmentation | PictureReport:
+    def _segment(
+        self, output: PlannedOutput, sourced: _SourcedPicture
+    ) -> Segmentation | PictureReport:
+        pixels = sourced.read.pixels
         try:
-            result = self._segmenter.segment_pixels(
-                read.pixels, self._job.vocabulary, self._job.options
-            )
+            result = self._segmenter.segment_pixels(pixels, self._job.vocabulary, self._job.options)
         except EscnetError as error:
             return _failed(output, error)
         where = read_georeference(output.picture) if "geojson" in self._job.formats else None
         return replace(
-            result, picture=read.pixels, source=read.source._asdict(), georeference=where
+            result,
+            picture=pixels,
+            source=sourced.source._asdict(),
+            reading=sourced.read.told(),
+            georeference=where,
         )
 
     def _write(self, output: PlannedOutput, result: Segmentation) -> PictureReport:
