@@ -15,6 +15,7 @@ from PIL import Image
 
 from escnet.annotations.format import FormatOptions
 from escnet.annotations.registry import FORMATS
+from escnet.data.image import ReadPicture
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError
 from escnet.inference.jobs import segment_job
@@ -408,12 +409,12 @@ def test_only_a_few_pictures_are_read_ahead(
 ) -> None:
     paths = [picture(tmp_path / "in" / f"{i}.png") for i in range(30)]
     num_read, most_waiting = 0, 0
-    real = PictureFile.pixels
+    real = PictureFile.read
 
-    def counting(self: PictureFile) -> np.ndarray:
+    def counting(self: PictureFile, **options: Any) -> ReadPicture:
         nonlocal num_read
         num_read += 1
-        return real(self)
+        return real(self, **options)
 
     class Watching(ColourSegmenter):
         def segment_pixels(self, *args: Any) -> Segmentation:
@@ -422,7 +423,7 @@ def test_only_a_few_pictures_are_read_ahead(
             most_waiting = max(most_waiting, num_read - self.num_segmented)
             return result
 
-    monkeypatch.setattr(PictureFile, "pixels", counting)
+    monkeypatch.setattr(PictureFile, "read", counting)
     job(paths, tmp_path / "out", segmenter=Watching())
     assert num_read == 30
     assert most_waiting <= 4
@@ -443,7 +444,7 @@ def test_large_pictures_are_read_segmented_and_written_one_by_one(
 
     monkeypatch.setattr(segment_job, "_MOST_WAITING_PIXELS", 95)  # a pixel less than each has
     monkeypatch.setattr(segment_job, "_MOST_AHEAD_PIXELS", 95)
-    monkeypatch.setattr(PictureFile, "pixels", noted("read", PictureFile.pixels))
+    monkeypatch.setattr(PictureFile, "read", noted("read", PictureFile.read))
     monkeypatch.setattr(segment_job._Work, "_write", noted("write", segment_job._Work._write))
     segmenter = ColourSegmenter()
     monkeypatch.setattr(segmenter, "segment_pixels", noted("segment", segmenter.segment_pixels))
