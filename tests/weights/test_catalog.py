@@ -212,12 +212,14 @@ def test_offline_the_files_and_the_way_out_are_named(empty_cache: Path) -> None:
     put_in_cache(empty_cache, CLIP, ["config.json"])  # incomplete
     with pytest.raises(WeightsError) as error:
         require_local(CLIP)
-    assert str(error.value) == (
+    told = (
         "openai/clip-vit-base-patch16 is not on this machine and cannot be fetched "
         "(HF_HUB_OFFLINE is set): put config.json, tokenizer.json, "
         "model.safetensors or pytorch_model.bin of it into a folder, and give the folder instead "
-        "of the name (--model FOLDER)"
+        "of the name"
     )
+    assert str(error.value) == told
+    assert error.value.for_command_line() == f"{told} (--model FOLDER)"
 
 
 @pytest.mark.usefixtures("empty_cache")

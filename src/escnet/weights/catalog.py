@@ -20,7 +20,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from escnet.errors import WeightsError, either, setting
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin, file_sha256
-from escnet.weights.tensor_file import TENSOR_FILES, pieces_of
+from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
 from escnet.weights.tokenizer_files import (
     TOKENIZER_FILE,
     TOKENIZER_SETTINGS_FILE,

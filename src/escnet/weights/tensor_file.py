@@ -20,12 +20,10 @@ from torch import Tensor
 
 from escnet.errors import WeightsError, first_line
 from escnet.files import shown_path
-from escnet.small_file import SmallFile, regular_file
+from escnet.small_file import regular_file
 from escnet.weights.origin import file_sha256
+from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
 
-TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
-
-_INDEX = SmallFile(noun="index of tensors", error=WeightsError, cure="copy it again")
 _NUM_SHOWN = 3  # of each kind of problem; the rest is counted
 _SMALLEST_HEADER = 8  # bytes; a safetensors file begins with the length of its header
 
@@ -97,23 +95,6 @@ def tensor_files_in(folder: Path) -> list[Path]:
         f"folder {folder} has no {' or '.join(TENSOR_FILES)}, in one piece or with an index: "
         "put one there, or give another folder"
     )
-
-
-def pieces_of(index: Path) -> list[str]:
-    """The names of the files that an index of tensors says lie beside it.
-
-    Raises:
-        WeightsError: If it is damaged, or names a file elsewhere.
-    """
-    weight_map = _INDEX.object_of(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{shown_path(index)} has no weight_map: copy it again")
-    names = set(weight_map.values())
-    if not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise WeightsError(
-            f"{shown_path(index)} names files outside of its folder: copy the folder again"
-        )
-    return sorted(names)
 
 
 def read_all_tensors(files: Sequence[Path]) -> dict[str, Tensor]:

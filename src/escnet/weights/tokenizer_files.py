@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-
-from tokenizers import Tokenizer
-from transformers import CLIPTokenizerFast
+from typing import TYPE_CHECKING
 
 from escnet.errors import WeightsError, first_line
 from escnet.small_file import SmallFile
-from escnet.weights.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_SETTINGS_FILE = "tokenizer_config.json"  # transformers'
@@ -24,7 +24,7 @@ def has_tokenizer(folder: Path) -> bool:
     )
 
 
-def read_tokenizer(folder: Path) -> Tokenizer:
+def read_tokenizer(folder: Path) -> "Tokenizer":
     """The tokenizer in a folder.
 
     Raises:
@@ -46,6 +46,10 @@ def tokenizer_json(folder: Path) -> bytes:
             f"no {TOKENIZER_FILE} in {folder}, nor {' and '.join(VOCABULARY_FILES)}: copy it from "
             "where the text tower comes from"
         )
+    from transformers import CLIPTokenizerFast  # noqa: PLC0415 -- slow to import, seldom needed
+
+    from escnet.weights.quiet import quiet_transformers  # noqa: PLC0415
+
     vocabulary, merges = (folder / name for name in VOCABULARY_FILES)
     TOKENIZER_FILES.object_of(vocabulary)
     TOKENIZER_FILES.text_of(merges)
@@ -64,7 +68,9 @@ def tokenizer_json(folder: Path) -> bytes:
         ) from error
 
 
-def _parsed(path: Path, content: bytes) -> Tokenizer:
+def _parsed(path: Path, content: bytes) -> "Tokenizer":
+    from tokenizers import Tokenizer  # noqa: PLC0415 -- who looks for the files needs none
+
     try:
         return Tokenizer.from_buffer(content)
     except ValueError as error:
