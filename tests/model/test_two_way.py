@@ -52,7 +52,7 @@ def test_shared_projections_give_what_each_class_alone_gives(
     layer: TwoWayLayer, shared_patches: SharedPatches, position: Tensor, token: Tensor
 ) -> None:
     shared = layer.share(shared_patches.base, position)
-    found = layer.from_shared(shared_patches, shared, token)
+    found = layer.forward_shared(shared_patches, shared, token)
     expected = layer(own_patches(shared_patches), layer.place(position), token, token)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
@@ -64,7 +64,7 @@ def test_without_a_mask_all_classes_share_the_patches(
     layer: TwoWayLayer, shared_patches: SharedPatches, position: Tensor, token: Tensor
 ) -> None:
     bare = SharedPatches(shared_patches.base, None, None)
-    found = layer.from_shared(bare, layer.share(bare.base, position), token)
+    found = layer.forward_shared(bare, layer.share(bare.base, position), token)
     image = bare.base[:, None].expand(B, N, P, S)
     for ours, theirs in zip(found, layer(image, layer.place(position), token, token), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)

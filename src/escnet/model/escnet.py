@@ -5,7 +5,7 @@ h x w patches.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from einops import rearrange
@@ -24,7 +24,7 @@ from escnet.model.build import (
 )
 from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
-from escnet.model.esc_block import EscBlock
+from escnet.model.esc_block import BlockAnswer, EscBlock
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.towers.network import Network
@@ -127,38 +127,25 @@ class EscNet(Network):
             with_sam: As in `EscBlock.forward`.
         """
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
-        first = self.sam_norm(self.to_sam_width(patches.sam_input))
-        first = rearrange(first, "B S h w -> B h w S")
+        appearance = [self._at_sam_width(patches)]  # (B, h, w, S)
         state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
-        evidence, appearance = [correlation], [first]
+        evidence = [correlation]
         for block, read_out in zip(self.blocks, self.read_out, strict=True):
-            seen = appearance[-1] if self.config.appearance == "chain" else first
-            if self.config.state == "scalar" and len(evidence) > 1:
-                state = self._embed(evidence[-1], class_chunk)
-            arguments = (
-                state,
-                seen,
+            answer = self._run(
+                block,
+                self._entering_state(state, evidence, class_chunk),
+                self._entering_appearance(appearance),
                 evidence[-1],
                 text_embedding,
                 self.prompt_encoder,
                 class_chunk,
                 with_sam,
             )
-            if self.gradient_checkpointing and self.training:
-                answer = checkpoint(
-                    block, *arguments, use_reentrant=False, context_fn=_same_attention
-                )
-            else:
-                answer = block(*arguments)
             state = answer.state
             appearance.append(answer.appearance)
-            known = correlation
-            if answer.drawn is not None:
-                known = torch.lerp(correlation, answer.drawn.to(correlation), _MASK_SHARE)
-            evidence.append(known + read_out(state)[..., 0])
+            evidence.append(_with_masks(correlation, answer.drawn) + read_out(state)[..., 0])
         logits = self.decoder(state, patches.skips, class_chunk)
-        if self.config.correlation_residual:
-            logits = logits + resized(evidence[-1], (logits.shape[2], logits.shape[3]))
+        logits = self._with_residual(logits, evidence[-1])
         logits = self.refine_logits(logits, patches, text_embedding, class_chunk)
         return Prediction(logits, evidence, appearance[1:])
 
@@ -188,11 +175,56 @@ class EscNet(Network):
         """
         return self.logit_scale * correlation_map(patches.joint, text_embedding) + self.logit_shift
 
+    def _at_sam_width(self, patches: Patches) -> Float[Tensor, "B h w S"]:
+        """What SAM's blocks see of the picture, at SAM's width and scale (note 9)."""
+        return rearrange(self.sam_norm(self.to_sam_width(patches.sam_input)), "B S h w -> B h w S")
+
+    def _entering_state(
+        self,
+        state: Float[Tensor, "B N h w C"],
+        evidence: list[Float[Tensor, "B N h w"]],
+        class_chunk: int | None,
+    ) -> Float[Tensor, "B N h w C"]:
+        """The class states of the block before, or new ones of the last map (note 12)."""
+        is_first = len(evidence) == 1
+        if self.config.state == "hidden" or is_first:
+            return state
+        return self._embed(evidence[-1], class_chunk)
+
+    def _entering_appearance(
+        self, appearance: list[Float[Tensor, "B h w S"]]
+    ) -> Float[Tensor, "B h w S"]:
+        """The appearance that a block gets: that of the one before, or the picture's (note 11)."""
+        return appearance[-1] if self.config.appearance == "chain" else appearance[0]
+
+    def _run(self, block: nn.Module, *arguments: Any) -> BlockAnswer:
+        """What a block says; in training computed twice where memory is short."""
+        if not (self.gradient_checkpointing and self.training):
+            return block(*arguments)
+        return checkpoint(block, *arguments, use_reentrant=False, context_fn=_same_attention)
+
+    def _with_residual(
+        self, logits: Float[Tensor, "B N _ _"], evidence: Float[Tensor, "B N h w"]
+    ) -> Float[Tensor, "B N _ _"]:
+        """The logits, with the last map where the settings want a residual (note 25)."""
+        if not self.config.correlation_residual:
+            return logits
+        return logits + resized(evidence, (logits.shape[2], logits.shape[3]))
+
     def _embed(
         self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None
     ) -> Float[Tensor, "B N h w C"]:
         """A class state from one map for each class."""
         return class_state(self.embed, evidence[:, :, None], class_chunk)
+
+
+def _with_masks(
+    correlation: Float[Tensor, "B N h w"], drawn: Float[Tensor, "B N h w"] | None
+) -> Float[Tensor, "B N h w"]:
+    """The correlation, half and half with what SAM's masks draw where there are any (note 7)."""
+    if drawn is None:
+        return correlation
+    return torch.lerp(correlation, drawn.to(correlation), _MASK_SHARE)
 
 
 def _same_attention() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

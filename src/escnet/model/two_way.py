@@ -109,7 +109,7 @@ class TwoWayTransformer(nn.Module):
             token: Tokens of every class, which also serve as the tokens' own position.
         """
         first, *rest = cast("Iterable[TwoWayLayer]", self.layers.values())
-        updated, image = first.from_shared(patches, shared.first, token)
+        updated, image = first.forward_shared(patches, shared.first, token)
         for layer, places in zip(rest, shared.places, strict=True):
             updated, image = layer(image, places, updated, token)
         return Attended(updated, image)
@@ -134,57 +134,70 @@ class TwoWayLayer(nn.Module):
         self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
     ) -> SharedProjections:
         """Image-side projections of patches that all classes share."""
-        read, write = self.cross_attn_token_to_image, self.cross_attn_image_to_token
-        placed = base + position
+        token_to_image, image_to_token = self._cross_attentions()
+        with_position = base + position
         return SharedProjections(
-            key=read.heads(read.k_proj(placed)),
-            value=read.heads(read.v_proj(base)),
-            query=write.heads(write.q_proj(placed)),
+            key=token_to_image.heads(token_to_image.k_proj(with_position)),
+            value=token_to_image.heads(token_to_image.v_proj(base)),
+            query=image_to_token.heads(image_to_token.q_proj(with_position)),
         )
 
     def place(self, position: Float[Tensor, "P S"]) -> Places:
         """The positional encoding's share of the keys and queries, the same for every class."""
-        read, write = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        token_to_image, image_to_token = self._cross_attentions()
         return Places(
-            key=read.k_proj(position).unflatten(-1, (read.num_heads, -1)),
-            query=write.q_proj(position).unflatten(-1, (write.num_heads, -1)),
+            key=token_to_image.k_proj(position).unflatten(-1, (token_to_image.num_heads, -1)),
+            query=image_to_token.q_proj(position).unflatten(-1, (image_to_token.num_heads, -1)),
         )
 
-    def from_shared(
+    def forward_shared(
         self,
         patches: SharedPatches,
         shared: SharedProjections,
         token: Float[Tensor, "B N T S"],
     ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
-        """Tokens and every class's patches, from patches that the classes share."""
+        """The layer on patches that the classes share: tokens and every class's own patches."""
         code, basis = patches.code, patches.basis
+        token_to_image, image_to_token = self._cross_attentions()
+
+        # Self-attention of the tokens.
         updated = self._self_attention(token, token)
 
-        read = self.cross_attn_token_to_image
-        query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
+        # Cross-attention, token to image.
+        query = token_to_image.heads(token_to_image.q_proj(updated + token)) * token_to_image.scale
         score = torch.einsum("bngtd,bgpd->bngtp", query, shared.key)
         if code is not None and basis is not None:
-            to_code = query @ _per_head(read.k_proj.weight @ basis, read.num_heads)
+            to_code = query @ _per_head(
+                token_to_image.k_proj.weight @ basis, token_to_image.num_heads
+            )
             score = _add_product(score, to_code, code)
         weight = score.softmax(dim=-1)
-        found = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
+        attended = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
         if code is not None and basis is not None:
-            gathered = (weight.flatten(2, 3) @ code).unflatten(2, weight.shape[2:4])
-            found = found + gathered @ _per_head(read.v_proj.weight @ basis, read.num_heads).mT
-        updated = self._finish_tokens(updated, read.out_proj(read.merge(found)))
+            mean_code = (weight.flatten(2, 3) @ code).unflatten(2, weight.shape[2:4])
+            value_of_code = _per_head(
+                token_to_image.v_proj.weight @ basis, token_to_image.num_heads
+            )
+            attended = attended + mean_code @ value_of_code.mT
 
-        write = self.cross_attn_image_to_token
-        key = write.heads(write.k_proj(updated + token)) * write.scale
+        # Feed-forward network of the tokens.
+        change = token_to_image.out_proj(token_to_image.merge(attended))
+        updated = self._feed_forward(updated, change)
+
+        # Cross-attention, image to token.
+        key = image_to_token.heads(image_to_token.k_proj(updated + token)) * image_to_token.scale
         score = torch.einsum("bngtd,bgpd->bngtp", key, shared.query)
         if code is not None and basis is not None:
-            to_code = key @ _per_head(write.q_proj.weight @ basis, write.num_heads)
+            to_code = key @ _per_head(
+                image_to_token.q_proj.weight @ basis, image_to_token.num_heads
+            )
             score = _add_product(score, to_code, code)
-        weight, written = self._writing(score, updated)
+        weight, value = self._image_to_token(score, updated)
         base = patches.base[:, None].expand(-1, token.shape[1], -1, -1)
-        if code is not None and basis is not None:  # the mask prompt is written like a token
+        if code is not None and basis is not None:  # the mask prompt is added like a token's value
             weight = torch.cat([weight, code.mT.to(weight)], dim=2)
-            written = torch.cat([written, basis.T.to(written).expand(*token.shape[:2], -1, -1)], 2)
-        return updated, self.norm4(_add_written(base, weight, written))
+            value = torch.cat([value, basis.T.to(value).expand(*token.shape[:2], -1, -1)], dim=2)
+        return updated, self.norm4(_add_weighted(base, weight, value))
 
     def forward(
         self,
@@ -193,37 +206,46 @@ class TwoWayLayer(nn.Module):
         updated: Float[Tensor, "B N T S"],
         token: Float[Tensor, "B N T S"],
     ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
-        """Tokens and patches, from patches that every class has its own of."""
+        """The layer on patches that every class has its own of: tokens and patches."""
+        token_to_image, image_to_token = self._cross_attentions()
+
+        # Self-attention of the tokens.
         updated = self._self_attention(updated, token)
 
-        read = self.cross_attn_token_to_image
-        query = read.heads(read.q_proj(updated + token)) * read.scale  # (B, N, G, T, d)
-        score = self._score(query, read.k_proj, image, places.key)
-        gathered = score.softmax(dim=-1).flatten(2, 3) @ image  # (B, N, G*T, S)
-        gathered = gathered.unflatten(2, score.shape[2:4])
-        found = gathered @ _per_head(read.v_proj.weight, read.num_heads).mT
-        found = read.merge(found) + read.v_proj.bias
-        updated = self._finish_tokens(updated, read.out_proj(found))
+        # Cross-attention, token to image.
+        query = token_to_image.heads(token_to_image.q_proj(updated + token)) * token_to_image.scale
+        score = self._score(query, token_to_image.k_proj, image, places.key)
+        mean_patch = score.softmax(dim=-1).flatten(2, 3) @ image  # (B, N, G*T, S)
+        mean_patch = mean_patch.unflatten(2, score.shape[2:4])
+        attended = mean_patch @ _per_head(token_to_image.v_proj.weight, token_to_image.num_heads).mT
+        attended = token_to_image.merge(attended) + token_to_image.v_proj.bias
 
-        write = self.cross_attn_image_to_token
-        key = write.heads(write.k_proj(updated + token)) * write.scale
-        score = self._score(key, write.q_proj, image, places.query)
-        return updated, self.norm4(_add_written(image, *self._writing(score, updated)))
+        # Feed-forward network of the tokens.
+        updated = self._feed_forward(updated, token_to_image.out_proj(attended))
+
+        # Cross-attention, image to token.
+        key = image_to_token.heads(image_to_token.k_proj(updated + token)) * image_to_token.scale
+        score = self._score(key, image_to_token.q_proj, image, places.query)
+        return updated, self.norm4(_add_weighted(image, *self._image_to_token(score, updated)))
+
+    def _cross_attentions(self) -> "tuple[Projections, Projections]":
+        """Token to image, and image to token."""
+        return self.cross_attn_token_to_image, self.cross_attn_image_to_token
 
     def _self_attention(
         self, updated: Float[Tensor, "B N T S"], token: Float[Tensor, "B N T S"]
     ) -> Float[Tensor, "B N T S"]:
         attention = self.self_attn
-        placed = updated if self.starts_afresh else updated + token
-        found = F.scaled_dot_product_attention(
-            attention.heads(attention.q_proj(placed)).flatten(0, 1),
-            attention.heads(attention.k_proj(placed)).flatten(0, 1),
+        query = updated if self.starts_afresh else updated + token
+        attended = F.scaled_dot_product_attention(
+            attention.heads(attention.q_proj(query)).flatten(0, 1),
+            attention.heads(attention.k_proj(query)).flatten(0, 1),
             attention.heads(attention.v_proj(updated)).flatten(0, 1),
         )
-        change = attention.out_proj(attention.merge(found)).unflatten(0, updated.shape[:2])
+        change = attention.out_proj(attention.merge(attended)).unflatten(0, updated.shape[:2])
         return self.norm1(change if self.starts_afresh else updated + change)
 
-    def _finish_tokens(
+    def _feed_forward(
         self, updated: Float[Tensor, "B N T S"], change: Float[Tensor, "B N T S"]
     ) -> Float[Tensor, "B N T S"]:
         updated = self.norm2(updated + change)
@@ -240,18 +262,18 @@ class TwoWayLayer(nn.Module):
         probe = vector @ _per_head(projection.weight, vector.shape[2])  # (B, N, G, T, S)
         return _add_product(torch.einsum("bngtd,pgd->bngtp", vector, place), probe, image)
 
-    def _writing(
+    def _image_to_token(
         self, score: Float[Tensor, "B N G T P"], updated: Float[Tensor, "B N T S"]
     ) -> tuple[Float[Tensor, "B N R P"], Float[Tensor, "B N R S"]]:
-        """How much each patch takes of each head's token, and what it takes (R = G times T).
+        """How much each patch takes of each head's token, and that token's value (R = G times T).
 
-        Each head's shares add up to one, so the bias of the output projection goes with them.
+        Each head's weights add up to one, so the bias of the output projection goes with them.
         """
-        write = self.cross_attn_image_to_token
-        value = write.heads(write.v_proj(updated))  # (B, N, G, T, d)
-        out = write.out_proj.weight.unflatten(1, (write.num_heads, -1)).permute(1, 2, 0)
-        written = value @ out + write.out_proj.bias / write.num_heads  # (B, N, G, T, S)
-        return score.softmax(dim=3).flatten(2, 3), written.flatten(2, 3)
+        attention = self.cross_attn_image_to_token
+        value = attention.heads(attention.v_proj(updated))  # (B, N, G, T, d)
+        out = attention.out_proj.weight.unflatten(1, (attention.num_heads, -1)).permute(1, 2, 0)
+        value = value @ out + attention.out_proj.bias / attention.num_heads  # (B, N, G, T, S)
+        return score.softmax(dim=3).flatten(2, 3), value.flatten(2, 3)
 
 
 class Projections(nn.Module):
@@ -298,21 +320,21 @@ def _add_product(
     patches: Float[Tensor, "B N P X"],
 ) -> Float[Tensor, "B N G T P"]:
     """The scores plus the product of each probe with each patch, in one pass."""
-    found = torch.baddbmm(
+    total = torch.baddbmm(
         score.flatten(2, 3).flatten(0, 1),
         probe.flatten(2, 3).flatten(0, 1),
         patches.flatten(0, 1).mT.to(probe),
     )
-    return found.reshape(score.shape)
+    return total.reshape(score.shape)
 
 
-def _add_written(
+def _add_weighted(
     image: Float[Tensor, "B N P S"],
     weight: Float[Tensor, "B N R P"],
-    written: Float[Tensor, "B N R S"],
+    value: Float[Tensor, "B N R S"],
 ) -> Float[Tensor, "B N P S"]:
-    """The patches plus what each takes over, in one pass."""
-    found = torch.baddbmm(
-        image.flatten(0, 1).to(written), weight.flatten(0, 1).mT, written.flatten(0, 1)
+    """The patches plus the weighted sum of the values that each takes, in one pass."""
+    total = torch.baddbmm(
+        image.flatten(0, 1).to(value), weight.flatten(0, 1).mT, value.flatten(0, 1)
     )
-    return found.reshape(image.shape)
+    return total.reshape(image.shape)
