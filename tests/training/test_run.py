@@ -79,6 +79,7 @@ def test_a_run_leaves_its_recipe_and_its_scores(run: Path) -> None:
         assert all(0 <= value <= 1 for value in score.values())
 
 
+@pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")  # it knows few letters
 def test_the_checkpoint_segments_a_picture_by_any_name(run: Path, data_folder: Path) -> None:
     segmenter = Segmenter.load(run / "model", device="cpu")
     picture = data_folder / "images" / "voc__0.png"

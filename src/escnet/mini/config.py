@@ -71,6 +71,11 @@ class MiniConfig(EscNetConfig):
         check_share_prior(share_prior)
         super().__init__(**{**settings, "towers": "mini"})
 
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """Without the paper's choice of towers: it has its own."""
+        return [name for name in super().setting_names() if name not in {"towers", "taps"}]
+
     def check_towers(self) -> None:
         """The towers are the model's own."""
 
