@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.inference.label_maps.published_resize import squeezed, to_short_side
+from escnet.inference.label_maps.published_resize import View, squeezed, to_short_side
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.network_method import NetworkMethod
 from escnet.inference.methods.tokens import load_tokenizer
+from escnet.towers.clip import CLIP
 from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 
@@ -45,7 +46,7 @@ class CatSegMethod(NetworkMethod[CatSeg]):
             "dtype": self.dtype,
         }
 
-    def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
         return seen_as(view, self.view_size, self.network.config.image_size)
 
     def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
@@ -69,22 +70,22 @@ def load_catseg_method(
             "one template can be run here: convert others"
         )
     most = network.config.text_config.get("max_position_embeddings", _MOST_TOKENS)
-    tokenize = load_tokenizer(folder, most)
+    tokenize = load_tokenizer(folder, most, CLIP.reading)
     method = CatSegMethod(
         network, tokenize, device=device, dtype=dtype, memory_budget=memory_budget
     )
     return method, weights_hash(folder)
 
 
-def seen_as(
-    view: UInt8[np.ndarray, "_ _ 3"], view_size: int, image_size: int
-) -> Float[Tensor, "3 side side"]:
+def seen_as(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
     """A view as the tower's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
 
-    A view larger than that evaluation reads is shrunk smoothly; then it is squeezed to the square
-    of a view and that to the tower's, both bilinearly from the four nearest pixels. Between the
-    last two CAT-Seg normalises the pixels, which is the same, as the weights of four pixels sum
-    to 1.
+    A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is
+    squeezed to the square of a view and that to the tower's, both bilinearly from the four nearest
+    pixels. Between the last two CAT-Seg normalises the pixels, which is the same, as the weights of
+    four pixels sum to 1.
     """
-    shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
+    shrunk = view
+    if view.dtype == np.uint8:
+        shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
     return squeezed(shrunk, view_size, image_size) / 255

@@ -7,8 +7,10 @@ Sizes: B pictures, H x W pixels, h x w patches, D joint space, N texts, T tokens
 """
 
 from collections.abc import Mapping
+from html import unescape
 from typing import Any
 
+import ftfy
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import (
@@ -20,7 +22,7 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import Part, TowerKind, TowerSettings
+from escnet.towers.kind import Part, TextReading, TowerKind, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
 from escnet.towers.tower import (
@@ -104,6 +106,15 @@ class ClipText(TextTower):
         return self.tower(input_ids=token, attention_mask=is_token).text_embeds
 
 
+def cleaned(text: str) -> str:
+    """A text as OpenAI's tokenizer reads it, before it lower-cases.
+
+    Ligatures, curly quotes and wrongly decoded letters are put right, `&amp;` is `&`, and white
+    space is one blank. transformers' tokenizer leaves the first two out.
+    """
+    return " ".join(unescape(unescape(ftfy.fix_text(text))).split())
+
+
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     config = CLIPConfig.from_dict(dict(record))
     return TowerSettings(
@@ -128,5 +139,6 @@ CLIP = TowerKind(
     text=ClipText,
     settings_of=_settings_of,
     parts=_parts,
+    reading=TextReading(prepare=cleaned),
     even_cosine=0.2,
 )

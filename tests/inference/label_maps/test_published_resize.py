@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from escnet.inference.label_maps.published_resize import square, squeezed, to_short_side
+from escnet.inference.label_maps.published_resize import as_bytes, square, squeezed, to_short_side
+from escnet.inference.methods.esc_method import square_image
 
 
 @pytest.fixture
@@ -40,3 +42,20 @@ def test_a_picture_is_squeezed_without_smoothing() -> None:
 
 def test_steps_are_not_one(picture: np.ndarray) -> None:
     assert not torch.allclose(squeezed(picture, 40, 16), squeezed(picture, 16))
+
+
+def test_no_step_rounds_to_bytes(picture: np.ndarray) -> None:
+    image = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None]
+    canvas = F.interpolate(image, size=(40, 40), mode="bilinear", align_corners=False)
+    window = F.interpolate(canvas[..., :24, :24], size=(20, 20), mode="bilinear")
+    view = square(picture, 40)[:24, :24]
+    torch.testing.assert_close(square_image(view, 20), window[0] / 255, atol=1e-6, rtol=0)
+    rounded = square_image(as_bytes(view).astype(np.float32), 20)
+    assert (rounded - window[0] / 255).abs().max() > 1e-3
+
+
+def test_a_view_in_whole_numbers_is_the_nearest_bytes() -> None:
+    view = np.array([[[-0.4, 0.6, 255.3]]], np.float32)
+    assert as_bytes(view).tolist() == [[[0, 1, 255]]]
+    pixels = as_bytes(view)
+    assert as_bytes(pixels) is pixels

@@ -82,9 +82,7 @@ def test_the_papers_protocol_is_the_mean_of_windows_and_whole(picture: np.ndarra
     canvas, whole = (
         torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear")[0]
         .permute(1, 2, 0)
-        .round()
         .numpy()
-        .astype(np.uint8)
         for side in (12, 8)
     )
 

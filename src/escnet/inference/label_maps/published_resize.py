@@ -3,16 +3,22 @@
 First as detectron2 does it, smoothly, to a short side; then as torch does it, bilinearly from the
 four nearest pixels, to a square. Published numbers were taken so.
 
+Between the two CAT-Seg keeps the fractions that the first torch step gives, and so do we: rounded
+to bytes they would change some labels.
+
 Sizes: H x W the picture, h x w what comes out.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
 from escnet.towers.resize import resized
+
+# What a method sees: a picture's own bytes, or values from 0 to 255 with fractions, once resized.
+View = UInt8[np.ndarray, "_ _ 3"] | Float32[np.ndarray, "_ _ 3"]
 
 _LONGEST = 4  # the long side's limit, in short sides: 2560 for 640
 
@@ -35,7 +41,7 @@ def to_short_side(
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
-def squeezed(pixels: UInt8[np.ndarray, "H W 3"], *sides: int) -> Float[Tensor, "3 side side"]:
+def squeezed(pixels: View, *sides: int) -> Float[Tensor, "3 side side"]:
     """A picture squeezed to squares of these sides, one after the other; values from 0 to 255."""
     image = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
     for side in sides:
@@ -43,6 +49,11 @@ def squeezed(pixels: UInt8[np.ndarray, "H W 3"], *sides: int) -> Float[Tensor, "
     return image[0]
 
 
-def square(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
-    """`squeezed`, in whole numbers."""
-    return squeezed(pixels, side).permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+def square(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> Float32[np.ndarray, "side side 3"]:
+    """`squeezed`, as a view of a method."""
+    return squeezed(pixels, side).permute(1, 2, 0).numpy()
+
+
+def as_bytes(view: View) -> UInt8[np.ndarray, "_ _ 3"]:
+    """A view in whole numbers, for what reads pictures and no fractions."""
+    return view if view.dtype == np.uint8 else np.rint(view).clip(0, 255).astype(np.uint8)

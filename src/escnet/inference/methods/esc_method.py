@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from escnet.inference.label_maps.published_resize import View, squeezed
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY
@@ -43,7 +44,7 @@ class EscMethod(NetworkMethod[EscNet]):
         """What moves a pixel besides weights, names, template and size."""
         return {"max_classes": self.network.config.max_classes, "dtype": self.dtype}
 
-    def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
         return square_image(view, self.view_size)
 
     def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
@@ -68,8 +69,14 @@ def likely_queries(
     return likely_names(peak, most)[0]
 
 
-def square_image(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> Float[Tensor, "3 side side"]:
-    """The whole view as a network's square input, in [0, 1]."""
+def square_image(pixels: View, side: int) -> Float[Tensor, "3 side side"]:
+    """The whole view as a network's square input, in [0, 1].
+
+    Bytes are resized smoothly. Fractions come from the published evaluation, and so are resized as
+    it goes on, which is also how the paper's training resizes its crops.
+    """
+    if pixels.dtype != np.uint8:
+        return squeezed(pixels, side) / 255
     small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(small, np.float32)).permute(2, 0, 1) / 255
 

@@ -10,9 +10,10 @@ Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid o
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
+
+from escnet.inference.label_maps.published_resize import View
 
 
 class ViewLogits(NamedTuple):
@@ -59,9 +60,13 @@ class Method(Protocol):
         """
 
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
-        """The logits of each view; the same as one by one."""
+        """The logits of each view; the same as one by one.
+
+        A view with fractions has been resized as the published evaluation does it, bilinearly from
+        the nearest pixels; a method that resizes it further does so in the same way.
+        """
 
 
 class LoadedMethod(NamedTuple):

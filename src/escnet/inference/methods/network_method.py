@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
+from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
@@ -91,7 +91,7 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
         """Of each view the logits of the texts that were kept, and which these are."""
         image = torch.stack([self._image(view) for view in views])
@@ -104,7 +104,7 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
             ]
 
     @abstractmethod
-    def _image(self, view: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
         """A view as the network's square input, in [0, 1]."""
 
     @abstractmethod

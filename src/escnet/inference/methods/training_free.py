@@ -10,13 +10,13 @@ Sizes: N texts, D the width of the joint space, B views, h x w patches.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.errors import ConfigError
+from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.esc_method import EscMethod, square_image, tiny_esc_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
@@ -166,7 +166,7 @@ class TrainingFreeMethod:
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
         """The logits of every text in each view; the same as one by one."""
         image = torch.stack([square_image(view, self.view_size) for view in views])

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from escnet.inference.label_maps.published_resize import View, as_bytes
 from escnet.inference.machine.device import chosen_device
 from escnet.inference.methods.method import Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
@@ -101,11 +102,11 @@ class TrainingFreeSam:
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid; a map's values keep their scale."""
         return [
-            ViewLogits(self._sharpened(view, found.logits), found.kept)
+            ViewLogits(self._sharpened(as_bytes(view), found.logits), found.kept)
             for view, found in zip(views, self.base.logits(views, text_embedding), strict=True)
         ]
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from escnet.inference.label_maps.published_resize import View, as_bytes
 from escnet.inference.methods.method import Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import load_training_free
@@ -87,11 +88,12 @@ class MaskProposals:
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
         results = []
-        for view, found in zip(views, self.base.logits(views, text_embedding), strict=True):
+        for seen, found in zip(views, self.base.logits(views, text_embedding), strict=True):
+            view = as_bytes(seen)
             picture = self.sam.encode(view)
             masks, quality = propose(self.sam, picture, self.points_per_side)
             logits = found.logits[None].float().to(self.sam.device)
