@@ -3,7 +3,8 @@
     python benchmarks/ablation.py RECIPE ALIGNED --out benchmarks/results/ablation.jsonl
 
 ALIGNED is a checkpoint whose alignment (the map to the joint space) all runs start from; blocks and
-decoder start anew, with the same data, budget, and seeds. Scores are those of every third picture
+decoder start anew, in a stage of whole pictures, with the same data, budget, and seeds. Scores are
+those of every third picture
 of the recipe's validation folder, or of all with `--every 1`. One JSON line a run; a run whose line
 is there is skipped.
 """
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 
 from escnet.data.folder import FolderDataset
-from escnet.training.config import read_recipe
+from escnet.training.recipe import read_recipe
 from escnet.training.run import train
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -58,9 +59,7 @@ def main() -> None:
         parser.error(f"{arguments.recipe} names no data.validate_on")
     common = [
         f"parts.start_from={arguments.aligned}",
-        "training.alignment_steps=0",
-        f"training.steps={arguments.steps}",
-        f"training.batch_size={arguments.batch_size}",
+        f"stages=[{{kind='network', steps={arguments.steps}, batch_size={arguments.batch_size}}}]",
         f"model.settings.num_blocks={arguments.blocks}",
         *arguments.set,
     ]

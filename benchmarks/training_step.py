@@ -35,22 +35,27 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from escnet.catseg.config import CatSegConfig
 from escnet.catseg.network import CatSeg
-from escnet.data.folder import FolderDataset
 from escnet.data.layout import class_names
 from escnet.inference.machine.process_memory import peak_memory
 from escnet.mini.network import Mini
+from escnet.mini.training import mask_loss
+from escnet.mini.training.data import MiniData
+from escnet.mini.training.mask_stages import NetworkStage
+from escnet.mini.training.recipe import MiniRecipe
+from escnet.mini.training.texts import NameTexts
 from escnet.model.escnet import EscNet
-from escnet.training import frozen_towers, pictures_task
-from escnet.training.assembly import config_of
-from escnet.training.config import DataSection, Recipe, read_recipe
-from escnet.training.features import compute_features
-from escnet.training.frozen_towers import FrozenTowersData, FrozenTowersTask
-from escnet.training.loop import Trainer, start_accelerator
+from escnet.structures import builder_of
+from escnet.towers.network import Network
+from escnet.training import pictures
+from escnet.training.examples import Examples
+from escnet.training.loop import Trainer
+from escnet.training.network_settings import config_of
 from escnet.training.parameters import pictures_groups
-from escnet.training.pictures import LabelledPictures
-from escnet.training.pictures_run import prepare_pictures
-from escnet.training.pictures_task import PicturesTask
-from escnet.training.task import Task
+from escnet.training.pictures_recipe import PicturesRecipe, SourceSection
+from escnet.training.processes import start_accelerator
+from escnet.training.recipe import Recipe, read_recipe
+from escnet.training.sources import read_sources
+from escnet.training.stage import Plan
 
 ROOT = Path(__file__).parents[1]
 TOKENIZER = ROOT / "src" / "escnet" / "mini" / "weights"  # words of CLIP's length, in both
@@ -170,19 +175,18 @@ def measure(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = drawn_pictures(Path(folder) / "data")
         recipe = _recipe(timed, data)
-        task = _task(recipe, data, Path(folder))
-        trainer = Trainer(task, recipe, Path(folder), start_accelerator(recipe.training))
+        plan = _plan(recipe, data, Path(folder))
+        trainer = Trainer(plan, recipe, Path(folder), start_accelerator(recipe.training))
         clock = Clock()
-        watch(clock, task.network, is_frozen=isinstance(task, FrozenTowersTask))
-        clock.wrap(pictures_task, "dense_loss", "loss")
-        clock.wrap(frozen_towers, "partial_label_loss", "loss")
+        watch(clock, plan.network, is_frozen=isinstance(recipe, MiniRecipe))
+        clock.wrap(pictures, "dense_loss", "loss")
+        clock.wrap(mask_loss, "partial_label_loss", "loss")
         clock.wrap(trainer.accelerator, "backward", "backward")
         clock.wrap(trainer.accelerator, "clip_grad_norm_", "optimiser")
-        clock.wrap(trainer.optimizer, "step", "optimiser")
+        clock.wrap(trainer.running.optimizer, "step", "optimiser")
         clock.wrap(trainer, "_update_average", "optimiser")
         clock.wrap(trainer, "advance", "the rest")
-        if isinstance(task, PicturesTask):
-            clock.wrap(LabelledPictures, "__getitem__", "reading")
+        clock.wrap(Examples, "__getitem__", "reading")
         trainer.save = lambda *_: None  # no part of a step
         marks: list[dict[str, float]] = []
         trainer.run(lambda _: marks.append(dict(clock.seconds)))
@@ -193,7 +197,7 @@ def measure(name: str) -> dict[str, Any]:
     return {
         "kind": "time",
         "scenario": name,
-        "pictures_per_step": recipe.training.batch_size,
+        "pictures_per_step": plan.stages[0].schedule.batch_size,
         "dtype": recipe.training.dtype,
         "seconds": round(sum(parts.values()), 3),
         "parts": {part: round(value, 4) for part, value in _merged(parts).items()},
@@ -211,9 +215,9 @@ def measure(name: str) -> dict[str, Any]:
 def _shares_of_operations(trainer: Trainer) -> dict[str, float]:
     """Of the time of one more step, the share of each of torch's operations."""
     trainer.step = 0
-    portions = next(trainer.task.batches(0, trainer.share))
+    microbatches = next(trainer.running.stage.batches(0, trainer.share))
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        trainer.advance(portions)
+        trainer.advance(microbatches)
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     total = sum(times.values())
     return {name: times[name] / total for name in sorted(times, key=lambda one: -times[one])}
@@ -231,9 +235,9 @@ def _recipe(timed: Timed, data: Path) -> Recipe:
     """The recipe with a random network, drawn pictures, and one picture a step."""
     path = ROOT / "recipes" / f"{timed.recipe}.toml"
     if timed.recipe == "mini":
-        few = ("training.alignment_steps=0", f"training.steps={timed.steps}")
-        return read_recipe(path, [f"data.train={data}", *few])
-    config = config_of(read_recipe(path))
+        stage = f"stages=[{{kind='network', steps={timed.steps}}}]"
+        return read_recipe(path, [f"data.train={data}", "data.workers=0", stage])
+    config = config_of(read_recipe(path).model)
     text = {**config.text_config, "bos_token_id": 101, "eos_token_id": 102}
     shown = ", ".join(f"{key} = {json.dumps(value)}" for key, value in text.items())
     is_catseg = isinstance(config, CatSegConfig)
@@ -255,22 +259,30 @@ def _recipe(timed: Timed, data: Path) -> Recipe:
     )
 
 
-def _task(recipe: Recipe, data: Path, folder: Path) -> Task:
-    if recipe.data is None:
-        return prepare_pictures(recipe).task
-    network = Mini(config_of(recipe)).eval()
-    dataset = FolderDataset.read(data)
-    vision, text = network.vision, network.text
-    size = network.config.image_size
-    store = compute_features(vision, list(dataset), folder / "maps", image_size=size, mirror=True)
-    shown = FrozenTowersData(
-        dataset=dataset,
-        store=store,
-        sentences=torch.randn(len(_NAMES), text.tower.config.hidden_size),
-        wordings=[[index] for index in range(len(_NAMES))],
-        section=DataSection(train=data),
+def _plan(recipe: Recipe, data: Path, folder: Path) -> Plan:
+    if isinstance(recipe, PicturesRecipe):
+        return builder_of(recipe.model.preset).plan(recipe, folder)
+    assert isinstance(recipe, MiniRecipe)
+    network = Mini(config_of(recipe.model)).eval()
+    sources = read_sources([SourceSection(data="folder", root=data)])
+    names = NameTexts.of(sources.names, {})
+    mini = MiniData(
+        sources=sources,
+        names=names,
+        sentences=torch.randn(len(names.texts), network.text.tower.config.hidden_size),
+        captions=None,
+        cache=folder,
+        workers=0,
     )
-    return FrozenTowersTask(network, shown, recipe.training)
+    return Plan(
+        network=network,
+        stages=[NetworkStage(network, mini, recipe.stages[0], seed=0)],
+        tokenize=None,
+        tokenizer=folder,
+        names=sources.names,
+        validate_on=None,
+        identity={},
+    )
 
 
 def drawn_pictures(root: Path) -> Path:
@@ -345,14 +357,14 @@ def count(name: str) -> dict[str, Any]:
     recipe = read_recipe(ROOT / "recipes" / f"{counted.recipe}.toml", ["towers.clip="])
     flops = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
     kept = Kept(flops)
-    kept.wrap(pictures_task, "dense_loss", "loss")
+    kept.wrap(pictures, "dense_loss", "loss")
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=recipe.training.dtype == "bfloat16")
     with FakeTensorMode(allow_non_fake_inputs=True):
-        network, loss, content = _one_picture(recipe, counted.names)
+        network, loss, batch = _one_picture(recipe, counted.names)
         watch(kept, network)
         with flops, kept.of("the rest"):
             with kept.keeping(network), mixed:
-                total = loss(content)
+                total = loss(batch)
             forward = flops.get_total_flops()
             total.backward()
     sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
@@ -385,26 +397,26 @@ def count(name: str) -> dict[str, Any]:
 
 
 def _one_picture(
-    recipe: Recipe, num_names: int
-) -> tuple[Network, nn.Module, pictures_task.LabelledContent]:
-    config = config_of(recipe)
+    recipe: PicturesRecipe, num_names: int
+) -> tuple[Network, nn.Module, pictures.LabelledBatch]:
+    config = config_of(recipe.model)
     network = CatSeg(config) if isinstance(config, CatSegConfig) else EscNet(config)
-    assert recipe.towers is not None
-    assert recipe.pictures is not None
     evidence_weight = recipe.training.evidence_weight
-    pictures_groups(network, recipe.towers, weight_decay=0.0, has_evidence_loss=evidence_weight > 0)
-    loss = pictures_task.PicturesLoss(
-        network.train(), _Texts(network), None, recipe.pictures, evidence_weight
+    groups = pictures_groups(
+        network, recipe.towers, weight_decay=0.0, has_evidence_loss=evidence_weight > 0
     )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(any(name in group for group in groups.values()))
+    loss = pictures.PicturesLoss(network.train(), _Texts(network), recipe.pictures, evidence_weight)
     crop = recipe.pictures.augmentation.crop
-    content = pictures_task.LabelledContent(
+    batch = pictures.LabelledBatch(
         image=torch.rand(1, 3, config.image_size, config.image_size),
         target=torch.randint(num_names, (1, crop, crop)),
         row=torch.arange(num_names),
         is_known=torch.ones(1, num_names, dtype=torch.bool),
         share=1.0,
     )
-    return network, loss, content
+    return network, loss, batch
 
 
 def _about_here() -> dict[str, Any]:

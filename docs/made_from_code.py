@@ -14,7 +14,8 @@ from typer.cli import get_docs_for_click
 
 from escnet.annotations.registry import FORMATS
 from escnet.cli.main import app
-from escnet.training.config import Recipe
+from escnet.mini.training.recipe import MiniRecipe
+from escnet.training.pictures_recipe import PicturesRecipe
 
 
 def commands() -> str:
@@ -32,36 +33,48 @@ def formats() -> str:
 
 
 def settings() -> str:
-    """Every section of a recipe with a table of its settings, as Markdown."""
-    return "\n\n".join(_section(path, section) for path, section in _sections("", Recipe))
+    """Every section of both kinds of recipe with a table of its settings, as Markdown."""
+    sections = {**dict(_sections("", PicturesRecipe)), **dict(_sections("", MiniRecipe))}
+    # What both have is told once, by the recipe with more of it.
+    sections["[training]"] = dict(_sections("", PicturesRecipe))["[training]"]
+    return "\n\n".join(_section(path, section) for path, section in sections.items())
 
 
 def _sections(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """The sections below one, each with its place in the file, in the order of the code."""
     for name, field in model.model_fields.items():
-        if (section := _section_type(field.annotation)) is not None:
-            place = f"{path}.{name}".strip(".")
-            is_list = getattr(field.annotation, "__origin__", None) is tuple
-            yield f"[[{place}]]" if is_list else f"[{place}]", section
-            yield from _sections(place, section)
+        place = f"{path}.{name}".strip(".")
+        kinds = list(_section_types(field.annotation))
+        is_list = getattr(field.annotation, "__origin__", None) is tuple
+        for kind in kinds:
+            title = f"[[{place}]]" if is_list else f"[{place}]"
+            if len(kinds) > 1:
+                (tag,) = get_args(kind.model_fields["kind"].annotation)
+                title += f' of kind "{tag}"'
+            yield title, kind
+            yield from _sections(place, kind)
 
 
-def _section_type(annotation: Any) -> type[BaseModel] | None:
-    """The section that a setting holds: itself, one that may be missing, or many."""
-    for one in (annotation, *get_args(annotation)):
-        if inspect.isclass(one) and issubclass(one, BaseModel):
-            return one
-    return None
+def _section_types(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a setting may hold: itself, one that may be missing, or many."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+        return
+    for one in get_args(annotation):
+        yield from _section_types(one)
 
 
 def _section(place: str, model: type[BaseModel]) -> str:
-    told = inspect.cleandoc(model.__doc__ or "")
-    introduction, _, attributes = told.partition("\nAttributes:\n")
-    meanings = _meanings(attributes)
+    introduction = inspect.cleandoc(model.__doc__ or "").partition("\nAttributes:\n")[0]
+    meanings: dict[str, str] = {}
+    for kind in reversed(model.__mro__):  # what a section inherits is told where it comes from
+        if issubclass(kind, BaseModel):
+            told = inspect.cleandoc(kind.__doc__ or "")
+            meanings |= _meanings(told.partition("\nAttributes:\n")[2])
     rows = [
         f"| `{name}` | {_default(field)} | {meanings.get(name, '')} |"
         for name, field in model.model_fields.items()
-        if _section_type(field.annotation) is None
+        if not any(_section_types(field.annotation))
     ]
     table = ["| setting | default | what it is |", "|---|---|---|", *rows] if rows else []
     return "\n".join([f"## {place}", "", introduction.strip(), "", *table])

@@ -3,9 +3,7 @@
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,22 +60,6 @@ def hostile_corpus(tmp_path_factory: pytest.TempPathFactory) -> "dict[Path, Expe
 
     folder = tmp_path_factory.mktemp("hostile")
     return {folder / name: expected for name, expected in make_corpus(folder).items()}
-
-
-@pytest.fixture(scope="session")
-def recipe_script() -> Callable[[str], ModuleType]:
-    """Loads a script of recipes/, which is no part of the package, as a module."""
-
-    def load(name: str) -> ModuleType:
-        path = Path(__file__).parents[1] / "recipes" / f"{name}.py"
-        spec = spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture

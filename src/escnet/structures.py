@@ -7,6 +7,7 @@ a new network. A further structure is a package beside `catseg` and an entry her
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,7 +23,7 @@ from escnet.towers.network import Network, NetworkConfig
 if TYPE_CHECKING:
     from escnet.inference.methods.method import LoadedMethod
     from escnet.inference.methods.network_method import NetworkMethod
-    from escnet.training.config import Recipe
+    from escnet.training.builder import Builder
 
 _CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 
@@ -36,20 +37,6 @@ class LoadMethod(Protocol):
     ) -> "LoadedMethod": ...
 
 
-@runtime_checkable
-class BuildForRecipe(Protocol):
-    """Puts the network together that a recipe with towers and pictures trains."""
-
-    def __call__(self, config: Any, recipe: "Recipe", *, num_names: int) -> Network:
-        """An untrained network on the towers of the recipe.
-
-        Args:
-            config: The network's settings, of the structure's own class.
-            recipe: The recipe.
-            num_names: Class names of its pictures.
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
     """What the rest needs to know of a structure.
@@ -59,14 +46,14 @@ class Structure:
         presets: Settings of new networks, by name.
         load_method: Its method, from a checkpoint's folder.
         method: The class of its method, which is only imported when it is asked for.
-        build_for_recipe: Its network, for training.
+        builder: What trains it.
     """
 
     network: type[Network]
     presets: Mapping[str, Callable[[], NetworkConfig]]
     load_method: LoadMethod
     method: Callable[[], "type[NetworkMethod[Any]]"]
-    build_for_recipe: BuildForRecipe
+    builder: Callable[[], "Builder"]
 
 
 def structure_of(model_type: str | None) -> Structure:
@@ -88,12 +75,24 @@ def preset_of(name: str) -> NetworkConfig:
     Raises:
         ConfigError: If there is none of that name.
     """
-    presets = {key: make for one in STRUCTURES.values() for key, make in one.presets.items()}
-    if name not in presets:
-        raise ConfigError(
-            f"model.preset {name!r} is unknown: choose from {', '.join(sorted(presets))}"
-        )
-    return presets[name]()
+    return _structure_with(name).presets[name]()
+
+
+def builder_of(preset: str) -> "Builder":
+    """What trains the network of a preset.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return _structure_with(preset).builder()
+
+
+def _structure_with(preset: str) -> Structure:
+    for one in STRUCTURES.values():
+        if preset in one.presets:
+            return one
+    known = sorted(name for one in STRUCTURES.values() for name in one.presets)
+    raise ConfigError(f"model.preset {preset!r} is unknown: choose from {', '.join(known)}")
 
 
 def _load_esc_net(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":
@@ -143,24 +142,29 @@ def _mini_method() -> "type[NetworkMethod[Any]]":
     return MiniMethod
 
 
-def _build_esc_net(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
-    from escnet.training.pictures_run import build_esc_net
+def _esc_builder() -> "Builder":
+    from escnet.training.builder import Builder
+    from escnet.training.pictures_plan import build_esc_net, plan_pictures
+    from escnet.training.pictures_recipe import PicturesRecipe
 
-    return build_esc_net(config, recipe, num_names=num_names)
+    return Builder(PicturesRecipe, partial(plan_pictures, build=build_esc_net))
 
 
-def _build_catseg(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
+def _catseg_builder() -> "Builder":
     from escnet.catseg.training import build_for_recipe
+    from escnet.training.builder import Builder
+    from escnet.training.pictures_plan import plan_pictures
+    from escnet.training.pictures_recipe import PicturesRecipe
 
-    return build_for_recipe(config, recipe, num_names=num_names)
+    return Builder(PicturesRecipe, partial(plan_pictures, build=build_for_recipe))
 
 
-def _build_mini(config: Any, recipe: "Recipe", *, num_names: int) -> Network:
-    del config, num_names
-    raise ConfigError(
-        f"model.preset {recipe.model.preset!r} is put together from parts: give the sections parts "
-        "and data, not towers and pictures"
-    )
+def _mini_builder() -> "Builder":
+    from escnet.mini.training.plan import plan_mini
+    from escnet.mini.training.recipe import MiniRecipe
+    from escnet.training.builder import Builder
+
+    return Builder(MiniRecipe, plan_mini)
 
 
 STRUCTURES: Mapping[str, Structure] = {
@@ -169,20 +173,20 @@ STRUCTURES: Mapping[str, Structure] = {
         presets=PRESETS,
         load_method=_load_esc_net,
         method=_esc_method,
-        build_for_recipe=_build_esc_net,
+        builder=_esc_builder,
     ),
     CatSegConfig.model_type: Structure(
         network=CatSeg,
         presets={f"{_CAT_SEG}{name}": make for name, make in CATSEG_PRESETS.items()},
         load_method=_load_catseg,
         method=_catseg_method,
-        build_for_recipe=_build_catseg,
+        builder=_catseg_builder,
     ),
     MiniConfig.model_type: Structure(
         network=Mini,
         presets=MINI_PRESETS,
         load_method=_load_mini,
         method=_mini_method,
-        build_for_recipe=_build_mini,
+        builder=_mini_builder,
     ),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from escnet.training.config import Recipe
+from escnet.training.recipe import recipe_of
 from escnet.training.run import train
 
 _MOST_STEPS = 6  # before a kill
@@ -59,7 +59,7 @@ def _train(settings: dict[str, Any], folder: Path, pipe: int, *, resume: bool) -
     code = 1
     try:
         torch.set_num_threads(1)
-        recipe = Recipe.model_validate(settings["recipe"])
+        recipe = recipe_of(settings["recipe"])
         train(
             recipe,
             folder,

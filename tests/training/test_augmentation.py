@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from escnet.training.augmentation import GREY, augmented, recoloured, scaled_size
-from escnet.training.data_config import AugmentationSection
+from escnet.training.pictures_recipe import AugmentationSection
 
 BEYOND = 250
 PLAIN = {"flip": 0.0, "colour": 0.0}

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from escnet.training.config import Recipe
+from escnet.training.recipe import Recipe
 from escnet.training.run import train
 from escnet.weights.tensor_file import read_tensors
+from tests.training_data import ALIGNMENT, DETAIL, EVERYTHING, PRESENCE, RANDOM_SAM, WHOLE
 
 MakeRecipe = Callable[..., Recipe]
 
 HERE = Path(__file__).parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 NUM_KILLS = 10
+NUM_STEPS = 60  # more than a run makes between all the kills
 
 
 def losses_of(folder: Path) -> list[tuple[int, float]]:
@@ -43,23 +45,30 @@ def settings_file(place: Path, recipe: Recipe, **settings: Any) -> Path:
     return path
 
 
-@pytest.fixture(params=["frozen towers", "pictures"])
+@pytest.fixture(params=["mini", "pictures"])
 def recipe_of(
     request: pytest.FixtureRequest,
     make_recipe: MakeRecipe,
     make_pictures_recipe: MakeRecipe,
-    tagged_folder: Path,
+    captions_folder: Path,
 ) -> MakeRecipe:
-    """Runs of both kinds; of so many steps, a few of them an alignment if the kind has one."""
+    """Runs of both kinds, of so many steps; the one of several stages divides them among these."""
 
-    def make(steps: int, **training: Any) -> Recipe:
-        if request.param == "frozen towers":
-            aligned = steps // 4
-            return make_recipe(alignment_steps=aligned, steps=steps - aligned, **training)
-        return make_pictures_recipe(
-            pictures={"texts": {"root": tagged_folder, "batch_size": 2, "num_texts": 4}},
-            steps=steps,
-            **training,
+    def make(steps: int, batch_size: int = 2, **training: Any) -> Recipe:
+        if request.param == "pictures":
+            return make_pictures_recipe(steps=steps, batch_size=batch_size, **training)
+        kinds = [
+            ALIGNMENT | {"source_weights": {"street": 2.0}},
+            WHOLE | {"views": {"whole": 0.5}, "tower_rate": 0.1, "vit_blocks": 1, "kept": 0.3},
+            PRESENCE | {"batch_size": 16},
+            DETAIL | {"pasted": 0.5},
+        ]
+        stages = [{"batch_size": batch_size, **one, "steps": steps // 4} for one in kinds]
+        for stage in stages[1], stages[3]:
+            stage["batch_size"] = batch_size
+        captions = {"root": captions_folder, "names_of": "voc", "batch_size": 2}
+        return make_recipe(
+            *stages, data={"captions": captions}, model=RANDOM_SAM | EVERYTHING, **training
         )
 
     return make
@@ -68,7 +77,7 @@ def recipe_of(
 def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
     recipe_of: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = recipe_of(80, save_every=2)
+    recipe = recipe_of(NUM_STEPS, save_every=2)
     folders = {"undisturbed": tmp_path / "undisturbed", "killed": tmp_path / "killed"}
     settings = {name: str(folder) for name, folder in folders.items()}
     path = settings_file(
@@ -76,7 +85,7 @@ def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
     )
     ends = json.loads(child("kill_and_resume.py", path).splitlines()[-1])
     assert ends == [0, *[-signal.SIGKILL] * NUM_KILLS, 0]
-    assert len(losses_of(folders["killed"])) == 80
+    assert len(losses_of(folders["killed"])) == NUM_STEPS
     assert losses_of(folders["killed"]) == losses_of(folders["undisturbed"])
     found = read_tensors(folders["killed"] / "model" / "model.safetensors")
     for name, value in read_tensors(folders["undisturbed"] / "model" / "model.safetensors").items():

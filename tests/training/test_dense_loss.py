@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from escnet.training.dense_loss import dense_loss
-from escnet.training.loss import NONE_OF_THEM, UNKNOWN
+from escnet.training.targets import NONE_OF_THEM, UNKNOWN
 
 # Two names on 2 x 2 pixels: of the first name, of the second, of none of them, and unlabelled.
 LOGITS = torch.tensor([[[[2.0, -1.0], [0.5, 3.0]], [[1.0, 0.0], [-2.0, 4.0]]]])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from escnet.training.config import Recipe
+from escnet.training.recipe import Recipe
 from escnet.training.run import train
 
 MakeRecipe = Callable[..., Recipe]

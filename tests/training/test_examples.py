@@ -1,7 +1,7 @@
+"""Pictures as a step sees them: read, augmented together with their labels, loaded by workers."""
+
 import json
 import logging
-import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,322 +9,210 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset
-from escnet.data.labelled_picture import LabelledPicture
-from escnet.errors import ConfigError, DatasetError
-from escnet.training.broken_files import BrokenFiles
-from escnet.training.config import ViewsSection
-from escnet.training.examples import Example, ExampleSource, Views
-from escnet.training.loss import NONE_OF_THEM, UNKNOWN, partial_label_loss
-from escnet.training.random_view import Part
+from escnet.errors import DatasetError
+from escnet.training.augmentation import GREY
+from escnet.training.examples import Example, ExampleFeed, Examples
+from escnet.training.pictures import LabelledImage, ReadCrop
+from escnet.training.pictures_recipe import AugmentationSection, SourceSection
+from escnet.training.sampler import Sampler
+from escnet.training.sources import Sources, read_sources
+from escnet.training.targets import NONE_OF_THEM, UNKNOWN
 
-SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
-ANNOTATED = {"voc": {SKY, CAT, DOG, TABLE}, "street": {SKY, TRAM}}
-
-
-def draw(
-    folder: Path,
-    count: int = 60,
-    *,
-    most_names: int | None = 2,
-    weights: dict[str, float] | None = None,
-    withheld: tuple[str, ...] = (),
-) -> list[Example]:
-    source = ExampleSource(
-        FolderDataset.read(folder), side=24, source_weights=weights or {}, withheld=withheld
-    )
-    random = np.random.default_rng(0)
-    return [source.draw(random, most_names) for _ in range(count)]
-
-
-def truth_of(example: Example) -> np.ndarray:
-    """The picture's own label map, shrunk in width as the side of 24 asks for."""
-    label_map = Image.fromarray(example.item.read_truth())
-    shrunk = np.asarray(label_map.resize((24, 24), Image.Resampling.NEAREST))
-    return shrunk[:, ::-1] if example.part.is_mirrored else shrunk
-
-
-def test_the_names_are_those_shown_and_others_of_the_source_as_many_as_asked_for(
-    data_folder: Path,
-) -> None:
-    for example in draw(data_folder, most_names=3):
-        annotated = ANNOTATED[example.item.source]
-        names = example.names.tolist()
-        shown = set(np.unique(truth_of(example)).tolist()) & annotated
-        assert shown <= set(names) <= annotated
-        assert len(names) == len(set(names)) == min(3, len(annotated))
-
-
-def test_of_one_source_only_its_pictures_are_drawn_as_often_as_before(data_folder: Path) -> None:
-    source = ExampleSource(FolderDataset.read(data_folder), side=24, source_weights={})
-    random = np.random.default_rng(0)
-    any_source = Counter(source.draw(random, None).item.stem for _ in range(60))
-    for name in ("voc", "street"):
-        drawn = Counter(source.draw(random, None, name).item.stem for _ in range(30))
-        assert set(drawn) == {stem for stem in any_source if stem.startswith(name)}
-
-
-def test_pictures_that_show_a_name_are_counted_where_they_are_drawn_and_labelled_for_it(
-    data_folder: Path,
-) -> None:
-    dataset = FolderDataset.read(data_folder)
-    for weights in ({}, {"street": 0.0}):
-        source = ExampleSource(dataset, side=24, source_weights=weights, withheld=("dog",))
-        expected = np.zeros(len(source.classes), int)
-        for item in dataset:
-            if weights.get(item.source, 1.0):
-                for name in ANNOTATED[item.source] - {DOG}:
-                    expected[name] += bool((item.read_truth() == name).any())
-        assert source.num_pictures().tolist() == expected.tolist()
-        assert expected.any()
-
-
-def test_a_negative_is_any_other_name_of_the_source(data_folder: Path) -> None:
-    seen = Counter(
-        name
-        for example in draw(data_folder, 200, most_names=3)
-        for name in example.names.tolist()
-        if example.item.source == "voc"
-    )
-    assert set(seen) == ANNOTATED["voc"]
-
-
-def test_where_more_is_shown_than_asked_for_some_of_it_is_named(data_folder: Path) -> None:
-    examples = draw(data_folder, most_names=1)
-    assert all(len(example.names) == 1 for example in examples)
-    example = next(e for e in examples if e.item.source == "voc" and e.names[0] == SKY)
-    assert (example.target == NONE_OF_THEM).any()  # the thing, and what the source calls no class
-
-
-def test_all_names_of_the_source_are_taken_where_no_number_is_given(data_folder: Path) -> None:
-    for example in draw(data_folder, most_names=None):
-        assert set(example.names.tolist()) == ANNOTATED[example.item.source]
-
-
-def test_the_target_says_of_every_pixel_what_the_label_map_says(data_folder: Path) -> None:
-    for example in draw(data_folder):
-        names = example.names.tolist()
-        expected = [
-            [names.index(label) if label in names else UNKNOWN if label == 255 else NONE_OF_THEM
-             for label in row]
-            for row in truth_of(example).tolist()
-        ]  # fmt: skip
-        assert example.target.tolist() == expected
-
-
-def test_every_other_picture_is_mirrored(data_folder: Path) -> None:
-    assert 20 < sum(example.part.is_mirrored for example in draw(data_folder)) < 40
-
-
-def test_a_withheld_name_is_never_named_and_its_pixels_are_unknown(data_folder: Path) -> None:
-    examples = draw(data_folder, withheld=("cat",), most_names=None)
-    with_cat = [example for example in examples if (truth_of(example) == CAT).any()]
-    assert with_cat
-    for example in examples:
-        assert CAT not in example.names
-    for example in with_cat:
-        is_cat = torch.from_numpy((truth_of(example) == CAT).copy())
-        assert (example.target[is_cat] == UNKNOWN).all()
-        assert (example.target[~is_cat] != UNKNOWN).any()
-
-
-def test_a_name_that_the_source_does_not_annotate_gets_no_gradient(data_folder: Path) -> None:
-    for example in draw(data_folder, 20, most_names=None):
-        logits = torch.zeros(6, 24, 24, requires_grad=True)
-        partial_label_loss(logits[torch.from_numpy(example.names)], example.target).backward()
-        assert logits.grad is not None
-        has_gradient = {name for name in range(6) if logits.grad[name].any()}
-        assert has_gradient == ANNOTATED[example.item.source]
-
-
-def test_a_source_of_weight_nought_is_never_drawn_and_a_heavy_one_often(data_folder: Path) -> None:
-    assert {e.item.source for e in draw(data_folder, weights={"street": 0.0})} == {"voc"}
-    # Four pictures of weight 1 against two of weight 18: nine in ten.
-    drawn = Counter(e.item.source for e in draw(data_folder, 300, weights={"street": 18.0}))
-    assert 250 < drawn["street"] < 290
-
-
-def test_equal_seeds_draw_equal_examples(data_folder: Path) -> None:
-    for one, other in zip(draw(data_folder, 20), draw(data_folder, 20), strict=True):
-        assert one.item == other.item
-        assert one.names.tolist() == other.names.tolist()
-        assert torch.equal(one.target, other.target)
-
-
-@pytest.mark.parametrize(
-    ("weights", "withheld", "message"),
-    [
-        ({"coco": 1.0}, (), r"data\.source_weights: no source 'coco': choose from voc, street"),
-        ({}, ("cow",), r"data\.withheld: no class name 'cow'"),
-        ({"voc": 0.0, "street": 0.0}, (), r"data\.source_weights are all 0: give one"),
-    ],
-)
-def test_a_wrong_setting_is_named(
-    data_folder: Path, weights: dict[str, float], withheld: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        draw(data_folder, 1, weights=weights, withheld=withheld)
-
-
-def test_a_list_of_names_for_each_source_is_refused(data_folder: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(data_folder, tmp_path / "data"))
-    table = {"datasets": {"voc": {"classes": ["a", "b"]}, "street": {"classes": ["c"]}}}
-    (folder / "classes.json").write_text(json.dumps(table))
-    with pytest.raises(DatasetError, match="a list of class names for each source, but training"):
-        draw(folder)
-
-
-def test_labels_beyond_8_bits_are_refused(data_folder: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(data_folder, tmp_path / "data"))
-    table = json.loads((folder / "classes.json").read_text())
-    (folder / "classes.json").write_text(json.dumps({**table, "ignore_index": 65535}))
-    with pytest.raises(DatasetError, match="uses label 65535, but training reads"):
-        draw(folder)
-    (folder / "classes.json").write_text(json.dumps(table))
-    wide = np.full((24, 32), 300, np.uint16)
-    Image.fromarray(wide).save(folder / "masks" / "voc__0.png")
-    with pytest.raises(DatasetError, match=r"voc__0\.png has 16 bits"):
-        draw(folder)
-
-
-def test_views_show_parts_whose_targets_lie_on_them(data_folder: Path) -> None:
-    views = Views(settings=ViewsSection(whole=0.0, least_area=0.2, colour=0.0), side=48)
-    source = ExampleSource(
-        FolderDataset.read(data_folder), side=48, source_weights={"street": 0.0}, views=views
-    )
-    random = np.random.default_rng(0)
-    mirrored = []
-    for _ in range(30):
-        example = source.draw(random, None)
-        assert example.image is not None
-        assert example.image.shape == (3, 48, 48)
-        # The fixture paints the sky, label 0, with 0 of red, and 254 with 254 * 40 modulo 256.
-        is_sky = example.target == example.names.tolist().index(SKY)
-        red = example.image[0]
-        assert red[is_sky].mean() < 0.1
-        mirrored.append(example.part.is_mirrored)
-    assert 5 < sum(mirrored) < 25
-
-
-def test_rare_names_are_drawn_more_often(data_folder: Path) -> None:
-    counts = {}
-    for rarity in (0.0, 1.0):
-        source = ExampleSource(
-            FolderDataset.read(data_folder), side=24, source_weights={"street": 0.0}, rarity=rarity
-        )
-        random = np.random.default_rng(0)
-        drawn = [source.draw(random, None).item.stem for _ in range(2000)]
-        counts[rarity] = Counter(drawn)
-    # voc__1 is the only dog of four pictures; voc__0 and voc__3 show the same cat and sky.
-    assert counts[0.0]["voc__1"] == pytest.approx(500, abs=70)
-    # Worth: sky 1/4, cat 1/2, dog and table 1, so pictures count 0.75, 1.25, 1.25, 0.75.
-    assert counts[1.0]["voc__1"] == pytest.approx(2000 * 1.25 / 4, abs=70)
-    assert counts[1.0]["voc__0"] == pytest.approx(2000 * 0.75 / 4, abs=70)
-
-
-def test_rarity_leaves_the_sources_their_shares(data_folder: Path) -> None:
-    source = ExampleSource(FolderDataset.read(data_folder), side=24, source_weights={}, rarity=1.0)
-    random = np.random.default_rng(0)
-    street = sum(source.draw(random, None).item.source == "street" for _ in range(1500))
-    assert street == pytest.approx(1500 * 2 / 6, abs=80)
-
-
-def test_some_of_the_names_by_hand() -> None:
-    example = Example(
-        item=LabelledPicture(stem="a", image_path=Path(), label_path=Path(), source="voc"),
-        part=Part(),
-        names=np.array([10, 20, 30, 40]),
-        target=torch.tensor([[0, 1, 3], [UNKNOWN, NONE_OF_THEM, 3]]),
-    )
-    some = example.of_names(np.array([3, 0]))
-    assert some.names.tolist() == [40, 10]
-    assert some.target.tolist() == [[1, NONE_OF_THEM, 0], [UNKNOWN, NONE_OF_THEM, 0]]
-    assert example.names.tolist() == [10, 20, 30, 40]
-
-
-NUM_PLAIN = 120
+CLASSES = tuple(f"class {index}" for index in range(12))
+NUM_PICTURES = 5
+PLAIN = {"short_side": (30, 30), "crop": 24, "colour": 0.0}
 
 
 @pytest.fixture
-def plain_folder(tmp_path: Path) -> Path:
-    """Many small pictures of one colour each, half of them sky."""
-    root = tmp_path / "plain"
+def root(tmp_path: Path) -> Path:
+    """Five pictures of blocks, whose red says the label and whose blue says the picture."""
+    return drawn(tmp_path / "blocks", NUM_PICTURES)
+
+
+def drawn(root: Path, num_pictures: int) -> Path:
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
-    table = {"classes": ["sky", "cat"], "sources": {"a": {"annotated": [0, 1]}}}
+    table = {"classes": CLASSES, "sources": {"a": {"annotated": [*range(12)]}}}
     (root / "classes.json").write_text(json.dumps(table))
-    label_map = np.repeat([[0, 1]], 8, axis=0).repeat(4, axis=1).astype(np.uint8)
-    for index in range(NUM_PLAIN):
-        Image.new("RGB", (8, 8), (2 * index, 0, 0)).save(root / "images" / f"a__{index}.png")
+    rows, columns = np.mgrid[0:30, 0:40]
+    label_map = (rows // 10 * 4 + columns // 10).astype(np.uint8)
+    for index in range(num_pictures):
+        pixels = np.stack([20 * label_map, 255 - 20 * label_map, 0 * label_map + index], axis=2)
+        Image.fromarray(pixels).save(root / "images" / f"a__{index}.png")
         Image.fromarray(label_map).save(root / "masks" / f"a__{index}.png")
     return root
 
 
-def seen_in_steps(folder: Path, *, as_views: bool, broken: BrokenFiles | None = None) -> list[str]:
-    """Which picture each of many steps shows, each with a chance of its own."""
-    views = Views(settings=ViewsSection(colour=0.0), side=8) if as_views else None
-    dataset = FolderDataset.read(folder)
-    source = ExampleSource(dataset, side=8, source_weights={}, views=views, broken=broken)
-    return [source.draw(np.random.default_rng([0, step]), None).item.stem for step in range(250)]
+def read(root: Path) -> Sources:
+    return read_sources([SourceSection(data="folder", root=root)])
 
 
-@pytest.mark.parametrize(
-    ("as_views", "part"), [(True, "images"), (True, "masks"), (False, "masks")]
-)
-def test_a_broken_picture_is_replaced_by_another_draw_and_no_other_step_changes(
-    plain_folder: Path, caplog: pytest.LogCaptureFixture, as_views: bool, part: str
-) -> None:
-    sound = seen_in_steps(plain_folder, as_views=as_views)
-    assert "a__7" in sound
-    (plain_folder / part / "a__7.png").write_bytes(b"no picture")
-    with caplog.at_level(logging.WARNING):
-        found = seen_in_steps(plain_folder, as_views=as_views)
-    assert "a__7" not in found
-    assert all(one == other for one, other in zip(sound, found, strict=True) if one != "a__7")
-    assert ["a__7.png" in record.getMessage() for record in caplog.records] == [True]
-
-
-def test_a_picture_that_is_known_to_be_broken_is_not_drawn(plain_folder: Path) -> None:
-    broken = BrokenFiles(NUM_PLAIN)
-    broken.count((0, 7), {(0, 7): "picture a__7.png is damaged"})
-    row = [item.stem for item in FolderDataset.read(plain_folder)].index("a__7")
-    assert row == 7
-    assert "a__7" not in seen_in_steps(plain_folder, as_views=False, broken=broken)
-
-
-@pytest.mark.parametrize("part", ["images", "masks"])
-def test_more_than_one_broken_picture_in_a_hundred_ends_the_run(
-    plain_folder: Path, part: str
-) -> None:
-    for row in (7, 8, 9):
-        (plain_folder / part / f"a__{row}.png").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"[23] of 120 pictures are broken, more than 1%"):
-        seen_in_steps(plain_folder, as_views=True)
-
-
-def test_nothing_but_broken_pictures_of_the_only_source_drawn_is_one_line(
-    plain_folder: Path,
-) -> None:
-    broken = BrokenFiles(9000)
-    for path in (plain_folder / "images").iterdir():
-        path.write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"pictures in a row are broken \(last: "):
-        seen_in_steps(plain_folder, as_views=True, broken=broken)
-
-
-def test_a_label_map_of_another_size_than_its_picture_is_a_broken_picture(
-    data_folder: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(data_folder, root)
-    for stem in ("voc__0", "voc__1"):
-        Image.new("L", (40, 30)).save(root / "masks" / f"{stem}.png")
-    source = ExampleSource(
-        FolderDataset.read(root),
-        side=24,
-        source_weights={"street": 0.0},
-        views=Views(settings=ViewsSection(), side=48),
+def series(
+    root: Path, *, image_size: int = 24, seed: int = 0, **settings: object
+) -> Examples[LabelledImage]:
+    sources = read(root)
+    augmentation = AugmentationSection.model_validate({**PLAIN, **settings})
+    return Examples(
+        sources,
+        Sampler([len(sources.sources[0].pictures)], [1.0], seed),
+        ReadCrop(augmentation, image_size),
+        seed=seed,
     )
-    random = np.random.default_rng(0)
-    with pytest.raises(DatasetError, match="is 40 x 30, but its picture is 32 x 24"):
-        [source.draw(random, None) for _ in range(30)]
+
+
+def damage(root: Path, *rows: int) -> None:
+    for row in rows:
+        path = root / "images" / f"a__{row}.png"
+        path.write_bytes(path.read_bytes()[:60])
+
+
+def assert_equal(one: Example[LabelledImage], other: Example[LabelledImage]) -> None:
+    assert (one.number, one.place, one.broken) == (other.number, other.place, other.broken)
+    assert torch.equal(one.view.image, other.view.image)
+    assert torch.equal(one.view.target, other.view.target)
+
+
+def test_labels_stay_where_their_pixels_are(root: Path) -> None:
+    pictures = series(root)
+    windows = set()
+    for number in range(12):
+        example = pictures[number]
+        image, target = example.view
+        assert image.shape == (3, 24, 24)
+        torch.testing.assert_close(image[0], target * 20 / 255)
+        torch.testing.assert_close(image[2], torch.full((24, 24), example.place.row / 255))
+        windows.add(tuple(target[0].tolist()))
+    assert len(windows) > 4  # cut in several places, mirrored or not
+
+
+def test_beyond_the_picture_is_grey_and_nobody_knows_what(root: Path) -> None:
+    view = series(root, crop=36)[0].view  # the picture has 30 rows
+    assert (view.target[30:] == UNKNOWN).all()
+    assert (view.target[:30] >= 0).all()
+    assert (view.image[:, 30:] == GREY / 255).all()
+
+
+def test_the_network_sees_the_square_at_its_own_size_and_the_labels_keep_theirs(
+    root: Path,
+) -> None:
+    view, small = series(root)[3].view, series(root, image_size=12)[3].view
+    assert torch.equal(small.target, view.target)
+    assert small.image.shape == (3, 12, 12)
+    # Halved bilinearly, a pixel is the mean of the four that it covers.
+    expected = view.image.reshape(3, 12, 2, 12, 2).mean(dim=(2, 4))
+    torch.testing.assert_close(small.image, expected)
+
+
+def test_the_number_alone_decides_what_is_shown(root: Path) -> None:
+    pictures = series(root, colour=0.5)
+    first = [pictures[number] for number in range(8)]
+    again = series(root, colour=0.5)
+    for number in reversed(range(8)):
+        assert_equal(again[number], first[number])
+    other = [series(root, colour=0.5, seed=1)[number] for number in range(8)]
+    assert any(
+        not torch.equal(one.view.image, example.view.image)
+        for one, example in zip(other, first, strict=True)
+    )
+
+
+def test_a_picture_looks_different_when_it_comes_again(root: Path) -> None:
+    pictures = series(root)
+    examples = [pictures[number] for number in range(4 * NUM_PICTURES)]
+    of_one = [one.view.target for one in examples if one.place == examples[0].place]
+    assert len(of_one) == 4
+    assert any(not torch.equal(of_one[0], target) for target in of_one[1:])
+
+
+def test_a_broken_picture_is_replaced_and_no_other_is_touched(root: Path) -> None:
+    sound = [series(root)[number] for number in range(NUM_PICTURES)]
+    damage(root, 2)
+    for view in sound:
+        found = series(root)[view.number]
+        if view.place != (0, 2):
+            assert_equal(found, view)
+            continue
+        assert found.place != (0, 2)
+        assert list(found.broken) == [(0, 2)]
+        assert "a__2.png" in found.broken[0, 2]
+        torch.testing.assert_close(found.view.image[0], found.view.target * 20 / 255)
+
+
+@pytest.mark.parametrize("what", ["picture", "label map", "size", "label"])
+def test_whatever_is_broken_is_replaced(root: Path, what: str) -> None:
+    pictures, path = series(root), root / "masks" / "a__1.png"
+    if what == "picture":
+        (root / "images" / "a__1.png").unlink()
+    elif what == "label map":
+        path.write_bytes(b"")
+    elif what == "size":
+        Image.new("L", (3, 3)).save(path)
+    else:
+        Image.new("L", (40, 30), 77).save(path)
+    number = next(n for n in range(NUM_PICTURES) if pictures._sampler.place_of(n).row == 1)
+    assert list(pictures[number].broken) == [(0, 1)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_but_broken_pictures_ends_the_run_in_one_line(root: Path, workers: int) -> None:
+    damage(root, *range(NUM_PICTURES))
+    feed = ExampleFeed(series(root), workers)
+    with pytest.raises(
+        DatasetError, match=r"^5 pictures in a row are broken \(last: .*: prepare the data again$"
+    ) as error:
+        next(feed.batches([[0, 1]]))
+    assert "\n" not in str(error.value)
+
+
+def test_workers_bring_the_pictures_that_reading_in_between_would(root: Path) -> None:
+    numbers = [[4, 0], [7], [2, 3, 9]]
+    here = list(ExampleFeed(series(root, colour=0.5), 0).batches(numbers))
+    there = list(ExampleFeed(series(root, colour=0.5), 2).batches(numbers))
+    assert [[view.number for view in views] for views in here] == numbers
+    for one, other in zip(here, there, strict=True):
+        for view, brought in zip(one, other, strict=True):
+            assert_equal(brought, view)
+
+
+def test_loading_leaves_the_networks_chance_alone(root: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    list(ExampleFeed(series(root), 0).batches([[0, 1]]))
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_feed_counts_and_logs_what_its_workers_met(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    root = drawn(tmp_path / "hundred", 100)
+    damage(root, 42)
+    feed = ExampleFeed(series(root), workers)
+    with caplog.at_level(logging.WARNING):
+        views = [
+            view
+            for batch in feed.batches([[*range(n, n + 10)] for n in range(0, 100, 10)])
+            for view in batch
+        ]
+    assert len(views) == 100
+    assert len(feed.broken) == 1
+    assert ["a__42.png" in record.getMessage() for record in caplog.records] == [True]
+    assert feed.waited > 0
+
+
+def test_more_than_one_broken_picture_in_a_hundred_ends_the_run(tmp_path: Path) -> None:
+    root = drawn(tmp_path / "hundred", 100)
+    damage(root, 17, 42)
+    feed = ExampleFeed(series(root), 0)
+    with pytest.raises(DatasetError, match="2 of 100 pictures are broken, more than 1%"):
+        list(feed.batches([[n] for n in range(100)]))
+
+
+def test_labels_of_other_sources_stay_none_of_them(tmp_path: Path) -> None:
+    root = drawn(tmp_path / "part", 1)
+    table = {"classes": CLASSES, "sources": {"a": {"annotated": [5, 0]}}}
+    (root / "classes.json").write_text(json.dumps(table))
+    view = series(root, short_side=(30, 30), crop=40, flip=0.0)[0].view
+    assert view.target[:30].unique().tolist() == [NONE_OF_THEM, 0, 1]
+    assert (view.target[10:20, 10:20] == 0).all()  # block 5, the first that is annotated

@@ -7,17 +7,27 @@ import torch
 
 from escnet import Segmenter
 from escnet.model.escnet import EscNet
-from escnet.training.assembly import config_of
-from escnet.training.config import read_recipe
+from escnet.training.network_settings import config_of
+from escnet.training.pictures_recipe import PicturesRecipe
+from escnet.training.recipe import read_recipe
 from escnet.training.run import train
+from escnet.weights.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
+
+
+def pictures_recipe(name: str) -> PicturesRecipe:
+    recipe = read_recipe(ROOT / "recipes" / f"{name}.toml")
+    assert isinstance(recipe, PicturesRecipe)
+    return recipe
+
+
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_one(path: Path) -> None:
-    config_of(read_recipe(path))
+    config_of(read_recipe(path).model)
 
 
 PAPERS = ["coco-stuff-vit-b-16", "coco-stuff-vit-l-14"]
@@ -26,8 +36,8 @@ CAT_SEG = "coco-stuff-cat-seg-vit-b-16"
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_papers_recipes_have_the_papers_numbers(name: str) -> None:
-    recipe = read_recipe(ROOT / "recipes" / f"{name}.toml")
-    training, towers, config = recipe.training, recipe.towers, config_of(recipe)
+    recipe = pictures_recipe(name)
+    training, towers, config = recipe.training, recipe.towers, config_of(recipe.model)
     assert training.learning_rate == 2e-4
     assert training.learning_rate * towers.clip_rate == pytest.approx(2e-6)
     assert training.learning_rate * towers.sam_rate == pytest.approx(2e-6)
@@ -39,7 +49,7 @@ def test_the_papers_recipes_have_the_papers_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*PAPERS, CAT_SEG])
 def test_what_the_paper_leaves_open_is_catsegs(name: str) -> None:
-    recipe = read_recipe(ROOT / "recipes" / f"{name}.toml")
+    recipe = pictures_recipe(name)
     training, pictures, towers = recipe.training, recipe.pictures, recipe.towers
     assert [source.data for source in pictures.sources] == ["coco-stuff-train"]
     assert (training.warmup_share, training.average) == (0.0, 0.0)
@@ -57,7 +67,7 @@ def test_what_the_paper_leaves_open_is_catsegs(name: str) -> None:
 
 
 def test_catseg_is_trained_like_the_papers_network() -> None:
-    esc, cat = (read_recipe(ROOT / "recipes" / f"{name}.toml") for name in (PAPERS[0], CAT_SEG))
+    esc, cat = (pictures_recipe(name) for name in (PAPERS[0], CAT_SEG))
     assert cat.pictures == esc.pictures
     assert (cat.towers.clip, cat.towers.clip_rate) == (esc.towers.clip, esc.towers.clip_rate)
     same = {"dtype": esc.training.dtype, "evidence_weight": esc.training.evidence_weight}
@@ -84,7 +94,7 @@ def test_each_ablation_of_the_page_builds_its_network_and_trains(
 ) -> None:
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
     for name in PAPERS:
-        config = config_of(read_recipe(ROOT / "recipes" / f"{name}.toml", arguments[1::2]))
+        config = config_of(read_recipe(ROOT / "recipes" / f"{name}.toml", arguments[1::2]).model)
         with torch.device("meta"):
             network = EscNet(config)
         assert (network.prompt_encoder is None) == ("2a" in row)
@@ -113,3 +123,17 @@ def test_the_smoke_recipe_trains_on_pictures_to_a_model_that_beats_one_name_for_
         "step-00000030.jpg",
         "step-00000060.jpg",
     ]
+
+
+@pytest.mark.slow
+def test_the_built_in_model_is_trained_further_on_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    few = ["stages.0.steps=3", "stages.0.batch_size=2", "data.train=recipes/shapes"]
+    recipe = read_recipe(ROOT / "recipes" / "own-pictures.toml", few)
+    model = train(recipe, tmp_path / "run", cache=tmp_path / "cache")
+    segmenter = Segmenter.load(model)
+    picture = ROOT / "recipes/shapes/images/shapes__0.png"
+    assert segmenter.segment(picture, ["grass", "sky"]).label_map.shape == (48, 64)
+    assert "ball" in load_checkpoint(model).config.trained_on

@@ -16,8 +16,8 @@ from PIL import Image
 
 from escnet.errors import ConfigError, OutputError
 from escnet.training import run_log
-from escnet.training.config import Recipe
-from escnet.training.curves import encode_curves, smoothed
+from escnet.training.figures import encode_curves, smoothed
+from escnet.training.recipe import Recipe
 from escnet.training.run import train
 from escnet.training.run_log import RunLog, forget_steps_after, read_log
 

@@ -7,9 +7,9 @@ from PIL import Image
 
 from escnet.data.splits import find_split
 from escnet.errors import ConfigError, DatasetError, ImageError
-from escnet.training.data_config import SourceSection
-from escnet.training.loss import NONE_OF_THEM, UNKNOWN
+from escnet.training.pictures_recipe import SourceSection
 from escnet.training.sources import FOLDER, Sources, read_sources, source_weights
+from escnet.training.targets import NONE_OF_THEM, UNKNOWN
 
 COCO = find_split("coco-stuff-train")
 
@@ -181,7 +181,7 @@ def test_a_label_map_of_another_size_is_refused_with_both_sizes(tmp_path: Path) 
     root = folder(tmp_path / "one", {"a__1": [[0, 0, 0]]}, {"a": [0]})
     Image.new("RGB", (2, 5)).save(root / "images" / "a__1.png")
     source = read_sources([section(FOLDER, root)]).sources[0]
-    with pytest.raises(DatasetError, match=r"a__1\.png has 3 x 1 pixels, but the picture 2 x 5"):
+    with pytest.raises(DatasetError, match=r"a__1\.png is 3 x 1, but its picture is 2 x 5"):
         source.read(0)
 
 
@@ -193,3 +193,15 @@ def test_a_damaged_picture_and_a_damaged_label_map_are_errors_of_ours(two: Path)
         source.read(1)
     with pytest.raises(DatasetError, match=r"a__10\.png"):
         source.read(2)
+
+
+def test_a_folder_that_another_tool_wrote_is_a_source_as_well(tmp_path: Path) -> None:
+    root = tmp_path / "mmseg"
+    write_pair(
+        root / "img_dir" / "a.png", root / "ann_dir" / "a.png", np.array([[0, 1, 255]], np.uint8)
+    )
+    (root / "classes.txt").write_text("sky\ncat\n")
+    sources = read_sources([section(FOLDER, root)])
+    assert sources.names == ("sky", "cat")
+    assert labels_of(sources, 0, 0) == [[0, 1, UNKNOWN]]
+    assert sources.sources[0].shown.tolist() == [[True, True]]

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 from escnet.errors import ConfigError
-from escnet.training.config import Recipe
+from escnet.training.recipe import recipe_of
 from escnet.training.run import train
 
 settings = json.loads(Path(sys.argv[1]).read_text())
-recipe = Recipe.model_validate(settings["recipe"])
+recipe = recipe_of(settings["recipe"])
 folder = Path(settings["folder"].replace("{rank}", os.environ.get("RANK", "0")))
 resume = settings.get("resume", False)
 try:

@@ -14,8 +14,8 @@ from escnet.errors import ConfigError, WeightsError
 from escnet.model import config as presets
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
-from escnet.training.data_config import TowersSection
-from escnet.training.pictures_run import build_with_towers
+from escnet.training.pictures_plan import build_with_towers
+from escnet.training.pictures_recipe import TowersSection
 from escnet.weights.assemble import (
     assemble,
     install_sam,

@@ -4,14 +4,12 @@ from escnet.catseg.config import CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError
 from escnet.towers.tower import Towers
-from escnet.training.config import Recipe
-from escnet.training.data_config import PicturesSection, TowersSection
-from escnet.training.pictures_run import sections_of
+from escnet.training.pictures_recipe import PicturesRecipe, TowersSection
 from escnet.weights.assemble import agree_with_towers
 from escnet.weights.tower_folder import TowerFolder
 
 
-def build_for_recipe(config: CatSegConfig, recipe: Recipe, *, num_names: int) -> CatSeg:
+def build_for_recipe(config: CatSegConfig, recipe: PicturesRecipe, *, num_names: int) -> CatSeg:
     """The network that a recipe with towers and pictures trains.
 
     Args:
@@ -20,12 +18,11 @@ def build_for_recipe(config: CatSegConfig, recipe: Recipe, *, num_names: int) ->
         num_names: Class names of its pictures.
 
     Raises:
-        ConfigError: If the recipe sets what CAT-Seg has not, or has no towers.
+        ConfigError: If the recipe sets what CAT-Seg has not.
         WeightsError: If a tower is missing, damaged, or of another shape.
     """
-    towers, pictures = sections_of(recipe)
-    _check(recipe, pictures, config, num_names)
-    return build_catseg(config, towers)
+    _check(recipe, config, num_names)
+    return build_catseg(config, recipe.towers)
 
 
 def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
@@ -43,7 +40,7 @@ def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
     return network.eval()
 
 
-def _check(recipe: Recipe, pictures: PicturesSection, config: CatSegConfig, num_names: int) -> None:
+def _check(recipe: PicturesRecipe, config: CatSegConfig, num_names: int) -> None:
     """Refuse settings that ESC-Net has and CAT-Seg has not."""
     if recipe.training.evidence_weight:
         raise ConfigError(
@@ -55,14 +52,9 @@ def _check(recipe: Recipe, pictures: PicturesSection, config: CatSegConfig, num_
             "training.gradient_checkpointing is true, but only ESC-Blocks can be computed twice: "
             "set pictures.names_per_picture instead"
         )
-    if pictures.texts is not None and pictures.texts.loss == "binary":
-        raise ConfigError(
-            "pictures.texts.loss is 'binary', which needs ESC-Net's scale of the correlation: "
-            "choose contrastive"
-        )
-    if 0 < config.max_classes < (pictures.names_per_picture or num_names):
+    asked = recipe.pictures.names_per_picture or num_names
+    if 0 < config.max_classes < asked:
         raise ConfigError(
             f"model.settings.max_classes {config.max_classes} would drop some of the "
-            f"{pictures.names_per_picture or num_names} names of a step: "
-            "set pictures.names_per_picture to fewer"
+            f"{asked} names of a step: set pictures.names_per_picture to fewer"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from escnet.training.loop import Progress
+    from escnet.training.pace import StepReport
 
 _STEPS_BETWEEN_LINES = 25
 
@@ -28,7 +28,7 @@ def train(
 
     Ctrl-C and SIGTERM let the step finish and save the state; --resume goes on from there.
     """
-    from escnet.training.config import read_recipe
+    from escnet.training.recipe import read_recipe
     from escnet.training.run import train as run
     from escnet.training.stopping import Stopped
 
@@ -41,13 +41,13 @@ def train(
     print(f"checkpoint: {model}")
 
 
-def _say(progress: "Progress") -> None:
-    if progress.step % _STEPS_BETWEEN_LINES == 0 or progress.step == progress.num_steps:
-        remaining = timedelta(seconds=round(progress.remaining))
-        score = "" if progress.miou is None else f", mIoU {100 * progress.miou:.1f}"
+def _say(report: "StepReport") -> None:
+    if report.step % _STEPS_BETWEEN_LINES == 0 or report.step == report.num_steps:
+        remaining = timedelta(seconds=round(report.remaining))
+        score = "" if report.miou is None else f", mIoU {100 * report.miou:.1f}"
         print(
-            f"{progress.phase} {progress.step}/{progress.num_steps}: "
-            f"loss {progress.loss:.3f}, rate {progress.rate:.1e}{score}, {remaining} left, "
-            f"{progress.waiting:.0%} waiting for data",
+            f"{report.stage} {report.step}/{report.num_steps}: "
+            f"loss {report.loss:.3f}, rate {report.rate:.1e}{score}, {remaining} left, "
+            f"{report.waiting:.0%} waiting for data",
             flush=True,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, Integer, UInt8
 from PIL import Image
 
-from escnet.training.data_config import AugmentationSection
+from escnet.training.pictures_recipe import AugmentationSection, ColourSection
 
 GREY = 128  # of pixels beyond the picture
 _FULL_TURN = 256  # of Pillow's hue
@@ -67,7 +67,7 @@ def scaled_size(
 
 def recoloured(
     pixels: UInt8[np.ndarray, "h w 3"],
-    settings: AugmentationSection,
+    settings: ColourSection,
     random: np.random.Generator,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Brightness, then contrast, saturation and hue, each or not; contrast may also come last."""
@@ -87,7 +87,7 @@ def recoloured(
 def _sometimes(
     change: Callable[[Pixels, float], Pixels],
     amount: float,
-    settings: AugmentationSection,
+    settings: ColourSection,
     random: np.random.Generator,
 ) -> Callable[[Pixels], Pixels]:
     happens = random.random() < settings.colour

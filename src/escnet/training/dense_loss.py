@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from escnet.towers.resize import resized
-from escnet.training.loss import UNKNOWN
+from escnet.training.targets import UNKNOWN
 
 
 def dense_loss(

@@ -1,140 +1,125 @@
 """The one training loop: losses, gradients, rates, saved states, on any number of processes.
 
-What is trained, and on what, is a task (`task.py`). Devices, processes and reduced precision are
-accelerate's. Chance in the network is seeded anew for every portion of every step, from the
-recipe's seed: a run that is taken up again, or shared out to more processes, goes the same way.
+It runs the stages of a plan (`stage.py`) one after the other; each leaves the running mean of its
+weights to the next. Devices, processes and reduced precision are accelerate's. Chance in the
+network is seeded anew for every microbatch of every step, from the recipe's seed: a run that is
+taken up again, or shared out to more processes, goes the same way.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
-from pydantic import ValidationError
-from torch import Tensor
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import Tensor, nn
 
 from escnet.errors import ConfigError
-from escnet.training.config import Recipe, TrainingSection
+from escnet.training.pace import Pace, StepReport
+from escnet.training.processes import Share
+from escnet.training.recipe import Recipe
 from escnet.training.run_log import RunLog, forget_steps_after, read_log
-from escnet.training.schedule import average_decay, cosine_share
+from escnet.training.stage import (
+    Microbatch,
+    Plan,
+    Stage,
+    average_decay,
+    cosine_share,
+    names_in,
+)
 from escnet.training.states import SavedStates, check_same, check_shared
 from escnet.training.stopping import Stopped, StopRequest, stop_requests
-from escnet.training.task import Portion, Share, Task
 
-_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-_LONGEST_WAIT = timedelta(hours=6)  # for a process that computes features or scores alone
 _NO_STATE = -1  # among steps that processes tell each other
-_SMOOTHED = 50  # steps whose mean loss is shown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a step tells.
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """What belongs to the stage that is being trained.
 
     Attributes:
-        loss: The mean of the last steps' losses.
-        rate: The peak group's learning rate.
-        seconds: Since the run was started or taken up.
-        remaining: Seconds that the steps to come will take, at the pace so far.
-        waiting: The share of the time that went into waiting for data.
-        miou: The newest score on the validation pictures, if there is one.
+        index: Of the stage in the plan.
+        stage: The stage.
+        first: Its first step in the run.
+        module: Its loss, as the processes share it.
+        optimizer: Of what it trains.
+        trained: What it trains, by name.
+        start: The same as it was at the beginning, if some of that is to be kept.
+        average: The running mean of the same.
     """
 
-    step: int
-    num_steps: int
-    phase: str
-    loss: float
-    rate: float
-    seconds: float
-    remaining: float
-    waiting: float
-    miou: float | None
-
-
-def start_accelerator(training: TrainingSection) -> Accelerator:
-    """The processes and the device of this run, as `accelerate launch` or torchrun set them up.
-
-    Raises:
-        ConfigError: If the precision is not for this device.
-    """
-    AcceleratorState._reset_state()  # noqa: SLF001 -- an earlier run may have had another precision
-    if training.dtype == "float16" and not torch.cuda.is_available():
-        raise ConfigError("training.dtype float16 needs a GPU: choose bfloat16 or float32")
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")  # TF32, as CAT-Seg was trained
-    return Accelerator(
-        cpu=not torch.accelerator.is_available(),  # else processes would not find each other
-        mixed_precision=_PRECISION[training.dtype],
-        kwargs_handlers=[
-            # Blocks rest during an alignment; buffers follow from the step alone.
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
-        ],
-    )
+    index: int
+    stage: Stage
+    first: int
+    module: nn.Module
+    optimizer: AcceleratedOptimizer
+    trained: dict[str, nn.Parameter]
+    start: dict[str, Tensor]
+    average: dict[str, Tensor]
 
 
 class Trainer:
-    """A task, and everything that changes from step to step.
+    """A plan, and everything that changes from step to step.
 
     Args:
-        task: What is trained.
-        recipe: Its schedule, and what is recorded.
+        plan: What is trained.
+        recipe: How a step computes, and what is recorded.
         folder: The run's.
         accelerator: Its processes and device.
         look: Called every so often with the averaged network and the step; returns its score.
 
     Raises:
-        ConfigError: If the processes do not divide the batch.
+        ConfigError: If the processes do not divide a stage's batch.
     """
 
     def __init__(
         self,
-        task: Task,
+        plan: Plan,
         recipe: Recipe,
         folder: Path,
         accelerator: Accelerator,
         look: Callable[[int], Mapping[str, Any]] | None = None,
     ) -> None:
         self.step = 0
-        self.task = task
+        self.plan = plan
         self.states = SavedStates(folder, recipe.records.keep_states)
         self.recipe, self._training = recipe, recipe.training
         self._folder, self.accelerator, self._look = folder, accelerator, look
+        self._ends = list(accumulate(stage.schedule.steps for stage in plan.stages))
+        self.num_steps = self._ends[-1]
         count = accelerator.num_processes
-        if task.divides % count:
-            raise ConfigError(
-                f"training.batch_size {task.divides} cannot be shared by {count} processes: "
-                f"choose a multiple of {count}"
-            )
+        for stage in plan.stages:
+            if (size := stage.schedule.batch_size) % count:
+                raise ConfigError(
+                    f"batch_size {size} of stage {stage.name} cannot be shared by {count} "
+                    f"processes: choose a multiple of {count}"
+                )
         self.share = Share(accelerator.process_index, count, accelerator.device)
-        task.network.gradient_checkpointing = self._training.gradient_checkpointing
+        plan.network.to(accelerator.device)
+        plan.network.gradient_checkpointing = self._training.gradient_checkpointing
         if self._training.compile:
-            compiled = torch.compile(task.network.segment, dynamic=True)
-            task.network.segment = compiled  # type: ignore[method-assign, assignment]
-        self._module = accelerator.prepare_model(task.loss)
-        self.optimizer = accelerator.prepare_optimizer(
-            torch.optim.AdamW(
-                [
-                    {"params": list(group.values()), "name": name, "weight_decay": decay}
-                    for (name, decay), group in task.groups.items()
-                ],
-                lr=0.0,
-            )
-        )
-        self._trained = {n: p for group in task.groups.values() for n, p in group.items()}
-        self.average = {name: p.detach().clone() for name, p in self._trained.items()}
+            compiled = torch.compile(plan.network.segment, dynamic=True)
+            plan.network.segment = compiled  # type: ignore[method-assign]
+        self._running: _Running | None = None
 
-    def run(self, on_step: Callable[[Progress], None] | None = None) -> None:
+    @property
+    def running(self) -> _Running:
+        """The stage that is being trained; the first one is entered where there is none."""
+        if self._running is None:
+            self._enter(0)
+        assert self._running is not None  # noqa: S101 -- for the type checker
+        return self._running
+
+    def run(self, on_step: Callable[[StepReport], None] | None = None) -> None:
         """Train to the end, or on from where `resume` left it.
+
+        The network has the weights that the last stage leaves then.
 
         Args:
             on_step: Called after every step, in the first process alone.
@@ -152,39 +137,58 @@ class Trainer:
             stop_requests() as request,
             self._open_log() if is_first else nullcontext() as log,
         ):
-            pace = _Pace(self.step, self.task.num_steps)
+            pace = Pace(self.step, self.num_steps)
+            first = self.running.index
             if self._owes_a_look():
                 self._take_a_look(log, pace)
-            with closing(self.task.batches(self.step, self.share)) as batches:
-                while self.step < self.task.num_steps:
-                    pace.start()
-                    portions = next(batches)
-                    pace.got_data()
-                    entry = self.advance(portions)
-                    pace.finish(entry["loss"])
-                    if log is not None:
-                        log.add(self.step, **entry, **pace.last())
-                        if on_step is not None:
-                            on_step(pace.progress(self.step, entry))
-                    self._record(log, pace, request)
+            for index in range(first, len(self.plan.stages)):
+                if index > first:
+                    self._enter(index)
+                self._train_stage(log, pace, request, on_step)
+                self._leave()
+
+    def _train_stage(
+        self,
+        log: RunLog | None,
+        pace: Pace,
+        request: StopRequest,
+        on_step: Callable[[StepReport], None] | None,
+    ) -> None:
+        """The steps that the running stage still has."""
+        running = self.running
+        end = running.first + running.stage.schedule.steps
+        if self.step == end:
+            return
+        with closing(running.stage.batches(self.step - running.first, self.share)) as batches:
+            while self.step < end:
+                pace.start()
+                microbatches = next(batches)
+                pace.got_data()
+                entry = self.advance(microbatches)
+                pace.finish(entry["loss"])
+                if log is not None:
+                    log.add(self.step, **entry, **pace.last())
+                    if on_step is not None:
+                        on_step(pace.report(self.step, entry))
+                self._record(log, pace, request)
 
     def _open_log(self) -> RunLog:
         return RunLog(
             self._folder, tensorboard=self.recipe.records.tensorboard, first_step=self.step + 1
         )
 
-    def _record(self, log: RunLog | None, pace: "_Pace", request: StopRequest) -> None:
+    def _record(self, log: RunLog | None, pace: Pace, request: StopRequest) -> None:
         """Score, save and stop, each if it is time to."""
-        is_last = self.step == self.task.num_steps
+        is_last = self.step == self.num_steps
         is_look = self._is_look()
         asked = self._asked(request.signal_number)
-        if is_look or is_last or asked or self.step % self._training.save_every == 0:
+        if is_look or asked or self.step in self._ends or not self.step % self._training.save_every:
             self.save(log)
         if is_look:
             self._take_a_look(log, pace)
         if asked and not is_last:
             raise Stopped(
-                f"stopped after step {self.step} of {self.task.num_steps}, which is saved in "
+                f"stopped after step {self.step} of {self.num_steps}, which is saved in "
                 f"{self._folder}: go on with --resume",
                 asked,
             )
@@ -192,7 +196,7 @@ class Trainer:
     def _is_look(self) -> bool:
         """Whether the step that is done is one to be scored."""
         every = self.recipe.records.validate_every
-        is_last = self.step == self.task.num_steps
+        is_last = self.step == self.num_steps
         return bool(self.step and every) and (self.step % every == 0 or is_last)
 
     def _owes_a_look(self) -> bool:
@@ -202,10 +206,10 @@ class Trainer:
         owes = self._is_look() and self.accelerator.is_main_process and not is_scored
         return bool(self._asked(int(owes)))
 
-    def _take_a_look(self, log: RunLog | None, pace: "_Pace") -> None:
+    def _take_a_look(self, log: RunLog | None, pace: Pace) -> None:
         """Score the averaged network, in the first process; the others wait."""
         if log is not None and self._look is not None:
-            with self.averaged():
+            with self._averaged():
                 scores = dict(self._look(self.step))
             if (miou := scores.get("miou")) is not None:
                 pace.miou = miou
@@ -215,52 +219,87 @@ class Trainer:
             log.flush()
         self.accelerator.wait_for_everyone()
 
-    def advance(self, portions: Sequence[Portion]) -> dict[str, Any]:
+    def _enter(self, index: int) -> None:
+        """Make a stage ready, behind the weights that those before it left."""
+        stage = self.plan.stages[index]
+        self.accelerator.free_memory()
+        names = names_in(stage.groups)
+        for name, parameter in self.plan.network.named_parameters():
+            parameter.requires_grad_(name in names)
+        torch.manual_seed(self._training.seed)  # what a stage begins at random
+        with self.accelerator.main_process_first():  # it leaves the others what it computed
+            loss = stage.begin()
+        trained = {name: p for group in stage.groups.values() for name, p in group.items()}
+        self._running = _Running(
+            index=index,
+            stage=stage,
+            first=self._ends[index] - stage.schedule.steps,
+            module=self.accelerator.prepare_model(loss),
+            optimizer=self.accelerator.prepare_optimizer(_optimizer_of(stage)),
+            trained=trained,
+            start=_copy_of(trained) if stage.kept else {},
+            average=_copy_of(trained),
+        )
+
+    def _leave(self) -> None:
+        """Leave the averaged weights of the stage, mixed with those it began with, to the next."""
+        running = self.running
+        running.average = {
+            name: torch.lerp(value, running.start[name], running.stage.kept)
+            if running.start
+            else value
+            for name, value in running.average.items()
+        }
+        _copy_in(running.trained, running.average)
+        self.plan.network.eval()
+        running.stage.finish()
+
+    def advance(self, microbatches: Sequence[Microbatch]) -> dict[str, Any]:
         """One step, and what the log says of it."""
-        phase, first, length = self.task.phase_of(self.step)
-        self.task.begin(self.step)
-        rate = self._set_rates(first, length)
+        running = self.running
+        schedule = running.stage.schedule
+        running.stage.set_mode()
+        rate = self._set_rates(running)
         loss = torch.zeros((), device=self.accelerator.device)
-        for index, portion in enumerate(portions):
-            is_last = index == len(portions) - 1
-            with nullcontext() if is_last else self.accelerator.no_sync(self._module):
-                loss += self._backward(portion)
+        for index, microbatch in enumerate(microbatches):
+            is_last = index == len(microbatches) - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(running.module):
+                loss += self._backward(microbatch)
         value = float(self.accelerator.reduce(loss, "sum"))
         if not math.isfinite(value):
             raise ConfigError(
                 f"the loss is {value} at step {self.step + 1}: "
-                "lower training.learning_rate, or train in float32"
+                "lower the stage's learning_rate, or train in float32"
             )
-        self.accelerator.clip_grad_norm_(list(self._trained.values()), self._training.gradient_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.clip_grad_norm_(list(running.trained.values()), schedule.gradient_clip)
+        running.optimizer.step()
+        running.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._update_average(self.step - first)
-        return {"phase": phase, "loss": value, "rate": rate}
+        self._update_average(running)
+        return {"stage": running.stage.name, "loss": value, "rate": rate}
 
-    def _backward(self, portion: Portion) -> Tensor:
-        """Gradients of a portion; its part of the loss."""
-        seeds = np.random.SeedSequence([self._training.seed, self.step, portion.place])
+    def _backward(self, microbatch: Microbatch) -> Tensor:
+        """Gradients of a microbatch; its part of the loss."""
+        seeds = np.random.SeedSequence([self._training.seed, self.step, microbatch.place])
         torch.manual_seed(int(seeds.generate_state(1)[0]))
-        loss = self._module(portion.content)
+        loss: Tensor = self.running.module(microbatch.batch)
         # Gradients are averaged over the processes, but their losses add up.
         self.accelerator.backward(loss * self.share.count)
         return loss.detach()
 
-    def _set_rates(self, first: int, length: int) -> float:
-        rate = self._training.learning_rate * cosine_share(
-            (self.step - first) / max(1, length), self._training.warmup_share
-        )
-        factors = self.task.rate_factors(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * factors[group["name"]]
+    def _set_rates(self, running: _Running) -> float:
+        schedule = running.stage.schedule
+        place = (self.step - running.first) / max(1, schedule.steps)
+        rate = schedule.learning_rate * cosine_share(place, schedule.warmup_share)
+        for group in running.optimizer.param_groups:
+            group["lr"] = rate * running.stage.rates[group["name"]]
         return rate
 
-    def _update_average(self, phase_step: int) -> None:
-        decay = average_decay(self._training.average, phase_step)
+    def _update_average(self, running: _Running) -> None:
+        decay = average_decay(running.stage.schedule.average, self.step - running.first)
         with torch.no_grad():
-            for name, parameter in self._trained.items():
-                self.average[name].lerp_(parameter, 1 - decay)
+            for name, parameter in running.trained.items():
+                running.average[name].lerp_(parameter, 1 - decay)
 
     def _asked(self, number: int) -> int:
         """The largest number of any process; all of them have to do the same at the same step."""
@@ -274,20 +313,16 @@ class Trainer:
         return [int(one) for one in self.accelerator.gather(own[None])]
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def _averaged(self) -> Iterator[None]:
         """The network with the running mean of its weights, in evaluation mode."""
-        own = {name: p.detach().clone() for name, p in self._trained.items()}
-        self._copy_in(self.average)
-        self.task.network.eval()
+        running = self.running
+        own = _copy_of(running.trained)
+        _copy_in(running.trained, running.average)
+        self.plan.network.eval()
         try:
             yield
         finally:
-            self._copy_in(own)
-
-    def _copy_in(self, values: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self._trained.items():
-                parameter.copy_(values[name])
+            _copy_in(running.trained, own)
 
     def save(self, log: RunLog | None = None) -> None:
         """Write everything that a later run needs to go on as if nothing had happened.
@@ -299,14 +334,22 @@ class Trainer:
             return
         if log is not None:
             log.flush()
-        scaler = self.accelerator.scaler
+        running, scaler = self.running, self.accelerator.scaler
+        earlier = self.plan.stages[: running.index]
+        before = set[str]().union(*(names_in(one.groups) for one in earlier))
+        parameters = dict(self.plan.network.named_parameters())
         state = {
             "of": self._identity(),
             "step": self.step,
-            "trained": {name: p.detach() for name, p in self._trained.items()},
-            "buffers": dict(self.task.network.named_buffers()),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "stage": running.index,
+            "before": {
+                name: parameters[name].detach() for name in sorted(before - {*running.trained})
+            },
+            "trained": {name: p.detach() for name, p in running.trained.items()},
+            "buffers": dict(self.plan.network.named_buffers()),
+            "start": running.start,
+            "average": running.average,
+            "optimizer": running.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
         self.states.save(self.step, state)
@@ -325,74 +368,43 @@ class Trainer:
         state = self.states.load_newest()
         if state is None:
             return False
-        identity = self._identity()
-        check_same(self._folder, _with_defaults(state["of"], identity), identity)
-        device = self.accelerator.device
-        self._copy_in(state["trained"])
-        for name, buffer in self.task.network.named_buffers():
-            buffer.copy_(state["buffers"][name])
-        self.average = {name: value.to(device) for name, value in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        check_same(self._folder, state["of"], self._identity())
+        network, device = self.plan.network, self.accelerator.device
+        parameters = dict(network.named_parameters())
+        _copy_in(parameters, state["before"])
+        _copy_in(dict(network.named_buffers()), state["buffers"])
+        self._enter(state["stage"])
+        running = self.running
+        _copy_in(running.trained, state["trained"])
+        _copy_in(dict(network.named_buffers()), state["buffers"])
+        running.start = {name: value.to(device) for name, value in state["start"].items()}
+        running.average = {name: value.to(device) for name, value in state["average"].items()}
+        running.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         return True
 
     def _identity(self) -> dict[str, Any]:
-        recipe = self.recipe.model_dump(mode="json")
-        return {"recipe": recipe, **self.task.identity()}
+        return {"recipe": self.recipe.model_dump(mode="json"), **self.plan.identity}
 
 
-def _with_defaults(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved identity with what has come since then, which is as if not there.
-
-    Settings have their defaults, and what was not compared then is as it is now.
-    """
-    try:
-        recipe = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
-    except (LookupError, ValidationError):  # of another kind: what differs will be named
-        return {**wanted, **saved}
-    return {**wanted, **saved, "recipe": recipe}
+def _optimizer_of(stage: Stage) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        [
+            {"params": list(group.values()), "name": name, "weight_decay": decay}
+            for (name, decay), group in stage.groups.items()
+        ],
+        lr=0.0,
+    )
 
 
-class _Pace:
-    """Where the time of the steps goes, and how much of it is left."""
+def _copy_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}
 
-    def __init__(self, first: int, num_steps: int) -> None:
-        self.miou: float | None = None
-        self._first, self._num_steps = first, num_steps
-        self._begun = time.monotonic()
-        self._losses: list[float] = []
-        self._waited = self._worked = self._last_wait = self._last = 0.0
 
-    def start(self) -> None:
-        self._mark = time.monotonic()
-
-    def got_data(self) -> None:
-        self._last_wait = time.monotonic() - self._mark
-
-    def finish(self, loss: float) -> None:
-        self._last = time.monotonic() - self._mark
-        self._waited += self._last_wait
-        self._worked += self._last
-        self._losses = [*self._losses[1 - _SMOOTHED :], loss]
-
-    def last(self) -> dict[str, float]:
-        return {
-            "seconds": round(self._last, 4),
-            "waiting": round(self._last_wait / max(self._last, 1e-9), 4),
-        }
-
-    def progress(self, step: int, entry: Mapping[str, Any]) -> Progress:
-        seconds = time.monotonic() - self._begun
-        return Progress(
-            step=step,
-            num_steps=self._num_steps,
-            phase=entry["phase"],
-            loss=float(np.mean(self._losses)),
-            rate=entry["rate"],
-            seconds=seconds,
-            remaining=seconds / (step - self._first) * (self._num_steps - step),
-            waiting=self._waited / max(self._worked, 1e-9),
-            miou=self.miou,
-        )
+def _copy_in(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Give tensors the values of the same names."""
+    with torch.no_grad():
+        for name, value in values.items():
+            tensors[name].copy_(value)

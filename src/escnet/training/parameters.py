@@ -11,16 +11,16 @@ from torch import nn
 
 from escnet.model.prompt_encoder import ChannelNorm
 from escnet.towers.network import Network
-from escnet.training.data_config import TowersSection
+from escnet.training.pictures_recipe import TowersSection
+from escnet.training.stage import ParameterGroups, groups_by_kind
 
 HEAD, CLIP, SAM = "head", "clip", "sam"
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, ChannelNorm)  # noqa: SLF001
 _NO_DECAY = re.compile(r"\.output_tokens$|^logit_")  # SAM's tokens are embeddings in SAM
+
 SAM_WEIGHT = re.compile(r"\.sam\.(two_way\.|mask_head\.|output_tokens$)")
 _SAM_ATTENTION = re.compile(r"\.output_tokens$|\.norm\d\.|attn")
-
-Groups = dict[tuple[str, float], dict[str, nn.Parameter]]
 
 
 def pictures_groups(
@@ -29,8 +29,8 @@ def pictures_groups(
     *,
     weight_decay: float,
     has_evidence_loss: bool,
-) -> Groups:
-    """The trained parameters by kind of rate and weight decay; all others are frozen here.
+) -> ParameterGroups:
+    """The trained parameters by kind of rate and weight decay.
 
     Norms and embeddings have no weight decay, as in CAT-Seg; biases have it.
 
@@ -41,15 +41,14 @@ def pictures_groups(
         has_evidence_loss: Whether the maps that the blocks read their prompts off have a loss of
             their own, without which nothing trains the layers that make them.
     """
-    groups: Groups = {}
     exempt = _without_decay(network)
-    for name, parameter in network.named_parameters():
-        kind = _kind(name, network, towers, has_evidence_loss)
-        parameter.requires_grad_(kind is not None)
-        if kind is not None:
-            decay = 0.0 if name in exempt or _NO_DECAY.search(name) else weight_decay
-            groups.setdefault((kind, decay), {})[name] = parameter
-    return groups
+
+    def decay_of(name: str, _: nn.Parameter) -> float:
+        return 0.0 if name in exempt or _NO_DECAY.search(name) else weight_decay
+
+    return groups_by_kind(
+        network, lambda name: _kind(name, network, towers, has_evidence_loss), decay_of
+    )
 
 
 def _kind(

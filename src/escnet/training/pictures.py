@@ -1,193 +1,224 @@
-"""Labelled pictures as a step sees them: drawn, read, augmented, loaded by other processes.
+"""Training on pictures as they come off the disk, towers included: the paper's recipe.
 
-The number of a picture in the run decides everything about it, so that neither the number of
-processes nor that of workers changes what is trained on.
-
-Sizes: B pictures, s the network's side, c the side of the label map.
+Sizes: B pictures, N class names of a pass, s the network's side, c the label map's.
 """
 
-import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
-from escnet.errors import EscnetError
+from escnet.inference.methods.tokens import Tokenize
+from escnet.model.escnet import Prediction
+from escnet.towers.network import Network
 from escnet.towers.resize import resized
 from escnet.training.augmentation import augmented
-from escnet.training.broken_files import BrokenFiles, first_sound
-from escnet.training.data_config import AugmentationSection
-from escnet.training.loss import UNKNOWN
-from escnet.training.mixture import Mixture
-from escnet.training.sources import Sources
-from escnet.training.stopping import STOP_SIGNALS
+from escnet.training.dense_loss import dense_loss
+from escnet.training.examples import Example, ExampleFeed, Examples
+from escnet.training.name_embeddings import NameEmbeddings
+from escnet.training.parameters import CLIP, HEAD, SAM, pictures_groups
+from escnet.training.pictures_recipe import AugmentationSection, PicturesRecipe, PicturesSection
+from escnet.training.processes import Share
+from escnet.training.sampler import Sampler
+from escnet.training.sources import Source, Sources, source_weights
+from escnet.training.stage import Batches, Microbatch, Stage
+from escnet.training.targets import UNKNOWN, names_shown, some_names, target_of_names
 
-_AUGMENTATION = 2  # a kind of chance, beside those of `mixture.py`
+_NAMES = 3  # a kind of chance, beside those of `sampler.py` and `examples.py`
+
+
+class LabelledImage(NamedTuple):
+    """What is seen of a picture.
+
+    Attributes:
+        image: In [0, 1].
+        target: For each pixel an index into the vocabulary, or a value of `targets.py`.
+    """
+
+    image: Float[Tensor, "3 s s"]
+    target: Int[Tensor, "c c"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCrop:
+    """Reads an augmented crop of a picture.
+
+    Attributes:
+        augmentation: What is done to a picture.
+        side: s.
+    """
+
+    augmentation: AugmentationSection
+    side: int
+
+    def __call__(self, source: Source, row: int, random: np.random.Generator) -> LabelledImage:
+        """The crop, and the labels of its pixels.
+
+        Raises:
+            DatasetError: If the label map is broken.
+            ImageError: If the picture is.
+        """
+        picture, labels = source.read(row)
+        pixels, target = augmented(picture, labels, self.augmentation, random, beyond=UNKNOWN)
+        image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        image = resized(image[None], (self.side, self.side))[0].contiguous()
+        return LabelledImage(image, torch.from_numpy(target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledView:
-    """One picture of a step.
+class LabelledBatch:
+    """Some pictures with the same class names.
 
     Attributes:
-        number: In the run.
-        place: Index of its source, and its index there.
         image: In [0, 1].
-        target: For each pixel an index into the vocabulary, or a value of `escnet.training.loss`.
-        broken: For the place of each picture that it replaces, what was wrong with it.
+        target: For each pixel a position in `row`, or a value of `targets.py`.
+        row: The names, as rows of the vocabulary.
+        is_known: Whether a picture's source annotates a name.
+        share: How much of the step's loss a picture is.
     """
 
-    number: int
-    place: tuple[int, int]
-    image: Float[Tensor, "3 s s"]
-    target: Int[Tensor, "c c"]
-    broken: dict[tuple[int, int], str]
+    image: Float[Tensor, "B 3 s s"]
+    target: Int[Tensor, "B c c"]
+    row: Int[Tensor, " N"]
+    is_known: Bool[Tensor, "B N"]
+    share: float
 
 
-class LabelledPictures(Dataset[LabelledView]):
-    """A run's series of pictures, by number.
+class PicturesLoss(nn.Module):
+    """The dense loss of the logits, and of the maps that the blocks read their prompts off.
 
     Args:
-        sources: Where they come from.
-        mixture: Which one comes when.
-        augmentation: What is done to them.
-        image_size: s.
-        seed: Of the augmentation.
+        network: With its towers.
+        names: The class names' text embeddings.
+        section: Which loss.
+        evidence_weight: Weight of the maps' loss.
     """
 
     def __init__(
         self,
-        sources: Sources,
-        mixture: Mixture,
-        augmentation: AugmentationSection,
-        *,
-        image_size: int,
-        seed: int,
+        network: Network,
+        names: nn.Module,
+        section: PicturesSection,
+        evidence_weight: float,
     ) -> None:
-        self.sources = sources
-        self._mixture = mixture
-        self._augmentation = augmentation
-        self._image_size = image_size
-        self._seed = seed
+        super().__init__()
+        self.network = network
+        self.names = names
+        self._section = section
+        self._evidence_weight = evidence_weight
 
-    @property
-    def num_pictures(self) -> int:
-        """Of all sources."""
-        return sum(len(source.pictures) for source in self.sources.sources)
+    def forward(self, batch: LabelledBatch) -> Float[Tensor, ""]:
+        """The part of the step's loss that these pictures have."""
+        text = self.names(batch.row)
+        prediction = self.network.segment(self.network.vision(batch.image), text)
+        loss = self._dense(prediction.logits, batch)
+        if self._evidence_weight and isinstance(prediction, Prediction):
+            for evidence in prediction.evidence:
+                loss = loss + self._evidence_weight * self._dense(evidence, batch)
+        return loss.sum() * batch.share
 
-    def __getitem__(self, number: int) -> LabelledView:
-        """The picture of that number; a broken one is replaced by another of its source.
-
-        Raises:
-            DatasetError: If many in a row are broken.
-        """
-        drawn = (self._mixture.place_of(number, attempt) for attempt in count())
-        place, (picture, labels), broken = first_sound(
-            ((one.source, one.row), partial(self.sources.sources[one.source].read, one.row))
-            for one in drawn
-        )
-        random = np.random.default_rng([self._seed, _AUGMENTATION, number])
-        pixels, target = augmented(picture, labels, self._augmentation, random, beyond=UNKNOWN)
-        return LabelledView(
-            number=number,
-            place=place,
-            image=_as_seen(pixels, self._image_size),
-            target=torch.from_numpy(target),
-            broken=broken,
+    def _dense(self, logits: Float[Tensor, "B N _ _"], batch: LabelledBatch) -> Float[Tensor, " B"]:
+        return dense_loss(
+            logits,
+            batch.target,
+            batch.is_known,
+            kind=self._section.loss,
+            unlabelled=self._section.unlabelled,
         )
 
 
-def _as_seen(pixels: np.ndarray, side: int) -> Float[Tensor, "3 s s"]:
-    image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-    return resized(image[None], (side, side))[0].contiguous()
-
-
-class PictureFeed:
-    """Batches of pictures for one process, and how long it waited for them.
+class PicturesStage(Stage):
+    """The paper's training, which has this one stage.
 
     Args:
-        pictures: The run's series.
-        workers: Processes that read them ahead; 0 reads in between.
-
-    Attributes:
-        broken: What was met of broken files.
-        waited: Seconds spent waiting for pictures.
+        network: With its towers.
+        tokenize: Of its text tower.
+        sources: The labelled pictures.
+        recipe: What is trained of the network, and how.
     """
 
-    def __init__(self, pictures: LabelledPictures, workers: int) -> None:
-        self._pictures = pictures
-        self._workers = workers
-        self.broken = BrokenFiles(pictures.num_pictures)
-        self.waited = 0.0
+    name = "pictures"
 
-    def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[list[LabelledView]]:
-        """The pictures of these numbers, a list for each of the lists.
-
-        Raises:
-            DatasetError: If more than one in a hundred are broken, or many in a row.
-        """
-        loader = DataLoader(
-            _Sent(self._pictures),
-            batch_sampler=[list(batch) for batch in numbers],
-            num_workers=self._workers,
-            collate_fn=_as_they_are,
-            # Of its own: the loader would take a number from the generator that the network uses.
-            generator=torch.Generator().manual_seed(0),
-            worker_init_fn=_start_worker if self._workers else None,
+    def __init__(
+        self, network: Network, tokenize: Tokenize, sources: Sources, recipe: PicturesRecipe
+    ) -> None:
+        self._network, self._tokenize, self._sources = network, tokenize, sources
+        self._pictures, self._training = recipe.pictures, recipe.training
+        self.schedule = recipe.training
+        self.groups = pictures_groups(
+            network,
+            recipe.towers,
+            weight_decay=recipe.training.weight_decay,
+            has_evidence_loss=recipe.training.evidence_weight > 0,
         )
-        iterator = iter(loader)
-        try:
-            while True:
-                start = time.perf_counter()
-                sent = next(iterator, None)
-                self.waited += time.perf_counter() - start
-                if sent is None:
-                    return
-                views = [_unpacked(one) for one in sent]
-                for view in views:
-                    self.broken.count(view.place, view.broken)
-                yield views
-        finally:
-            del iterator  # an error's traceback would keep it, and with it the workers
+        self.rates = {HEAD: 1.0, CLIP: recipe.towers.clip_rate, SAM: recipe.towers.sam_rate}
+        self._is_known = torch.zeros(len(sources.sources), len(sources.names), dtype=torch.bool)
+        for index, source in enumerate(sources.sources):
+            self._is_known[index, list(source.annotated)] = True
+        self.feed = ExampleFeed(self._examples(), recipe.pictures.workers)
 
+    def _examples(self) -> Examples[LabelledImage]:
+        seed = self._training.seed
+        sizes = [len(source.pictures) for source in self._sources.sources]
+        weights = source_weights(self._pictures.sources, self._sources)
+        read_crop = ReadCrop(self._pictures.augmentation, self._network.config.image_size)
+        return Examples(self._sources, Sampler(sizes, weights, seed), read_crop, seed=seed)
 
-class _Sent(Dataset[LabelledView | EscnetError]):
-    """The series with errors as values: raised in a worker, they come as a traceback's text."""
+    def begin(self) -> PicturesLoss:
+        """The loss, with the class names in the network's template."""
+        before, after = self._network.config.template.split("{}")
+        tokens = self._tokenize([f"{before}{name}{after}" for name in self._sources.names])
+        names = NameEmbeddings(self._network, tokens)
+        return PicturesLoss(self._network, names, self._pictures, self._training.evidence_weight)
 
-    def __init__(self, pictures: LabelledPictures) -> None:
-        self._pictures = pictures
+    def set_mode(self) -> None:
+        """Everything is in training mode; neither towers nor blocks have dropout."""
+        self._network.train()
 
-    def __getitem__(self, number: int) -> LabelledView | EscnetError:
-        try:
-            return self._pictures[number]
-        except EscnetError as error:
-            return error
+    def batches(self, start: int, share: Share) -> Batches:
+        """For each step the passes that a process's part of the batch is split into."""
+        size = self.schedule.batch_size
+        steps = range(start, self.schedule.steps)
+        mine = share.of(size)
+        numbers = [[step * size + place for place in mine] for step in steps]
+        for examples in self.feed.batches(numbers):
+            yield [
+                Microbatch(place, self._batch(group, share.device))
+                for place, group in self._passes(examples, mine.start)
+            ]
 
+    def _passes(
+        self, examples: list[Example[LabelledImage]], first: int
+    ) -> Iterator[tuple[int, list[Example[LabelledImage]]]]:
+        """What goes through the network at once: pictures with names of their own go alone."""
+        num_passes = min(self._training.accumulation, len(examples))
+        if self._pictures.names_per_picture:
+            num_passes = len(examples)
+        for rows in np.array_split(np.arange(len(examples)), num_passes):
+            yield first + int(rows[0]), [examples[row] for row in rows]
 
-def _unpacked(sent: LabelledView | EscnetError) -> LabelledView:
-    if isinstance(sent, EscnetError):
-        raise sent
-    return sent
+    def _batch(self, examples: list[Example[LabelledImage]], device: torch.device) -> LabelledBatch:
+        target = torch.stack([one.view.target for one in examples])
+        num_names = len(self._sources.names)
+        row = np.arange(num_names)
+        if most_names := self._pictures.names_per_picture:
+            row = self._names_of(examples[0], most_names)
+            target = target_of_names(target, row, num_names)
+        is_known = self._is_known[[one.place.source for one in examples]][:, row]
+        image = torch.stack([one.view.image for one in examples])
+        return LabelledBatch(
+            image=image.to(device, non_blocking=True),
+            target=target.to(device, non_blocking=True),
+            row=torch.from_numpy(row).to(device),
+            is_known=is_known.to(device),
+            share=1 / self.schedule.batch_size,
+        )
 
-
-def _as_they_are(sent: list[LabelledView | EscnetError]) -> list[LabelledView | EscnetError]:
-    return sent
-
-
-def _start_worker(worker: int) -> None:
-    """One thread, and deaf to what asks a whole group of processes to stop.
-
-    The process that trains hears it, finishes the step, which needs its pictures, and saves the
-    state. Its workers end when it lets go of the loader, or when it is gone.
-    """
-    del worker
-    torch.set_num_threads(1)
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    def _names_of(self, example: Example[LabelledImage], most_names: int) -> Int[np.ndarray, " N"]:
+        random = np.random.default_rng([self._training.seed, _NAMES, example.number])
+        annotated = self._sources.sources[example.place.source].annotated
+        return some_names(names_shown(example.view.target), annotated, most_names, random)

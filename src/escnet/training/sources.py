@@ -1,23 +1,25 @@
 """Sources of labelled pictures, brought to one vocabulary.
 
-Sizes: H x W pixels of a picture.
+Sizes: H x W pixels of a picture, N names of the vocabulary.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
+from escnet.data.label_map import check_same_size
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.splits import find_split
-from escnet.errors import ConfigError, DatasetError
-from escnet.files import shown_path
-from escnet.training.data_config import SourceSection
-from escnet.training.loss import NONE_OF_THEM, UNKNOWN
-from escnet.training.mixture import LEAST_SHARE
+from escnet.errors import ConfigError, DatasetError, EscnetError
+from escnet.training.pictures_recipe import SourceSection
+from escnet.training.sampler import LEAST_SHARE
+from escnet.training.targets import NONE_OF_THEM, UNKNOWN
 
 FOLDER = "folder"  # what `SourceSection.data` calls the project's own format
 
@@ -25,16 +27,20 @@ _NO_MEANING = -3  # a label that the source's description lacks
 _NUM_LABELS = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Labelled pictures of one kind.
 
     Attributes:
+        name: Of the source within its data set.
+        section: Which section of the recipe named it.
         pictures: None of them opened yet.
         annotated: Indices into the vocabulary of the names that it annotates.
         table: For each label of its maps an index into the vocabulary, NONE_OF_THEM, or UNKNOWN.
     """
 
+    name: str
+    section: int
     pictures: Sequence[LabelledPicture]
     annotated: tuple[int, ...]
     table: Int[np.ndarray, " 65536"]
@@ -46,20 +52,39 @@ class Source:
             ImageError: If the picture cannot be read.
             DatasetError: If the label map cannot, is of another size, or holds unknown labels.
         """
-        files = self.pictures[row]
-        picture, raw = read_image(files.image_path), files.read_truth()
-        if picture.shape[:2] != raw.shape:
-            raise DatasetError(
-                f"label map of {shown_path(files.image_path)} has {raw.shape[1]} x {raw.shape[0]} "
-                f"pixels, but the picture {picture.shape[1]} x {picture.shape[0]}: save it anew"
-            )
+        picture, labels = read_image(self.pictures[row].image_path), self.read_labels(row)
+        check_same_size(self.pictures[row].truth_shown, labels.shape, picture.shape[:2])
+        return picture, labels
+
+    def read_labels(self, row: int) -> Int[np.ndarray, "H W"]:
+        """The labels of a picture alone.
+
+        Raises:
+            DatasetError: If they cannot be read, or are unknown.
+        """
+        raw = self.pictures[row].read_truth()
         labels = self.table[raw]
         if (labels == _NO_MEANING).any():
             raise DatasetError(
-                f"label map of {shown_path(files.image_path)} holds label "
+                f"{self.pictures[row].truth_shown} holds label "
                 f"{raw[labels == _NO_MEANING][0]}, which means nothing there: correct it"
             )
-        return picture, labels
+        return labels
+
+    @cached_property
+    def shown(self) -> Bool[np.ndarray, "P N"]:
+        """Which of the names that it annotates each picture has pixels of; a broken one has none.
+
+        Every label map is read for it, once.
+        """
+        shown = np.zeros((len(self.pictures), int(self.table.max()) + 1), bool)
+        for row in range(len(self.pictures)):
+            try:
+                labels = np.unique(self.read_labels(row))
+            except EscnetError:  # said where the picture is drawn
+                continue
+            shown[row, labels[labels >= 0]] = True
+        return shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +93,44 @@ class Sources:
 
     sources: tuple[Source, ...]
     names: tuple[str, ...]
+
+    @property
+    def num_pictures(self) -> int:
+        """Of all sources."""
+        return sum(len(source.pictures) for source in self.sources)
+
+    def without(self, withheld: Collection[str]) -> "Sources":
+        """The same pictures with some names unknown: no source annotates them.
+
+        Raises:
+            ConfigError: If one of them is no name of the vocabulary.
+        """
+        if missing := sorted(set(withheld) - set(self.names)):
+            raise ConfigError(f"data.withheld: no class name {missing[0]!r} in the data")
+        rows = [self.names.index(name) for name in withheld]
+        return replace(
+            self,
+            sources=tuple(
+                replace(
+                    source,
+                    annotated=tuple(one for one in source.annotated if one not in rows),
+                    table=np.where(np.isin(source.table, rows), UNKNOWN, source.table),
+                )
+                for source in self.sources
+            ),
+        )
+
+    def identity(self) -> dict[str, object]:
+        """What must be equal for a run to go on: pictures, names, and what is annotated."""
+        digest = sha256()
+        for source in self.sources:
+            for picture in source.pictures:
+                digest.update(f"{picture.image_path.name}\n".encode())
+        return {
+            "pictures": digest.hexdigest(),
+            "class names": list(self.names),
+            "annotated": [list(source.annotated) for source in self.sources],
+        }
 
 
 def read_sources(sections: Sequence[SourceSection]) -> Sources:
@@ -88,7 +151,7 @@ def read_sources(sections: Sequence[SourceSection]) -> Sources:
                 "parts: leave it out"
             )
         else:
-            sources.append(_published_source(section, names))
+            sources.append(_published_source(section, index, names))
     return Sources(sources=tuple(sources), names=tuple(names))
 
 
@@ -99,53 +162,43 @@ def source_weights(sections: Sequence[SourceSection], sources: Sources) -> list[
         ConfigError: If a section's share is next to nothing.
     """
     whole = sum(section.weight for section in sections)
+    weights: list[float] = []
     for index, section in enumerate(sections):
         if section.weight < LEAST_SHARE * whole:
             raise ConfigError(
                 f"pictures.sources.{index}.weight is {section.weight}, less than one picture in "
                 f"{round(1 / LEAST_SHARE)}: raise it, or leave the source out"
             )
-    weights: list[float] = []
-    rest = list(sources.sources)
-    for section in sections:
-        if section.data != FOLDER or section.only:
-            mine = [rest.pop(0)]
-        else:
-            dataset = FolderDataset.read(section.root)
-            mine = [rest.pop(0) for _ in _shown_sources(dataset)]
-        total = sum(len(source.pictures) for source in mine)
-        weights.extend(section.weight * len(source.pictures) / total for source in mine)
+        sizes = [len(one.pictures) for one in sources.sources if one.section == index]
+        weights.extend(section.weight * size / sum(sizes) for size in sizes)
     return weights
 
 
-def _published_source(section: SourceSection, names: dict[str, int]) -> Source:
+def _published_source(section: SourceSection, index: int, names: dict[str, int]) -> Source:
     split = find_split(section.data)
     pictures = split.read(section.root)
     mine = [names.setdefault(name, len(names)) for name in split.classes]
     table = np.full(_NUM_LABELS, _NO_MEANING)
     table[: len(mine)] = mine
     table[split.ignore_label] = UNKNOWN
-    return Source(pictures=pictures, annotated=tuple(mine), table=table)
+    return Source(
+        name=split.name, section=index, pictures=pictures, annotated=tuple(mine), table=table
+    )
 
 
 def _folder_sources(section: SourceSection, index: int, names: dict[str, int]) -> list[Source]:
     dataset = FolderDataset.read(section.root)
-    if section.only and section.only not in _shown_sources(dataset):
+    present = {item.source for item in dataset}
+    known = [name for name in dataset.sources if name in present]
+    if section.only and section.only not in known:
         raise ConfigError(
-            f"pictures.sources.{index}.only is {section.only!r}: choose from "
-            f"{', '.join(_shown_sources(dataset))}"
+            f"pictures.sources.{index}.only is {section.only!r}: choose from {', '.join(known)}"
         )
-    wanted = [section.only] if section.only else _shown_sources(dataset)
-    return [_folder_source(dataset, name, names) for name in wanted]
+    wanted = [section.only] if section.only else known
+    return [_folder_source(dataset, name, index, names) for name in wanted]
 
 
-def _shown_sources(dataset: FolderDataset) -> list[str]:
-    """The sources that have pictures."""
-    shown = {item.source for item in dataset}
-    return [name for name in dataset.sources if name in shown]
-
-
-def _folder_source(dataset: FolderDataset, name: str, names: dict[str, int]) -> Source:
+def _folder_source(dataset: FolderDataset, name: str, index: int, names: dict[str, int]) -> Source:
     labels = dataset.source(name)
     mine = {i: names.setdefault(labels.classes[i], len(names)) for i in labels.annotated}
     table = np.full(_NUM_LABELS, _NO_MEANING)
@@ -154,4 +207,6 @@ def _folder_source(dataset: FolderDataset, name: str, names: dict[str, int]) -> 
     table[dataset.ignore_index] = UNKNOWN
     table[dataset.background_index] = NONE_OF_THEM
     pictures = [item for item in dataset if item.source == name]
-    return Source(pictures=pictures, annotated=tuple(mine.values()), table=table)
+    return Source(
+        name=name, section=index, pictures=pictures, annotated=tuple(mine.values()), table=table
+    )

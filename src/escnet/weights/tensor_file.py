@@ -326,3 +326,13 @@ def _damaged(path: Path, reason: str) -> WeightsError:
     return WeightsError(
         f"{path} is no complete .safetensors file ({reason}): download or copy it again"
     )
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of some tensors: their names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        values = tensor.detach().cpu().contiguous().flatten()
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
