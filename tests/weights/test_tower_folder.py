@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from escnet.training.data_config import TowersSection
-from escnet.training.pictures_run import build_with_towers
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
@@ -32,6 +30,8 @@ from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.segmenter import Segmenter
 from escnet.towers.table import TOWER_KINDS
+from escnet.training.pictures_plan import build_with_towers
+from escnet.training.pictures_recipe import TowersSection
 from escnet.weights.assemble import FROM_TOWERS, assemble, config_for
 from escnet.weights.checkpoint import load_checkpoint, write_checkpoint
 from escnet.weights.tower_folder import TowerFolder
