@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,15 @@ def test_each_benchmark_scores_its_classes_and_asks_its_names(
     assert sorted(set(asked[1].tolist())) == list(range(num_classes))
 
 
-def test_a_847_scores_its_classes_and_asks_their_first_names_once_each(tmp_path: Path) -> None:
+def test_a_847_scores_its_classes_and_asks_the_first_name_of_each(tmp_path: Path) -> None:
     benchmark = BENCHMARKS["a-847"]
     assert (len(benchmark.classes), benchmark.ignore_label) == (847, 65_535)
     target = benchmark.read(prepared("a-847", tmp_path))
     asked = Question(target, target.paper).about([0])
     assert asked is not None
     firsts = [name.split(", ")[0] for name in benchmark.classes]
-    assert asked[0].queries == tuple(dict.fromkeys(firsts))
-    assert len(asked[1]) == 837
+    assert Counter(asked[0].queries) == Counter(firsts)
+    assert (len(asked[0].queries), len(asked[1])) == (847, 837)
 
 
 def test_the_eight_benchmarks_are_seen_as_in_the_paper() -> None:

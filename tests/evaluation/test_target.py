@@ -84,19 +84,32 @@ def test_a_synonym_belongs_to_the_class_that_has_nothing_else() -> None:
 
 def test_the_first_of_the_classes_that_share_a_first_name_has_it() -> None:
     names = ["sky", "pot, flowerpot", "door", "Pot", "pot, kettle"]
-    queries, class_of = asked(names, [0], names="first")
+    queries, class_of = asked(names, [0], names="first-once")
     assert queries == {"sky": ["sky"], "pot, flowerpot": ["pot"], "door": ["door"]}
     assert class_of == [0, 1, 2]
-    queries, class_of = asked(names, [2, 3], names="first", vocabulary="present")
+    queries, class_of = asked(names, [2, 3], names="first-once", vocabulary="present")
     assert queries == {"door": ["door"], "Pot": ["Pot"]}
     assert class_of == [2, 3]
+
+
+def test_by_first_names_a_shared_one_is_asked_for_each_of_its_classes() -> None:
+    names = ["sky", "pot, flowerpot", "door", "Pot", "pot, kettle"]
+    queries, class_of = asked(names, [0], names="first")
+    assert queries == {"sky": ["sky"], "pot, flowerpot": ["pot"] * 3, "door": ["door"]}
+    assert class_of == [0, 1, 2]
+    queries, class_of = asked(names, [1, 3], names="first", vocabulary="present")
+    assert queries == {"pot, flowerpot": ["pot"] * 2}
+    assert class_of == [1]
 
 
 def test_the_847_names_of_ade20k_can_be_asked_in_every_way() -> None:
     names = class_names("ade847")
     queries, class_of = asked(list(names), [0], names="first")
-    # as CAT-Seg reads the list: what comes before the first ", "
+    # as CAT-Seg reads the list: what comes before the first ", ", of every class
     firsts = [name.split(", ")[0] for name in names]
+    assert sorted(query for own in queries.values() for query in own) == sorted(firsts)
+    assert class_of == [firsts.index(first) for first in dict.fromkeys(firsts)]
+    queries, class_of = asked(list(names), [0], names="first-once")
     assert [query for (query,) in queries.values()] == list(dict.fromkeys(firsts))
     assert class_of == [firsts.index(first) for first in dict.fromkeys(firsts)]
     assert len(firsts) - len(class_of) == 10

@@ -74,7 +74,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         str | None,
         typer.Option(
             help='How "door, double door" is asked: one string, its first name, or each.',
-            metavar="whole|first|synonyms",
+            metavar="whole|first|first-once|synonyms",
         ),
     ] = None,
     vocabulary: Annotated[

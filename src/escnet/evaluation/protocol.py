@@ -3,7 +3,7 @@
 The paper does not print its protocol; it follows CAT-Seg's evaluation (see docs/paper-notes.md), in
 which a picture is squeezed to 640 x 640, seen through four windows of 384 that overlap by a third
 and once as a whole, and the two kinds of views are averaged. Of a name that lists synonyms CAT-Seg
-asks the first.
+asks the first, for every class: a word that is the first of several classes is asked several times.
 """
 
 from collections.abc import Iterable
@@ -31,8 +31,9 @@ class EvalProtocol(BaseModel):
         global_view: Whether the whole picture is one more view, averaged with the windows.
         template: Sentence that a class name is put into; None is the model's own.
         names: What of "door, double door" is asked: the string as a whole, its first name, or each
-            name by itself, of which the best counts. A first name that several classes have is
-            asked once, and the first of them has it.
+            name by itself, of which the best counts. The first of the classes that share a first
+            name has it; "first" asks it once for each of them, "first-once" only once. Where names
+            attend to each other, or the likeliest alone are kept, the two answer differently.
         vocabulary: Whether every picture is asked about all class names, or only about those that
             its truth holds (an oracle, which flatters).
         background: Where the last class is the background, whether predictions of the other names
@@ -52,7 +53,7 @@ class EvalProtocol(BaseModel):
     seams: Literal["equal", "smooth"] = "equal"
     global_view: bool = True
     template: str | None = None
-    names: Literal["whole", "first", "synonyms"] = "whole"
+    names: Literal["whole", "first", "first-once", "synonyms"] = "whole"
     vocabulary: Literal["all", "present"] = "all"
     background: Literal["none", "others", "name", "rest"] = "none"
     headline: Literal["miou_in_truth", "miou_in_either"] = "miou_in_truth"

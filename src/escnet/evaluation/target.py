@@ -5,6 +5,7 @@ A benchmark is one target; a folder in the project's own format has one for each
 Sizes: H x W pixels, M names asked, N classes scored.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -159,8 +160,8 @@ def _folder_truth(
 class Question:
     """What a model is asked about a target's pictures, and which class each answer is.
 
-    A class whose first name an earlier one has is not asked about, where the protocol asks by first
-    names: CAT-Seg, which asks the name for both, gives every pixel to the earlier one.
+    Where the protocol asks by first names, a class whose first name an earlier one has is never the
+    answer: the earlier one gets the pixels of both, as of equal scores CAT-Seg takes the first.
     """
 
     def __init__(self, target: EvalTarget, protocol: EvalProtocol) -> None:
@@ -188,6 +189,7 @@ class Question:
         elif self._has_rest:
             names = names[:-1]
         queries = _queries_of(names, protocol.names)
+        self._asks_again = protocol.names == "first"
         self._entries = list(zip(names, queries, strict=True))
         self._is_oracle = protocol.vocabulary == "present"
         self._all = self._asking(range(len(names)))
@@ -214,19 +216,33 @@ class Question:
     def _asking(self, chosen: Sequence[int]) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
         entries: dict[str, list[str]] = {}
         classes: list[int] = []
-        asked: set[str] = set()
+        asked: Counter[str] = Counter()
         for index in chosen:
             name, queries = self._entries[index]
-            if asked.isdisjoint(query.casefold() for query in queries):
+            keys = [query.casefold() for query in queries]
+            if asked.keys().isdisjoint(keys):
                 entries[name] = queries
                 classes.append(self._class_of(index))
-                asked.update(query.casefold() for query in queries)
+            asked.update(keys)
         if self._has_rest:  # which results have behind the names
             classes.append(self._last)
-        return Vocabulary.of(entries, has_background=self._has_rest), np.array(classes)
+        vocabulary = Vocabulary.of(entries, has_background=self._has_rest)
+        if self._asks_again:
+            times = [asked[query.casefold()] for query in vocabulary.queries]
+            vocabulary = _repeated(vocabulary, times)
+        return vocabulary, np.array(classes)
 
     def _class_of(self, index: int) -> int:
         return min(index, self._last) if self._has_others else index
+
+
+def _repeated(vocabulary: Vocabulary, times: Sequence[int]) -> Vocabulary:
+    """The same labels, each query asked as often as it is told; of a label the best one counts."""
+    return replace(
+        vocabulary,
+        queries=tuple(np.repeat(vocabulary.queries, times).tolist()),
+        owner=tuple(np.repeat(vocabulary.owner, times).tolist()),
+    )
 
 
 def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
@@ -238,7 +254,7 @@ def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
     if handling == "whole":
         return [[name] for name in names]
     parts = [synonyms_in(name) for name in names]
-    if handling == "first":
+    if handling in {"first", "first-once"}:
         return [[first] for first, *_ in parts]
     claims = sorted(
         (own != [name], place > 0, index, place, text)
