@@ -146,6 +146,27 @@ def test_masks_of_any_grid_are_those_of_sam(pair: Any, random: Callable[..., Ten
 
 
 @torch.no_grad()
+def test_each_half_of_the_mask_path_is_that_of_sam(
+    pair: Any, random: Callable[..., Tensor]
+) -> None:
+    # What follows hides most of a half: another kind of GELU in the first is lost in the second.
+    ours, theirs = pair.prompt_encoder.mask_downscaling, pair.theirs.prompt_encoder.mask_embed
+    mask = 8 * random(N, 1, 4 * h, 4 * w) - 4
+    first = theirs.activation(theirs.layer_norm1(theirs.conv1(mask)))
+    assert_equal(ours[:3](mask), first)
+    assert_equal(ours[3:6](first), theirs.activation(theirs.layer_norm2(theirs.conv2(first))))
+
+
+@torch.no_grad()
+def test_the_last_norm_of_tokens_that_are_nearly_flat_is_that_of_sam(
+    pair: Any, random: Callable[..., Tensor]
+) -> None:
+    token = 1e-3 * random(B, N, 5, S)  # of a variance that shows the norm's epsilon
+    expected = pair.theirs.mask_decoder.transformer.layer_norm_final_attn(token)
+    assert_equal(pair.mask_head.norm_final_attn(token), expected)
+
+
+@torch.no_grad()
 def test_no_mask_is_that_of_sam(pair: Any, random: Callable[..., Tensor]) -> None:
     _, expected = pair.theirs.prompt_encoder(random(1, 1, 1, 2), torch.ones(1, 1, 1), None, None)
     assert_equal(pair.prompt_encoder.no_mask(), expected[0, :, 0, 0])
