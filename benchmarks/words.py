@@ -17,7 +17,8 @@ import numpy as np
 
 from escnet import Segmenter, Vocabulary
 from escnet.data.folder import FolderDataset
-from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.evaluation.evaluate import evaluate
+from escnet.evaluation.model_answers import predict_with
 
 SOURCES = ("voc20", "coco80")
 WORDS: dict[str, dict[str, str]] = {

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -313,3 +315,27 @@ def test_a_result_that_cannot_be_compared_is_refused_before_anything_is_evaluate
         assert not (tmp_path / "2").exists()
     arguments = command(folder, tmp_path / "2", "--against", str(tmp_path / "1" / "pets.json"))
     assert "is of other pictures or labels" in error_of(arguments, capsys)
+
+
+WITHOUT_TORCH = (
+    "import sys; sys.modules.update(torch=None, transformers=None);"
+    "from escnet.cli.main import run; sys.exit(run(sys.argv[1:]))"
+)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "data check"])
+def test_label_maps_are_scored_and_checked_without_pytorch(
+    verb: str, folder: Path, tmp_path: Path
+) -> None:
+    predictions, out = tmp_path / "predictions", tmp_path / "scores"
+    shutil.copytree(folder / "masks", predictions)
+    options = ["--predictions", predictions, "--out", out] if verb == "evaluate" else []
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *verb.split(), folder, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if verb == "evaluate":
+        assert re.search(r"pixel_accuracy +100\.0", done.stdout)

@@ -9,8 +9,9 @@ from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.evaluation.evaluate import PictureWithPixels, count_item, evaluate, predict_with
+from escnet.evaluation.evaluate import PictureWithPixels, count_item, evaluate
 from escnet.evaluation.metrics import ConfusionMatrix
+from escnet.evaluation.model_answers import predict_with
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.target import Question, folder_targets
 from escnet.inference.segmenter import Segmenter

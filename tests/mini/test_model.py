@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from escnet.data.folder import FolderDataset
-from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.evaluation.evaluate import evaluate
+from escnet.evaluation.model_answers import predict_with
 from escnet.inference.segmenter import Segmenter
 from escnet.weights.catalog import BUILT_IN_FOLDER
 from escnet.weights.checkpoint import summarize_checkpoint

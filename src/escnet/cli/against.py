@@ -97,7 +97,7 @@ def print_comparison(
 def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answers | None":
     """The other result's model, if it is at hand: the same one, or one that needs no download."""
     from escnet.errors import EscnetError
-    from escnet.evaluation.evaluate import predict_with, under_protocol
+    from escnet.evaluation.model_answers import predict_with, under_protocol
     from escnet.evaluation.panels import Answers
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.segmenter import Segmenter

@@ -230,7 +230,7 @@ def _models(
     plan: "Plan", model: str, device: str, dtype: str, share_prior: float | None
 ) -> "Iterator[_Answerer]":
     """A model as each target's protocol asks it."""
-    from escnet.evaluation.evaluate import predict_with, under_protocol
+    from escnet.evaluation.model_answers import predict_with, under_protocol
     from escnet.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)

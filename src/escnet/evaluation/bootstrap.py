@@ -2,15 +2,15 @@
 
 Pictures are drawn again with replacement as many times as there are, and each draw is scored like
 the whole. All scores are functions of sums over pictures, so a draw is a product of its picture
-counts with the sparse table of what was counted in each picture.
+counts with the table of what was counted in each picture, of which only what is not zero is kept.
 
 Sizes: P pictures, R resamples, Q quantities, N classes.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from escnet.evaluation.metrics import QUANTITIES, PictureCounts, SeenClasses, scores_of
@@ -34,18 +34,17 @@ class PictureTable:
             values.append(sums[place])
             owners.append(np.full(len(place), self.num_pictures))
             self.num_pictures += 1
-        index = np.stack([np.concatenate(places), np.concatenate(owners)])
-        self._table = torch.sparse_coo_tensor(
-            torch.from_numpy(index),
-            torch.from_numpy(np.concatenate(values)),
-            (len(QUANTITIES) * num_classes, self.num_pictures),
-            check_invariants=False,
-        ).coalesce()
+        self._place, self._value = np.concatenate(places), np.concatenate(values)
+        self._picture = np.concatenate(owners)
 
     def sums(self, weights: Float[np.ndarray, "R P"]) -> Float[np.ndarray, "R Q N"]:
         """The sums over pictures, each picture counted as often as its weight says."""
-        found = torch.sparse.mm(self._table, torch.from_numpy(weights.T.copy()))  # (Q N, R)
-        return found.numpy().T.reshape(len(weights), len(QUANTITIES), self.num_classes)
+        shape = len(QUANTITIES), self.num_classes
+        found = [
+            np.bincount(self._place, self._value * weight[self._picture], math.prod(shape))
+            for weight in weights
+        ]
+        return np.reshape(found, (-1, *shape))
 
 
 def resampled_weights(

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import torch.distributed
-
 from escnet.errors import EscnetError
 
 _LONGEST_WAIT = timedelta(days=7)  # for the slowest process; one that fails ends the others
@@ -40,6 +38,8 @@ class Processes:
             EscnetError: If another process has ended, which has said why.
         """
         if self.count > 1:
+            import torch.distributed  # noqa: PLC0415 -- see joined_processes
+
             try:
                 torch.distributed.barrier()
             except RuntimeError:
@@ -56,6 +56,8 @@ def joined_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
+    import torch.distributed  # noqa: PLC0415 -- a process alone scores label maps without it
+
     if torch.cuda.is_available():  # more processes than GPUs share them
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         torch.cuda.set_device(local_rank % torch.cuda.device_count())

@@ -9,7 +9,7 @@ from torch import Tensor
 from escnet.errors import ConfigError
 from escnet.inference.label_maps import labelling
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
-from escnet.inference.label_maps.windows import NATIVE, PAPER, Windows, window_starts
+from escnet.inference.label_maps.windows import NATIVE, PAPER, Windows, window_hw, window_starts
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.segmenter import Segmenter
 
@@ -61,6 +61,33 @@ def test_the_last_window_ends_with_the_canvas() -> None:
 
 def test_a_canvas_smaller_than_a_window_has_one() -> None:
     assert window_starts(5, 8, 0.5) == [0]
+
+
+@pytest.mark.parametrize(
+    ("canvas_hw", "expected"),
+    [
+        ((4000, 6000), (448, 448)),
+        ((28, 6000), (28, 448)),  # a sixteenth of the square, and so as it is cut
+        ((14, 6000), (14, 896)),
+        ((1, 3000), (1, 3000)),
+        ((30_000, 1), (12_544, 1)),
+        ((300, 20), (300, 20)),
+    ],
+)
+def test_windows_of_a_strip_hold_a_sixteenth_of_their_square(
+    canvas_hw: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert window_hw(canvas_hw, 448) == expected
+
+
+@pytest.mark.parametrize("size_hw", [(1, 300), (300, 1)])
+def test_a_strip_of_a_pixels_width_is_seen_in_few_views(size_hw: tuple[int, int]) -> None:
+    method = Colours()
+    method.view_size = 64
+    strip = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    found = scores_of(strip, NATIVE, method)
+    assert found.shape == (3, *size_hw)
+    assert len(method.views) == 1 + 2  # the whole, and windows of 256 pixels
 
 
 @pytest.mark.parametrize("seams", ["equal", "smooth"])

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
-from escnet.evaluation.evaluate import evaluate, predict_with
+from escnet.evaluation.evaluate import evaluate
+from escnet.evaluation.model_answers import predict_with
 from escnet.inference.segmenter import Segmenter
 from escnet.mini.detail import DetailLogits
 from escnet.mini.network import Mini

@@ -26,7 +26,7 @@ from escnet.inference.label_maps.labelling import (
     merge_queries,
 )
 from escnet.inference.label_maps.published_resize import square, to_short_side
-from escnet.inference.label_maps.windows import Windows, window_starts
+from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
 from escnet.inference.methods.method import Method, ViewLogits
 
 _VIEWS_AT_ONCE = 4
@@ -58,7 +58,7 @@ class WindowedScores:
         else:
             self._canvas = _resized(pixels, self.canvas_hw)
         most = min(windows.window or method.view_size, windows.size or sys.maxsize)
-        self._side_hw = (min(most, self.canvas_hw[0]), min(most, self.canvas_hw[1]))
+        self._side_hw = window_hw(self.canvas_hw, most)
         small = square(pixels, most) if windows.size is not None else pixels
         whole = method.logits([small], text_embedding)[0]
         self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from escnet.errors import ConfigError
 
 _MOST_OVERLAP = 0.9
+_LARGEST_SHRINK = 16  # a window holds at least one part in so many of its square's pixels
 Seams = Literal["equal", "smooth"]
 
 
@@ -78,6 +79,21 @@ def windows_of(windows: object) -> Windows | None:
     if not isinstance(windows, str) or windows not in MODES:
         raise ConfigError(f"windows {windows!r} are unknown: choose from {', '.join(MODES)}")
     return MODES[windows]
+
+
+def window_hw(canvas_hw: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width of the windows of a canvas: a square where the canvas has room for one.
+
+    On a strip windows are as narrow as the canvas, and so long that each holds a sixteenth of the
+    square's pixels. So the number of views goes with the canvas's area, never with its length.
+
+    Args:
+        canvas_hw: Height and width of the canvas.
+        side: Side of the square.
+    """
+    narrow = min(side, *canvas_hw)
+    long = max(side, side * side // (_LARGEST_SHRINK * narrow))
+    return min(long, canvas_hw[0]), min(long, canvas_hw[1])
 
 
 def window_starts(side: int, window: int, overlap: float) -> list[int]:

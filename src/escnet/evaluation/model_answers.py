@@ -1,0 +1,75 @@
+"""A model as what answers for a target's pictures, seen as a protocol says.
+
+Sizes: H x W pixels.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import UInt
+
+from escnet.evaluation.evaluate import PictureWithPixels, Predict
+from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
+from escnet.inference.label_maps.windows import Windows
+from escnet.inference.methods.method import Method
+from escnet.inference.options import SegmentOptions
+from escnet.inference.segmenter import Segmenter
+from escnet.vocabulary import Vocabulary
+
+
+def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> Predict:
+    """How `evaluate` asks a segmenter under a protocol.
+
+    Args:
+        segmenter: As the protocol asks for it; see `under_protocol`.
+        protocol: How pictures are seen.
+    """
+    windows = None
+    if protocol.view == "windows":
+        windows = Windows(
+            size=protocol.size,
+            window=protocol.window,
+            overlap=protocol.overlap,
+            seams=protocol.seams,
+            global_view=protocol.global_view,
+        )
+
+    options = SegmentOptions(windows=windows)
+
+    def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
+        return segmenter.segment_pixels(item.pixels, vocabulary, options).label_map
+
+    return predict
+
+
+def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
+    """The segmenter with the protocol's template, and without what windows leave out.
+
+    It is the same one, with the text embeddings that it has at hand, where nothing differs.
+    """
+    template = protocol.template
+    share_prior = segmenter.share_prior if protocol.view == "whole" else 0.0
+    if template is None and share_prior == segmenter.share_prior:
+        return segmenter
+    return Segmenter(
+        segmenter.method if template is None else _Templated(segmenter.method, template),
+        model=segmenter.model,
+        weights_hash=segmenter.weights_hash,
+        share_prior=share_prior,
+    )
+
+
+class _Templated:
+    """A method that puts class names into another sentence."""
+
+    def __init__(self, method: Method, template: str) -> None:
+        self.name = method.name
+        self.template = template
+        self.view_size = method.view_size
+        self.encode_text = method.encode_text
+        self.logits = method.logits
+        self._method = method
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self._method.settings
