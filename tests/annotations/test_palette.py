@@ -92,6 +92,14 @@ def test_names_get_the_colours_of_what_they_are() -> None:
     assert np.ptp(road) < 20  # grey
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("cup", "table"), ("background", "road"), ("background", "wall")]
+)
+def test_names_that_often_touch_are_far_apart_in_an_overlay(one: str, other: str) -> None:
+    first, second = oklab(name_colours([one, other]), COLOUR_VISIONS["usual"])
+    assert np.linalg.norm(first - second) > 0.1
+
+
 def test_a_name_s_last_word_decides_if_the_whole_is_not_known() -> None:
     np.testing.assert_array_equal(name_colours(["wooden table"]), name_colours(["table"]))
     np.testing.assert_array_equal(name_colours(["Traffic_Light"]), name_colours(["traffic light"]))

@@ -158,7 +158,7 @@ _BY_NAME: dict[str, tuple[str, ...]] = {
     "#ffe082": ("lamp", "light", "chandelier"),
     "#37474f": ("tv", "television", "tvmonitor", "monitor", "screen", "laptop", "computer"),
     "#00acc1": ("bottle", "vase"),
-    "#ef6c4d": ("cup", "mug", "glass of wine", "wine glass"),
+    "#4f8ff7": ("cup", "mug", "glass of wine", "wine glass"),
     "#b0bec5": ("spoon", "fork", "knife", "sink", "refrigerator"),
     "#f8bbd0": ("plate", "bowl", "dish"),
     "#d32f6a": ("apple", "strawberry", "tomato"),
@@ -167,7 +167,7 @@ _BY_NAME: dict[str, tuple[str, ...]] = {
     "#8bc34a": ("broccoli", "lettuce", "salad", "vegetable"),
     "#d7b377": ("bread", "cake", "pizza", "sandwich", "food"),
     "#5e8c31": ("book", "books"),
-    "#9aa0a6": ("background", "other", "unknown"),
+    "#d8dce1": ("background", "other", "unknown"),
 }
 _COLOUR_OF_NAME = {
     name: tuple(bytes.fromhex(colour[1:])) for colour, names in _BY_NAME.items() for name in names

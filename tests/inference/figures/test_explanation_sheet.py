@@ -6,6 +6,7 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image
 
+from escnet.annotations.palette import name_colours
 from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
 from escnet.inference.figures.explanation_sheet import draw_explanation
 
@@ -83,6 +84,21 @@ def test_the_threshold_is_drawn_in_red_only_where_a_foreground_ends(
     full = replace(explanation.blocks[0], region=np.zeros((3, 2), np.int64))
     full = replace(full, regions=full.regions[:1])
     assert not has_red(drawn(replace(explanation, blocks=(full,))))
+
+
+def test_where_the_class_wins_is_in_the_colour_that_its_overlay_has(
+    explanation: Explanation,
+) -> None:
+    answer = replace(explanation.answer, mask=np.ones((30, 40), bool))
+    cup = name_colours(explanation.names)[0]
+    washed = 0.6 * cup + 0.4 * explanation.picture[0, 0]
+    alone = replace(explanation, blocks=(), generator=None, answer_without=None)
+
+    def has_the_colour(sheet: UInt8[np.ndarray, "H W 3"]) -> bool:
+        return bool((np.abs(sheet - washed).max(axis=2) <= 2).any())
+
+    assert has_the_colour(drawn(replace(alone, answer=answer)))
+    assert not has_the_colour(drawn(replace(alone, answer=replace(answer, mask=~answer.mask))))
 
 
 def test_without_sam_blocks_there_is_nothing_to_compare(explanation: Explanation) -> None:

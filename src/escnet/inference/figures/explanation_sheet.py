@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from escnet.annotations.palette import class_colours
+from escnet.annotations.palette import class_colours, name_colours
 from escnet.inference.figures.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
 from escnet.inference.figures.sheet import (
     SMALL,
@@ -130,8 +130,9 @@ class _Drawing:
         caption(cell, text)
 
     def _show_won(self, cell: "Axes", answer: Answer, text: str) -> None:
-        colour = np.concatenate([class_colours(1)[0] / 255, [_WASH]])
-        wash = np.where(answer.mask[..., None], colour, 0.0)  # (H, W, 4), clear elsewhere
+        names = self.explanation.names
+        colour = name_colours(names)[names.index(self.explanation.name)] / 255
+        wash = np.where(answer.mask[..., None], [*colour, _WASH], 0.0)  # (H, W, 4), clear elsewhere
         self._show(cell, self.picture, f"{text}: {answer.mask.mean():.1%}")
         cell.imshow(wash, extent=self.frame, interpolation="nearest")
 
