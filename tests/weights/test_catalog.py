@@ -276,6 +276,27 @@ def test_a_repository_without_tensors_says_what_it_lacks(hub: Hub) -> None:
         require_local(CLIP)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", b'{"model_type": "siglip2"}', "someone/x holds SigLIP 2 NaFlex, which is"),
+        (
+            "open_clip_config.json",
+            b'{"model_cfg": {"vision_cfg": {"timm_model_name": "convnext_base"}}}',
+            "someone/x holds ConvNeXt CLIP in OpenCLIP's layout",
+        ),
+    ],
+)
+def test_what_is_not_read_is_refused_before_its_tensors_are_fetched(
+    empty_cache: Path, hub: Hub, file: str, content: bytes, message: str
+) -> None:
+    hub.repository = "someone/x"
+    hub.files = {file: content, "tokenizer.json": b"[]", "model.safetensors": b"tensors"}
+    with pytest.raises(WeightsError, match=message):
+        require_local("someone/x")
+    assert not list(empty_cache.rglob("model.safetensors"))
+
+
 @pytest.mark.usefixtures("empty_cache", "hub")
 def test_a_repository_that_the_hub_does_not_have_says_so() -> None:
     with pytest.raises(WeightsError, match=r"\(the hub has no such repository, or it is private\)"):

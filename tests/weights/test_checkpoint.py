@@ -125,13 +125,31 @@ def test_plain_from_pretrained_refuses_8_bits_instead_of_reading_nonsense(
     tmp_path: Path, tiny: EscNet
 ) -> None:
     write_checkpoint(tmp_path, tiny, storage="int8")
-    with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+    with pytest.raises(OSError, match=r"no file named .*model\.safetensors"):
         EscNet.from_pretrained(tmp_path)
 
 
 def test_what_save_pretrained_wrote_is_read(tmp_path: Path, tiny: EscNet) -> None:
     tiny.save_pretrained(tmp_path)
     assert torch.equal(outputs(load_checkpoint(tmp_path))[0], outputs(tiny)[0])
+
+
+def test_what_save_pretrained_cut_into_pieces_is_read(tmp_path: Path, tiny: EscNet) -> None:
+    tiny.save_pretrained(tmp_path, max_shard_size="200KB")  # as `push_to_hub` does it
+    pieces = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(pieces) > 1
+    assert torch.equal(outputs(load_checkpoint(tmp_path))[0], outputs(tiny)[0])
+    summary = summarize_checkpoint(tmp_path)
+    assert summary.num_bytes == sum(piece.stat().st_size for piece in pieces)
+    assert sum(summary.num_values.values()) == sum(t.numel() for t in tiny.state_dict().values())
+    before = weights_hash(tmp_path)
+    assert summary.weights_hash == before
+    tensors = load_file(pieces[-1])
+    save_file({name: value + 1 for name, value in tensors.items()}, pieces[-1])
+    assert weights_hash(tmp_path) != before
+    pieces[0].unlink()
+    with pytest.raises(WeightsError, match=rf"lacks 1 of {len(pieces)} pieces \({pieces[0].name}"):
+        load_checkpoint(tmp_path)
 
 
 def test_the_summary_is_what_was_written(folder: Path, tiny: EscNet) -> None:

@@ -33,6 +33,56 @@ def test_a_folder_gives_the_model_that_was_saved(saved: tuple[SamModel, Path]) -
         torch.testing.assert_close(found[name], tensor)
 
 
+# What the published config.json of SAM ViT-B, L and H says of each part besides its sizes.
+LEFT_BY_EARLIER_VERSIONS = {
+    "_name_or_path": "",
+    "add_cross_attention": False,
+    "bad_words_ids": None,
+    "chunk_size_feed_forward": 0,
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "is_decoder": False,
+    "length_penalty": 1.0,
+    "num_beams": 1,
+    "output_attentions": False,
+    "pruned_heads": {},
+    "tie_word_embeddings": True,
+    "torch_dtype": None,
+    "torchscript": False,
+    "transformers_version": "4.29.0.dev0",
+    "use_bfloat16": False,
+}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_as_published_gives_the_same_model(
+    saved: tuple[SamModel, Path], tmp_path: Path, file: str
+) -> None:
+    model, folder = saved
+    tensors = model.state_dict()
+    tensors["prompt_encoder.shared_embedding.positional_embedding"] = tensors[
+        "shared_image_embedding.positional_embedding"
+    ].clone()
+    if file.endswith(".bin"):
+        torch.save(tensors, tmp_path / file)
+    else:
+        save_file(tensors, tmp_path / file)
+    config = json.loads((folder / "config.json").read_text())
+    for part in ("vision_config", "prompt_encoder_config", "mask_decoder_config"):
+        config[part] |= LEFT_BY_EARLIER_VERSIONS
+    config |= {"torch_dtype": "float32", "transformers_version": None, "_commit_hash": None}
+    config["vision_config"] |= {"dropout": 0.0, "projection_dim": 512, "num_pos_feats": 128}
+    del config["dtype"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = load_sam_model(tmp_path)
+    pixels = torch.rand(1, 3, 1024, 1024)
+    points = torch.tensor([[[[512.0, 300.0]]]])
+    with torch.no_grad():
+        answers = [
+            one(pixel_values=pixels, input_points=points).pred_masks for one in (found, model)
+        ]
+    torch.testing.assert_close(*answers)
+
+
 def test_the_decoder_alone_is_read_from_the_authors_names(
     saved: tuple[SamModel, Path], tmp_path: Path
 ) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
@@ -18,6 +19,8 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     Dinov2Config,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedModel,
     SiglipConfig,
     SiglipModel,
@@ -58,6 +61,17 @@ def _siglip(vocab_size: int = 40) -> PreTrainedModel:
     return SiglipModel(SiglipConfig(vision_config=VISION, text_config=text))
 
 
+def _metaclip_2() -> PreTrainedModel:
+    config = MetaClip2Config(vision_config=VISION, text_config={**TEXT, **ENDS}, projection_dim=24)
+    return MetaClip2Model(config)
+
+
+def _tipsv2() -> PreTrainedModel:
+    own = {name: value for name, value in VISION.items() if name != "intermediate_size"}
+    config = transformers.Tipsv2Config(vision_config={**own, "mlp_ratio": 1.5}, text_config=TEXT)
+    return transformers.Tipsv2Model(config)
+
+
 def _dual_encoder() -> PreTrainedModel:
     return VisionTextDualEncoderModel(
         VisionTextDualEncoderConfig.from_vision_text_configs(
@@ -69,10 +83,14 @@ def _dual_encoder() -> PreTrainedModel:
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "clip": _clip,
     "laion": lambda: _clip(hidden_act="gelu"),
+    "metaclip2": _metaclip_2,
     "siglip": _siglip,
     "siglip2": lambda: _siglip(vocab_size=60),
     "dual": _dual_encoder,
 }
+HAS_TIPSV2 = hasattr(transformers, "Tipsv2Model")
+if HAS_TIPSV2:
+    MODELS["tipsv2"] = _tipsv2
 
 
 def put_tokenizer(folder: Path) -> None:
@@ -279,21 +297,107 @@ def test_other_weights_have_another_hash(
     assert TowerFolder.read(folder).origin().sha256 != recorded
 
 
+def _refusals(folder: Path) -> Iterator[str]:
+    """What each door says of a folder, whose tensors nobody has."""
+    for load in (
+        lambda: TowerFolder.read(folder),
+        lambda: Segmenter.load(f"training-free:{folder}"),
+        lambda: assemble(FROM_TOWERS, towers=folder, sam=None),
+    ):
+        with pytest.raises(WeightsError) as error:
+            load()
+        assert "\n" not in str(error.value)
+        yield str(error.value)
+
+
 def test_towers_of_an_unknown_kind_are_one_error_before_anything_large_is_read(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')  # and no tensors at all
-    for load in (
-        lambda: TowerFolder.read(tmp_path),
-        lambda: Segmenter.load(f"training-free:{tmp_path}"),
-        lambda: assemble(FROM_TOWERS, towers=tmp_path, sam=None),
-    ):
-        with pytest.raises(
-            WeightsError, match="has the layout 'siglip2': the towers that"
-        ) as error:
-            load()
-        assert all(kind in str(error.value) for kind in TOWER_KINDS)
-        assert "\n" not in str(error.value)
+    (tmp_path / "config.json").write_text('{"model_type": "aimv2"}')
+    for refusal in _refusals(tmp_path):
+        assert "has the layout 'aimv2': the towers that are read are" in refusal
+        assert all(kind in refusal for kind in TOWER_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "instead"),
+    [
+        ("siglip2", "SigLIP 2 NaFlex", "google/siglip2-base-patch16-256"),
+        ("clip_vision_model", "CLIP's image tower alone", "the whole CLIP"),
+        ("dinov3_vit", "DINOv3, which reads no texts", "openai/clip-vit-base-patch16"),
+    ],
+)
+def test_known_towers_that_are_not_read_are_named_with_what_to_use_instead(
+    tmp_path: Path, model_type: str, name: str, instead: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    for refusal in _refusals(tmp_path):
+        assert f"holds {name}, which is not read: give" in refusal
+        assert instead in refusal
+
+
+@pytest.mark.parametrize(
+    ("vision", "name"),
+    [
+        ({"timm_model_name": "eva02_base_patch16_clip_224"}, "EVA02-CLIP"),
+        ({"timm_model_name": "convnext_large_mlp"}, "ConvNeXt CLIP"),
+        ({"timm_model_name": "vit_pe_core_base_patch16_224"}, "PE-Core"),
+        ({"layers": 12, "width": 768, "patch_size": 16}, "a CLIP"),
+        ("damaged", "a CLIP"),
+    ],
+)
+def test_a_folder_of_openclip_is_named_with_what_to_use_instead(
+    tmp_path: Path, vision: Any, name: str
+) -> None:
+    config = {"model_cfg": {"embed_dim": 512, "vision_cfg": vision}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    for refusal in (*_refusals(tmp_path), *_refusals_as_a_checkpoint(tmp_path)):
+        assert f"holds {name} in OpenCLIP's layout, which is not read: give a CLIP" in refusal
+
+
+def _refusals_as_a_checkpoint(folder: Path) -> Iterator[str]:
+    with pytest.raises(WeightsError) as error:
+        Segmenter.load(str(folder))
+    yield str(error.value)
+
+
+def test_a_folder_of_openclip_that_is_in_the_layout_of_transformers_too_is_read(
+    snapshots: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = prepared(snapshots, "laion", tmp_path, as_it_is)
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {}}')
+    assert TowerFolder.read(folder).kind.name == "clip"
+
+
+def test_towers_that_this_transformers_lacks_are_one_error_with_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "tipsv2"}')
+    monkeypatch.setattr(transformers, "__version__", "4.57.6")
+    for refusal in _refusals(tmp_path):
+        assert "TIPSv2 needs transformers 5.14 or later, and 4.57.6 is installed" in refusal
+
+
+def test_a_checkpoint_of_a_training_program_says_which_tensors_are_lacking(
+    snapshots: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = prepared(snapshots, "clip", tmp_path, as_it_is)
+    tensors = {f"module.{name}": value for name, value in _tensors(folder).items()}
+    (folder / "model.safetensors").unlink()
+    torch.save({"epoch": 3, "state_dict": tensors}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"lacks 56 of 56 tensors \(vision_model"):
+        TowerFolder.read(folder).towers()
+
+
+def test_a_tower_with_a_value_that_is_no_number_is_refused(
+    snapshots: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = prepared(snapshots, "clip", tmp_path, as_pickle)
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    tensors["visual_projection.weight"][0, 0] = torch.nan
+    torch.save(tensors, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"no number in 1 of \d+ tensors \(visual_projection"):
+        TowerFolder.read(folder).towers()
 
 
 def test_a_piece_that_is_not_there_is_named(snapshots: dict[str, Path], tmp_path: Path) -> None:

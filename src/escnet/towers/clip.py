@@ -19,6 +19,7 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    PreTrainedModel,
 )
 
 from escnet.towers.checks import check_taps
@@ -55,13 +56,18 @@ class ClipVision(VisionTower):
 
     def __init__(self, config: dict[str, Any], *, taps: tuple[int, int]) -> None:
         super().__init__()
-        self.tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+        self.tower = self.random_tower(config)
         check_taps(taps, self.tower.config.num_hidden_layers)
         self.taps = taps
         width = self.tower.config.hidden_size
         self.skip_channels = (width, width)
         self.sam_channels = self.tower.config.projection_dim
         self.patch_size = self.tower.config.patch_size
+
+    @staticmethod
+    def random_tower(config: dict[str, Any]) -> PreTrainedModel:
+        """Transformers' network, untrained; that of another CLIP has the same parts."""
+        return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
         grid_hw = grid_of(image, self.patch_size)
@@ -98,7 +104,12 @@ class ClipText(TextTower):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        self.tower = CLIPTextModelWithProjection(CLIPTextConfig(**config))
+        self.tower = self.random_tower(config)
+
+    @staticmethod
+    def random_tower(config: dict[str, Any]) -> PreTrainedModel:
+        """As of `ClipVision`."""
+        return CLIPTextModelWithProjection(CLIPTextConfig(**config))
 
     def forward(
         self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
@@ -116,7 +127,11 @@ def cleaned(text: str) -> str:
 
 
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
-    config = CLIPConfig.from_dict(dict(record))
+    return clips_settings(CLIPConfig.from_dict(dict(record)))
+
+
+def clips_settings(config: Any) -> TowerSettings:
+    """What a configuration with CLIP's fields says."""
     return TowerSettings(
         vision=config.vision_config,
         text=config.text_config,
@@ -125,7 +140,8 @@ def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     )
 
 
-def _parts(towers: Towers) -> list[Part]:
+def clips_parts(towers: Towers) -> list[Part]:
+    """Which module takes which of CLIP's tensors."""
     return [
         Part(module=towers.vision.tower, prefixes=("vision_model.", "visual_projection.")),
         Part(module=towers.text.tower, prefixes=("text_model.", "text_projection.")),
@@ -138,7 +154,7 @@ CLIP = TowerKind(
     vision=ClipVision,
     text=ClipText,
     settings_of=_settings_of,
-    parts=_parts,
+    parts=clips_parts,
     reading=TextReading(prepare=cleaned),
     even_cosine=0.2,
 )

@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import transformers
+from packaging.version import Version
 from torch import nn
 
+from escnet.errors import ConfigError
 from escnet.towers.tower import TextTower, Towers, VisionTower
 
 _OF_NO_TOWER = ("dtype", "torch_dtype", "transformers_version", "architectures", "_name_or_path")
@@ -105,6 +108,7 @@ class TowerKind:
         parts: Which modules of the towers a folder's tensors fill.
         reading: How the text tower wants its texts.
         even_cosine: The correlation that a name has where it is as likely as not.
+        transformers: The first version of transformers that has the networks.
     """
 
     name: str
@@ -115,6 +119,19 @@ class TowerKind:
     parts: Callable[[Towers], Sequence[Part]]
     reading: TextReading = PLAIN_READING
     even_cosine: float
+    transformers: str = "4.57"
+
+    def check_transformers(self) -> None:
+        """Refuse a transformers that lacks the networks.
+
+        Raises:
+            ConfigError: If it does.
+        """
+        if Version(found := transformers.__version__) < Version(self.transformers):
+            raise ConfigError(
+                f"{self.title} needs transformers {self.transformers} or later, and {found} is "
+                f"installed: run pip install 'transformers>={self.transformers},<6'"
+            )
 
     def build(
         self,

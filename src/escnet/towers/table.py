@@ -6,19 +6,25 @@ from escnet.errors import ConfigError
 from escnet.towers.clip import CLIP
 from escnet.towers.dual_encoder import DUAL_ENCODER
 from escnet.towers.kind import TowerKind
+from escnet.towers.metaclip2 import METACLIP_2
 from escnet.towers.siglip import SIGLIP
+from escnet.towers.tipsv2 import TIPSV2
 
-TOWER_KINDS: Mapping[str, TowerKind] = {kind.name: kind for kind in (CLIP, SIGLIP, DUAL_ENCODER)}
+TOWER_KINDS: Mapping[str, TowerKind] = {
+    kind.name: kind for kind in (CLIP, METACLIP_2, SIGLIP, TIPSV2, DUAL_ENCODER)
+}
 
 
 def tower_kind(name: object) -> TowerKind:
     """The kind of that name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or the transformers that is installed lacks its networks.
     """
     if not isinstance(name, str) or name not in TOWER_KINDS:
         raise ConfigError(
             f"towers {name!r} are of no known kind: choose from {', '.join(TOWER_KINDS)}"
         )
-    return TOWER_KINDS[name]
+    kind = TOWER_KINDS[name]
+    kind.check_transformers()
+    return kind

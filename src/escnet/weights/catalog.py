@@ -5,7 +5,7 @@ stands here only where it is known for certain; the hub's files may be stored an
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,11 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from escnet.errors import WeightsError, either, setting
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin, file_sha256
+from escnet.weights.other_layouts import (
+    OPEN_CLIP_FILE,
+    refuse_open_clip,
+    refuse_other_layouts,
+)
 from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
 from escnet.weights.tokenizer_files import (
     TOKENIZER_FILE,
@@ -344,6 +349,7 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
         # Asked first, since it answers at once where a download would try for half a minute.
         siblings = HfApi().model_info(repository, timeout=_PATIENCE).siblings or []
         published = {sibling.rfilename for sibling in siblings}
+        _refuse_other_layouts(repository, published)
         folder = Path()
         for alternatives in wanted:
             names = [name for name in alternatives if name in published]
@@ -360,6 +366,15 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
     except (EntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
         raise _unavailable(repository, wanted, _reason(error)) from error
     return folder
+
+
+def _refuse_other_layouts(repository: str, published: Collection[str]) -> None:
+    """Refuse by a repository's settings what would be refused after a large download."""
+    if CONFIG_FILE in published:
+        folder = Path(hf_hub_download(repository, CONFIG_FILE)).parent
+        refuse_other_layouts(repository, model_type_in(folder))
+    elif OPEN_CLIP_FILE in published:
+        refuse_open_clip(repository, Path(hf_hub_download(repository, OPEN_CLIP_FILE)).parent)
 
 
 def model_type_in(path: Path) -> str | None:

@@ -28,10 +28,20 @@ from escnet.weights.config_file import (
     read_json_config,
     refuse_unusable,
 )
-from escnet.weights.origin import Origin, file_sha256, origins_of
+from escnet.weights.install import misshaped_of
+from escnet.weights.origin import Origin, origins_of
+from escnet.weights.other_layouts import refuse_open_clip
 from escnet.weights.quiet import quiet_transformers
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
-from escnet.weights.tensor_file import check_values, read_header, read_tensors, refuse
+from escnet.weights.tensor_file import (
+    check_values,
+    read_all_tensors,
+    read_header,
+    read_tensors,
+    refuse,
+    tensor_files_in,
+    tensors_sha256,
+)
 from escnet.weights.tokenizer_files import TOKENIZER_FILE, has_tokenizer, tokenizer_json
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -48,8 +58,8 @@ class CheckpointSummary:
         config: Its config.json.
         storage: How the tensors are stored.
         num_values: Number of stored values (parameters and buffers) of each part of the network.
-        num_bytes: Size of the file of tensors.
-        weights_hash: SHA-256 of the file of tensors.
+        num_bytes: Size of its file of tensors, or of all its pieces.
+        weights_hash: SHA-256 of these.
         origins: Where its parts came from.
     """
 
@@ -159,19 +169,17 @@ def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
             f"{kind.config_class.model_type!r}: give a checkpoint of that type"
         )
     check_settings(record, folder / CONFIG_FILE)
-    path, _ = _tensor_file(folder)
-    tensors = unpack(read_tensors(path))
-    check_values(f"checkpoint {path}", tensors)
+    files, _ = _tensor_files(folder)
+    shown = f"checkpoint {files[0] if len(files) == 1 else folder}"
+    tensors = unpack(read_all_tensors(files))
+    check_values(shown, tensors)
     with refuse_unusable(folder / CONFIG_FILE):
         model, info = _from_state_dict(found, record, tensors)
     refuse(
-        f"checkpoint {path}",
+        shown,
         missing=info["missing_keys"],
         unexpected=info["unexpected_keys"],
-        misshaped={
-            name: (tuple(found), tuple(expected))
-            for name, found, expected in info["mismatched_keys"]
-        },
+        misshaped=misshaped_of(info, tensors, model),
         num_expected=len(model.state_dict()),
         cure=f"its tensors are not those of its {CONFIG_FILE}; copy the whole folder again",
     )
@@ -187,8 +195,8 @@ def summarize_checkpoint(folder: str | Path) -> CheckpointSummary:
     folder = Path(folder)
     config = _read_config(folder)
     check_settings(config, folder / CONFIG_FILE)
-    path, storage = _tensor_file(folder)
-    _, shapes = read_header(path)
+    files, storage = _tensor_files(folder)
+    shapes = {name: shape for file in files for name, shape in read_header(file)[1].items()}
     num_values: dict[str, int] = {}
     for name, shape in unpacked_shapes(shapes).items():
         part = name.split(".", maxsplit=1)[0]
@@ -197,20 +205,20 @@ def summarize_checkpoint(folder: str | Path) -> CheckpointSummary:
         config=config,
         storage=storage,
         num_values=num_values,
-        num_bytes=path.stat().st_size,
-        weights_hash=file_sha256(path),
+        num_bytes=sum(file.stat().st_size for file in files),
+        weights_hash=tensors_sha256(files),
         origins=origins_of(config.get("origins") or []),
     )
 
 
 def weights_hash(folder: str | Path) -> str:
-    """The SHA-256 of a checkpoint's file of tensors: two equal hashes are the same weights.
+    """The SHA-256 of a checkpoint's tensors in their files: equal hashes are the same weights.
 
     Raises:
         WeightsError: If the folder is no checkpoint of ours.
     """
-    path, _ = _tensor_file(Path(folder))
-    return file_sha256(path)
+    files, _ = _tensor_files(Path(folder))
+    return tensors_sha256(files)
 
 
 def model_type_of(folder: str | Path) -> str:
@@ -261,6 +269,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"no checkpoint folder {folder}: give a folder with {CONFIG_FILE}")
     config = read_json_config(folder / CONFIG_FILE)
     if config is None:
+        refuse_open_clip(f"folder {folder}", folder)
         raise WeightsError(
             f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
         )
@@ -273,9 +282,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _tensor_file(folder: Path) -> tuple[Path, Storage]:
-    """The one file of tensors in a folder, and how it stores them."""
+def _tensor_files(folder: Path) -> tuple[list[Path], Storage]:
+    """The files of tensors in a folder, and how they store them: one, or the pieces of an index."""
     found = [name for name in (_PLAIN_FILE, INT8_FILE) if (folder / name).is_file()]
+    if not found and (folder / f"{_PLAIN_FILE}.index.json").is_file():
+        return tensor_files_in(folder), "float32"  # as `save_pretrained` and `push_to_hub` cut it
     if len(found) != 1:
         raise WeightsError(
             f"folder {folder} has {'both' if found else 'neither'} {_PLAIN_FILE} "
@@ -286,7 +297,7 @@ def _tensor_file(folder: Path) -> tuple[Path, Storage]:
     storage = metadata.get(_STORAGE_KEY, "float32")  # `save_pretrained` does not say
     for known in STORAGES:
         if storage == known:
-            return path, known
+            return [path], known
     raise WeightsError(
         f"{path} is stored as {storage!r}, which this version does not know: "
         f"it knows {', '.join(STORAGES)}"

@@ -1,6 +1,7 @@
 """Tensors into modules, all of them or none."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +57,29 @@ def install_tower(tower: PreTrainedModel, tensors: Mapping[str, Tensor], shown: 
         shown,
         missing=info["missing_keys"],
         unexpected=info["unexpected_keys"],
-        misshaped={
-            name: (tuple(found), tuple(expected))
-            for name, found, expected in info["mismatched_keys"]
-        },
+        misshaped=misshaped_of(info, tensors, tower),
         num_expected=len(tower.state_dict()),
         cure="give the file that belongs to these settings",
     )
     check_values(shown, tensors)
     tower.load_state_dict(loaded.state_dict())
+
+
+def misshaped_of(
+    info: Mapping[str, Any], tensors: Mapping[str, Tensor], module: nn.Module
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The shapes that transformers found and expected, of tensors where they differ.
+
+    Args:
+        info: Its report on loading.
+        tensors: What it was given; the report of transformers 4 has their names alone.
+        module: What they were loaded into.
+    """
+    shapes = {}
+    for entry in info["mismatched_keys"]:
+        if isinstance(entry, str):
+            shapes[entry] = (tensors[entry].shape, module.state_dict()[entry].shape)
+        else:
+            name, *both = entry
+            shapes[name] = tuple(both)
+    return {name: (tuple(found), tuple(expected)) for name, (found, expected) in shapes.items()}

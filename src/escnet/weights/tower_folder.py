@@ -25,6 +25,7 @@ from escnet.weights.config_file import (
 )
 from escnet.weights.install import install_module, install_tower
 from escnet.weights.origin import Origin
+from escnet.weights.other_layouts import refuse_open_clip, refuse_other_layouts
 from escnet.weights.tensor_file import read_all_tensors, tensor_files_in, tensors_sha256
 
 
@@ -56,14 +57,9 @@ class TowerFolder:
         path = require_local(name_or_folder)
         record = read_json_config(path / CONFIG_FILE)
         if record is None:
+            refuse_open_clip(str(path), path)
             raise WeightsError(f"{path} has no {CONFIG_FILE}: give a folder with the towers' files")
-        try:
-            kind = tower_kind(record.get("model_type"))
-        except ConfigError as error:
-            raise WeightsError(
-                f"{path} has the layout {record.get('model_type')!r}: the towers that are read are "
-                f"{', '.join(TOWER_KINDS)}"
-            ) from error
+        kind = _kind_of(path, record.get("model_type"))
         check_settings(record, path / CONFIG_FILE)
         with refuse_unusable(path / CONFIG_FILE):
             settings = kind.settings_of(record)
@@ -115,3 +111,17 @@ class TowerFolder:
                     install_tower(module, own, shown)
                 else:
                     install_module(module, own, shown)
+
+
+def _kind_of(path: Path, model_type: object) -> TowerKind:
+    """The kind of a folder's towers by the name that its config.json gives them."""
+    if model_type not in TOWER_KINDS:
+        refuse_other_layouts(str(path), model_type)
+        raise WeightsError(
+            f"{path} has the layout {model_type!r}: the towers that are read are "
+            f"{', '.join(TOWER_KINDS)}"
+        )
+    try:
+        return tower_kind(model_type)
+    except ConfigError as error:
+        raise WeightsError(f"{path} cannot be read here: {error}") from error
