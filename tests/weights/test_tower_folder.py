@@ -324,7 +324,7 @@ def test_towers_of_an_unknown_kind_are_one_error_before_anything_large_is_read(
     [
         ("siglip2", "SigLIP 2 NaFlex", "google/siglip2-base-patch16-256"),
         ("clip_vision_model", "CLIP's image tower alone", "the whole CLIP"),
-        ("dinov3_vit", "DINOv3, which reads no texts", "openai/clip-vit-base-patch16"),
+        ("dinov3_vit", "DINOv3's image tower alone", "openai/clip-vit-base-patch16"),
     ],
 )
 def test_known_towers_that_are_not_read_are_named_with_what_to_use_instead(

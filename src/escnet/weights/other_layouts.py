@@ -18,7 +18,7 @@ _OTHERS = {
     "siglip2": ("SigLIP 2 NaFlex", "SigLIP 2 of a fixed size, google/siglip2-base-patch16-256"),
     "clip_vision_model": ("CLIP's image tower alone", "the whole CLIP, with its texts"),
     "siglip_vision_model": ("SigLIP's image tower alone", "the whole SigLIP, with its texts"),
-    "dinov3_vit": ("DINOv3, which reads no texts", f"a CLIP, {_A_CLIP}"),
+    "dinov3_vit": ("DINOv3's image tower alone", f"a CLIP, {_A_CLIP}"),
     "clipseg": ("CLIPSeg", f"a CLIP, {_A_CLIP}"),
 }
 
