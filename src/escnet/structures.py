@@ -1,8 +1,8 @@
 """The structures that a checkpoint can be of: the one module that knows all of them.
 
-A checkpoint's config.json names its structure by `model_type`. From that name follow the network
-with its settings, and the method that segments with it; from a preset's name follow the settings of
-a new network. A further structure is a package beside `catseg` and an entry here.
+A checkpoint's config.json names its structure by `model_type`. This module finds the network, its
+settings and the method for that name, and the settings of a new network for a preset's name. A new
+structure is a package beside `catseg` and an entry here.
 """
 
 from collections.abc import Callable, Mapping

@@ -150,9 +150,12 @@ def _line(part: "Difference") -> str:
     from escnet.evaluation.against import points
     from escnet.evaluation.report import percent
 
-    low, high = part.interval or (None, None)
+    interval = "no interval"  # of too few pictures
+    if part.interval is not None:
+        low, high = part.interval
+        interval = f"{points(low)} to {points(high)}"
     mark = " *" if part.is_clear else ""
     return (
         f"{percent(part.ours):>5} against {percent(part.theirs):>5}: {points(part.difference):>5} "
-        f"({points(low)} to {points(high)}){mark}"
+        f"({interval}){mark}"
     )

@@ -170,8 +170,9 @@ def _print_folder(report: "FolderReport") -> None:
         if len(report.sources) > 1:
             print(f"  {source}")
         for index, (name, pictures, count) in enumerate(classes):
+            of_pictures = "1 picture" if pictures == 1 else f"{pictures} pictures"
             share = f"{100 * count / pixels:5.1f} %"
-            print(f"  {index:>3} {name:<24} {share} of the labelled pixels, in {pictures} pictures")
+            print(f"  {index:>3} {name:<24} {share} of the labelled pixels, in {of_pictures}")
         print(f"  sha256 {report.checksum[source]}")
     for doubt in report.doubts:
         print(f"  warning: {doubt}")

@@ -46,8 +46,8 @@ def recognised(root: Path, options: FolderOptions) -> Reading:
         return readings[0]
     wanted = f" as {options.layout}" if options.layout else ""
     raise DatasetError(
-        f"{shown_path(root)} holds no pictures with label maps{wanted} that are recognised: read "
-        f"are {_WHAT_IS_READ}"
+        f"{shown_path(root)} holds no pictures with label maps{wanted} that are recognised: "
+        f"this is read: {_WHAT_IS_READ}"
     )
 
 

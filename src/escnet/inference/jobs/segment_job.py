@@ -177,7 +177,7 @@ class SegmentJob:
         format_options.check_only(vocabulary.result_names)
         if resume and "json" not in formats:
             raise ConfigError(
-                "to resume, STEM.json must tell what is finished, but json is not among the "
+                "resuming needs STEM.json, which says what is finished, but json is not among the "
                 f"formats {', '.join(formats)}: add it"
             )
         outputs = plan_outputs(paths, out, lambda path: _pages_of(path, pages, options))
