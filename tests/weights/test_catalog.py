@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -31,7 +32,13 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A hub cache of the test's own, and a hub where nothing listens."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    _forget_sessions()
     return tmp_path / "cache"
+
+
+def _forget_sessions() -> None:
+    """The hub's client before version 1 keeps a session as it was opened, offline or not."""
+    getattr(huggingface_hub.utils, "reset_sessions", lambda: None)()
 
 
 def put_in_cache(cache: Path, repository: str, names: list[str]) -> Path:
@@ -88,6 +95,7 @@ class Answer(BaseHTTPRequestHandler):
 
 def use_hub(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    _forget_sessions()
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     for module in ("constants", "file_download"):  # which its versions before 1 copy it into
         monkeypatch.setattr(
