@@ -1,3 +1,5 @@
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +7,29 @@ import pytest
 
 from escnet.errors import ConfigError
 from escnet.model.config import PRESETS, EscNetConfig, preset
+
+REFERENCE = re.compile(r"\[(\d+)\]|\b(?:Table|Sec\.|Eq\.|Fig\.) \d")
+PAPER_NOTES = Path(__file__).parents[2] / "docs" / "paper-notes.md"
+
+
+def said_of_settings() -> dict[str, str]:
+    """What the docstring says of each setting, on one line."""
+    listed = inspect.cleandoc(EscNetConfig.__doc__ or "").partition("Args:\n")[2]
+    listed = listed.partition("\nRaises:")[0]
+    entries = re.split(r"^    (\w+): ", listed, flags=re.MULTILINE)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(*[iter(entries)] * 2, strict=True)}
+
+
+def test_every_setting_says_which_line_or_open_point_of_the_paper_it_stands_for() -> None:
+    said = said_of_settings()
+    assert list(said) == EscNetConfig.setting_names()
+    assert [name for name, text in said.items() if not REFERENCE.search(text)] == []
+
+
+def test_every_note_that_a_setting_names_exists() -> None:
+    headings = re.findall(r"^## (\d+)\. ", PAPER_NOTES.read_text("utf-8"), flags=re.MULTILINE)
+    named = {note for text in said_of_settings().values() for note in REFERENCE.findall(text)}
+    assert named - {""} <= set(headings)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

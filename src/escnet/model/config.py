@@ -1,8 +1,12 @@
 """Settings of the network, and the presets that name the paper's models.
 
 A setting is found in one hop: preset -> `EscNetConfig` argument -> the module's argument of the
-same name. Every choice that the paper leaves open is a setting here; the numbers in brackets are
-those of docs/paper-notes.md, where each has its reason and, where there is one, its measurement.
+same name. Each says what it stands for: a table, figure, equation or section of the paper, or, in
+brackets, a note of docs/paper-notes.md on what the paper leaves open, with the reason and, where
+there is one, the measurement.
+
+Sizes, here and in the modules: N_o regions of a class, C hidden width, D joint space, S SAM's
+width.
 """
 
 import math
@@ -40,20 +44,21 @@ _SIZES = (
 
 
 class EscNetConfig(NetworkConfig):
-    """What must be equal for a checkpoint to load.
+    """The network's settings; all that shape a tensor must be equal for a checkpoint to load.
 
     Args:
-        towers: Kind of both towers, one of `escnet.towers.table`.
-        vision_config: The image tower's own configuration, as transformers names its fields.
-        text_config: The text tower's.
+        towers: Kind of both towers, one of `escnet.towers.table`; the paper's are CLIP (Table 1).
+        vision_config: The image tower's own configuration, as transformers names its fields: CLIP's
+            ViT-B/16 or ViT-L/14 in the paper (Table 1).
+        text_config: The text tower's (Table 1).
         taps: Two blocks of the image tower, counted from 0, whose outputs are the decoder's skips,
             that of its coarser stage first [17].
         image_size: Side of the square picture that the tower sees, in pixels [22].
-        patch_size: Side of one patch of that picture, in pixels.
-        joint_dim: Width D of the joint space.
-        template: The text that a class name is put into.
-        num_blocks: ESC-Blocks, N in the paper.
-        regions_per_class: K, the paper's N_o.
+        patch_size: Side of one patch of that picture, in pixels [22].
+        joint_dim: D, in which the correlation is a cosine (Eq. 1).
+        template: The sentence that a class name is put into [31].
+        num_blocks: ESC-Blocks, one after the other (Fig. 2) [7].
+        regions_per_class: N_o, regions that k-means makes of a class's foreground [2].
         softmax: Axis of the generator's softmax, "position" or "class" [1].
         sharpness: Its gain [1].
         threshold: The paper's alpha, as a share of a class's best patch [1].
@@ -65,9 +70,10 @@ class EscNetConfig(NetworkConfig):
         sam: "pretrained" SAM blocks, "random" ones, or "none" (Table 2).
         sam_layers: "both" of SAM's two-way layers in every block, or one each, "alternate"ly [7].
         sam_masks: Whether each class's own mask is read off SAM, too, and joins its state and its
-            map [7].
-        sam_dim: S, SAM's width.
-        sam_mlp_dim: Inner width of SAM's feed-forward network.
+            map: the other reading of a "SAM block", with what of SAM's decoder the first leaves
+            out [7].
+        sam_dim: S, to which the joint space is brought [9].
+        sam_mlp_dim: Inner width of the tokens' feed-forward network in SAM's layers [7].
         text_token: Whether the text embedding joins SAM's tokens [8].
         merge: How classes are weighted in the appearance, "mean" or "evidence" [10].
         appearance: "chain": a block sees the appearance of the one before; "restart": each sees the
@@ -75,7 +81,7 @@ class EscNetConfig(NetworkConfig):
         state: "hidden": the class state goes from block to block; "scalar": it is embedded anew
             from one map for each block [12].
         correlation_residual: Whether the last block's map, which holds the correlation, is added
-            to the logits [25].
+            to the logits: not in the paper, and used by the built-in model alone [25].
         hidden_dim: C [14].
         num_heads: Heads of both attentions of the fusion [14].
         window: Side of the vision attention's windows, in patches [14].
@@ -86,8 +92,8 @@ class EscNetConfig(NetworkConfig):
         decoder_dims: Channels of the decoder's stages [17].
         max_classes: At inference, names beyond this number are dropped for a picture, those
             with the lowest correlation first [21]; 0 for never.
-        trained_on: Class names that the weights have seen labelled.
-        origins: Where each part of the weights came from.
+        trained_on: Class names that the weights have seen labelled; Table 1 names the data sets.
+        origins: Where each part of the weights came from; the paper does not say which SAM [23].
 
     Raises:
         ConfigError: If a setting is out of range or contradicts another.
