@@ -43,6 +43,7 @@ def test_the_summary_is_plain_json_and_its_shares_sum_to_one() -> None:
         settings={"template": "a {}"},
     )
     content = json.loads(json.dumps(content))
+    assert content["format"] == 1
     assert (content["height"], content["width"]) == (2, 3)
     assert content["void"] == {"label": 255, "share": pytest.approx(1 / 6, abs=1e-6)}
     assert [entry["name"] for entry in content["names"]] == ["sky", "sea", "sand"]

@@ -53,6 +53,7 @@ def test_sheets_and_numbers_of_a_folder_without_pytorch_in_the_command_itself(
     assert (done.returncode, done.stderr) == (0, b"")
     found = json.loads(done.stdout)
     assert found == json.loads((tmp_path / "out" / "escnet.comparison.json").read_bytes())
+    assert found["format"] == 1
     assert [Path(sheet).name for sheet in found["sheets"]] == [
         "escnet.comparison.png",
         "escnet-2.comparison.png",

@@ -42,6 +42,7 @@ def test_a_sheet_and_its_numbers_are_written(
     found = numbers_of(picture)
     assert (found["picture"], found["class"]) == (str(picture), "cup")
     assert found["names"] == ["cup", "table", "spoon"]
+    assert found["format"] == 1
 
 
 @pytest.mark.parametrize("name", ["coffee.explain.png", "coffee.explain.json"])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from escnet.cli.progress import Pace, shown_progress
+from escnet.cli.progress import PicturePace, shown_progress
 from escnet.inference.jobs.segment_job import PictureReport
 
 WRITTEN = PictureReport(picture=Path("a.jpg"), status="written")
@@ -13,7 +13,7 @@ SKIPPED = PictureReport(picture=Path("b.jpg"), status="skipped")
 def test_rate_and_remaining_time_of_a_hand_computed_job(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
-    pace = Pace(total=100)
+    pace = PicturePace(total=100)
     for _ in range(20):
         pace.add(WRITTEN)
     now = 110.0
@@ -25,7 +25,7 @@ def test_rate_and_remaining_time_of_a_hand_computed_job(monkeypatch: pytest.Monk
 def test_skipped_pictures_do_not_raise_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
-    pace = Pace(total=1000)
+    pace = PicturePace(total=1000)
     for _ in range(500):
         pace.add(SKIPPED)
     now = 10.0

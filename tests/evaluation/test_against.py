@@ -9,7 +9,7 @@ from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.against import draw_disagreements, points, write_comparison
 from escnet.evaluation.comparison import Comparison, compare
-from escnet.evaluation.panels import Answers
+from escnet.evaluation.panels import PanelModel
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation
@@ -92,7 +92,7 @@ def test_pictures_that_changed_are_drawn_side_by_side(
 ) -> None:
     path = tmp_path / "ours" / "pets.against.json"
     answers = [
-        Answers(title=title, protocol=WHOLE_VIEW, predict=model)
+        PanelModel(title=title, protocol=WHOLE_VIEW, predict=model)
         for title, model in zip(("ours", "theirs"), models, strict=True)
     ]
     both = draw_disagreements(comparison, path, results, target, answers, 2)

@@ -9,7 +9,7 @@ from PIL import Image
 from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.benchmarks import BENCHMARKS
-from escnet.evaluation.panels import Answers
+from escnet.evaluation.panels import PanelModel
 from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
 from escnet.evaluation.report import draw_pictures, report_of, write_report
 from escnet.evaluation.result import EvalResult, to_confusion
@@ -149,7 +149,7 @@ def test_the_best_and_worst_pictures_are_drawn_and_shown(
 ) -> None:
     predict = Cats()
     result, path = result_of(), tmp_path / "out" / "pets.json"
-    answers = Answers(title="prediction", protocol=WHOLE_VIEW, predict=predict)
+    answers = PanelModel(title="prediction", protocol=WHOLE_VIEW, predict=predict)
     draw_pictures(result, path, target, answers, 2)
     assert predict.asked == ["pets__1", "pets__4", "pets__5", "pets__0"]
     files = sorted(path.with_suffix(".pictures").iterdir())
@@ -171,7 +171,7 @@ def test_pictures_of_another_run_are_neither_shown_nor_kept(
     target: EvalTarget, tmp_path: Path
 ) -> None:
     path = tmp_path / "pets.json"
-    answers = Answers(title="prediction", protocol=WHOLE_VIEW, predict=Cats())
+    answers = PanelModel(title="prediction", protocol=WHOLE_VIEW, predict=Cats())
     draw_pictures(result_of(), path, target, answers, 1)
     (path.with_suffix(".pictures") / "mine.jpg").touch()
     model = {"name": "n", "method": "none", "weights_hash": "x", "settings": {}}
@@ -187,7 +187,7 @@ def test_pictures_of_another_run_are_neither_shown_nor_kept(
 
 def test_no_picture_is_both_best_and_worst(target: EvalTarget, tmp_path: Path) -> None:
     predict = Cats()
-    answers = Answers(title="prediction", protocol=WHOLE_VIEW, predict=predict)
+    answers = PanelModel(title="prediction", protocol=WHOLE_VIEW, predict=predict)
     draw_pictures(result_of(), tmp_path / "pets.json", target, answers, 9)
     assert predict.asked == ["pets__1", "pets__4", "pets__3", "pets__5", "pets__0"]
     draw_pictures(result_of(), tmp_path / "none.json", target, answers, 0)

@@ -69,6 +69,13 @@ def test_a_result_of_a_later_format_is_refused() -> None:
         result_of(np.zeros((1, 1), np.int64), format=2)
 
 
+def test_a_file_of_a_later_format_asks_for_a_later_version(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    path.write_text('{"escnet": "9.0.0", "format": 2, "something": "new"}')
+    with pytest.raises(ConfigError, match=r"b\.json has the format 2, .* install a later version"):
+        EvalResult.read(path)
+
+
 def test_a_picture_whose_name_is_not_utf_8_survives_the_file(tmp_path: Path) -> None:
     picture = {"stem": "a\udcff", "miou": 0.5, "pixel_accuracy": None, "seconds": 1.0}
     result = result_of(np.zeros((1, 1), np.int64), pictures=[picture])

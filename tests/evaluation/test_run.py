@@ -16,7 +16,7 @@ from escnet.evaluation.processes import Processes
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.records import read_records
 from escnet.evaluation.result import EvalResult, ModelUsed
-from escnet.evaluation.run import Evaluation, Progress
+from escnet.evaluation.run import Evaluation, RunProgress
 from escnet.evaluation.target import folder_targets
 from escnet.vocabulary import Vocabulary
 
@@ -347,7 +347,7 @@ def test_without_a_labelled_pixel_there_is_no_result(folder: Path, tmp_path: Pat
 def test_progress_is_told_of_every_picture_with_the_miou_so_far(
     folder: Path, tmp_path: Path
 ) -> None:
-    told: list[Progress] = []
+    told: list[RunProgress] = []
     with pytest.raises(Killed):
         evaluation(folder, tmp_path, predict=killed_at(4)).run(on_picture=told.append)
     assert len(told) == 4

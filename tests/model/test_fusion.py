@@ -9,8 +9,8 @@ from escnet.model.fusion import (
     Fusion,
     TextAttention,
     WindowAttention,
-    Windows,
-    windows_of,
+    WindowGrid,
+    window_grid,
 )
 
 B, N, C, S, D, G = 2, 3, 8, 6, 5, 2
@@ -47,17 +47,17 @@ def head(x: Tensor, index: int) -> Tensor:
     return x[..., index * C // G : (index + 1) * C // G]
 
 
-def by_window(x: Tensor, windows: Windows) -> Tensor:
+def by_window(x: Tensor, windows: WindowGrid) -> Tensor:
     return x.flatten(2, 3)[:, :, windows.patch]
 
 
-def by_row(x: Tensor, windows: Windows, height: int, width: int) -> Tensor:
+def by_row(x: Tensor, windows: WindowGrid, height: int, width: int) -> Tensor:
     return x[:, :, windows.place].unflatten(2, (height, width))
 
 
 def test_places_of_a_shifted_grid_by_hand() -> None:
     # Shifted by one, a grid of 2 x 3 in windows of 2 starts at its second row and second column.
-    windows = windows_of(2, 3, 2, 1, torch.device("cpu"))
+    windows = window_grid(2, 3, 2, 1, torch.device("cpu"))
     assert windows.patch.tolist() == [4, 5, 1, 2, 0, 3, 0, 0]  # padding shows patch 0
     assert windows.place.tolist() == [7, 2, 3, 5, 0, 1]
 

@@ -13,7 +13,7 @@ from escnet.model.mask_head import (
     levels,
     on_patches,
 )
-from escnet.model.two_way import Attended
+from escnet.model.two_way import TokensAndPatches
 
 B, N, T, S, G, h, w = 2, 3, 7, 16, 4, 3, 2
 
@@ -32,7 +32,7 @@ def head(stir: Callable[[nn.Module], None]) -> MaskHead:
 
 @torch.no_grad()
 def test_a_mask_is_sams_formula_written_out(head: MaskHead) -> None:
-    attended = Attended(draw(B, N, T, S, seed=1), draw(B, N, h * w, S, seed=2))
+    attended = TokensAndPatches(draw(B, N, T, S, seed=1), draw(B, N, h * w, S, seed=2))
     token, position = draw(B, N, T, S, seed=3), draw(h * w, S, seed=4)
     found = head(attended, token, position, (h, w))
     assert found.shape == (B, N, 4, 4 * h, 4 * w)

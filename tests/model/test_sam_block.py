@@ -9,7 +9,7 @@ from escnet.model.mask_head import MaskHead, drawn_by_masks
 from escnet.model.prompt_encoder import PromptEncoder
 from escnet.model.pseudo_prompt import PseudoPrompt, PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
-from escnet.model.two_way import Attended, SharedPatches, TwoWayTransformer
+from escnet.model.two_way import SharedPatches, TokensAndPatches, TwoWayTransformer
 
 B, N, K, S, D, h, w = 2, 5, 3, 16, 6, 4, 3
 ALL_PROMPTS = [
@@ -81,7 +81,7 @@ def attended_by(
     b: int,
     n: int,
     text: Tensor,
-) -> tuple[Attended, Tensor]:
+) -> tuple[TokensAndPatches, Tensor]:
     """One class's tokens and patches, its prompts put together by hand, and the tokens before."""
     is_valid = prompt.is_valid[b, n]
     tokens: list[Tensor] = [block.output_tokens]

@@ -18,6 +18,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.weights.checkpoint import (
     is_checkpoint,
+    load_any_network,
     load_checkpoint,
     summarize_checkpoint,
     weights_hash,
@@ -311,6 +312,18 @@ def test_a_config_that_is_none_of_ours_is_one_error(
     (folder / "config.json").write_text(content)
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("read", [load_checkpoint, load_any_network, summarize_checkpoint])
+def test_a_checkpoint_of_a_later_format_asks_for_a_later_version(
+    folder: Path, read: Callable[[Path], object]
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config["format_version"] == 1
+    later = {**config, "format_version": 2, "model_type": "escnet_next"}
+    (folder / "config.json").write_text(json.dumps(later))
+    with pytest.raises(WeightsError, match=r"has the format 2, .* install a later version"):
+        read(folder)
 
 
 def test_a_config_that_asks_for_a_library_that_is_not_here_is_one_error(folder: Path) -> None:

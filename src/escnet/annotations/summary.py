@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
+FORMAT = 1  # of STEM.json; one that is to be read otherwise has a higher number
 _BLOCK = 1 << 20  # pixels counted at once: NumPy widens them to 8 bytes each
 
 
@@ -62,6 +63,7 @@ def summarise(
     means = mean_confidences(label_map, confidence, len(names))
     return {
         "escnet": _version(),
+        "format": FORMAT,
         "model": model,
         "weights_hash": weights_hash,
         "settings": dict(settings),

@@ -6,7 +6,7 @@ from the fusion of ESC-Net (`model/fusion.py`) in where the norms are, in what t
 the pooling and in the padding, and so in their weights; the windows are the same.
 
 The class state keeps its channels last, (B, N, h, w, C). Sizes: B pictures, N classes, n of them in
-a chunk, C hidden width, A guidance width, h x w patches, H heads, d width of a head, L patches of a
+a chunk, C hidden width, A guidance width, h x w patches, G heads, d width of a head, L patches of a
 window, P places in all windows.
 """
 
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.chunks import class_chunks
-from escnet.model.fusion import FeedForward, Windows, windows_of
+from escnet.model.fusion import FeedForward, WindowGrid, window_grid
 
 _ATTENTION_EPS = 1e-6  # keeps the linear attention's division finite
 _UNSEEN = -100.0  # what is added to the score of a patch that a window's shift brought in
@@ -67,14 +67,14 @@ class AggregationLayer(nn.Module):
         N = state.shape[1]
         guidance = self.guidance_norm(appearance)
         shared = [half.share(guidance) for half in (self.first, self.second)]
-        seen = []
+        states = []
         for chunk in class_chunks(N, class_chunk):
             part = self.first(state[:, chunk], shared[0])
-            seen.append(self.second(part, shared[1]))
+            states.append(self.second(part, shared[1]))
         texts = [text[:, chunk] for chunk in class_chunks(N, class_chunk)]
-        summary = self.classes.summarise(seen, texts)
-        told = [self.classes(part, own, summary) for part, own in zip(seen, texts, strict=True)]
-        return told[0] if len(told) == 1 else torch.cat(told, dim=1)
+        summary = self.classes.summarise(states, texts)
+        states = [self.classes(part, own, summary) for part, own in zip(states, texts, strict=True)]
+        return states[0] if len(states) == 1 else torch.cat(states, dim=1)
 
 
 class SharedWindows(NamedTuple):
@@ -89,7 +89,7 @@ class SharedWindows(NamedTuple):
 
     query: Float[Tensor, "B 1 P C"]
     key: Float[Tensor, "B 1 P C"]
-    windows: Windows
+    windows: WindowGrid
     bias: Float[Tensor, "windows 1 L L"] | None
 
 
@@ -126,7 +126,7 @@ class GuidedWindows(nn.Module):
         _, h, w, A = guidance.shape
         window = min(self.window, h, w)
         shift = self.shift if min(h, w) > self.window else 0
-        windows = windows_of(h, w, window, shift, guidance.device)
+        windows = window_grid(h, w, window, shift, guidance.device)
         guidance = guidance.flatten(1, 2)[:, None, windows.patch]  # (B, 1, P, A)
         bias = None
         if windows.may_see is not None:
@@ -147,8 +147,8 @@ class GuidedWindows(nn.Module):
         inside = self.norm1(patches).index_select(2, shared.windows.patch)  # (B, n, P, C)
         query = F.linear(inside, self.query.weight[:, :C]) + shared.query
         key = F.linear(inside, self.key.weight[:, :C]) + shared.key
-        found = self._attend(query, key, self.value(inside), shared)
-        patches = patches + self.out(found.index_select(2, shared.windows.place))
+        mean_value = self._attend(query, key, self.value(inside), shared)
+        patches = patches + self.out(mean_value.index_select(2, shared.windows.place))
         patches = patches + self.ffn(self.norm2(patches))
         return patches.view_as(state)
 
@@ -161,14 +161,14 @@ class GuidedWindows(nn.Module):
     ) -> Float[Tensor, "B n P C"]:
         B, _, P, _ = query.shape
         length = min(self.window**2, P)
-        inside = "B n (x l) (H d) -> (B n) x H l d"
+        inside = "B n (x l) (G d) -> (B n) x G l d"
         query, key, value = (
-            rearrange(part, inside, l=length, H=self.num_heads) for part in (query, key, value)
+            rearrange(part, inside, l=length, G=self.num_heads) for part in (query, key, value)
         )
         bias = None if shared.bias is None else shared.bias.to(query)
         # Of shape (windows, 1, L, L): it serves every class and every head.
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return rearrange(found, "(B n) x H l d -> B n (x l) (H d)", B=B)
+        mean_value = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return rearrange(mean_value, "(B n) x G l d -> B n (x l) (G d)", B=B)
 
 
 class ClassSummary(NamedTuple):
@@ -177,8 +177,8 @@ class ClassSummary(NamedTuple):
     Both are means over the classes: the sums, which the published code takes, leave float16.
     """
 
-    product: Float[Tensor, "B h w H d d"]
-    key_total: Float[Tensor, "B h w H d"]
+    product: Float[Tensor, "B h w G d d"]
+    key_total: Float[Tensor, "B h w G d"]
 
 
 class ClassAggregation(nn.Module):
@@ -187,7 +187,7 @@ class ClassAggregation(nn.Module):
     Args:
         hidden_dim: C.
         guidance_dim: A.
-        num_heads: H.
+        num_heads: G.
         ffn_ratio: Inner width of the feed-forward network, in multiples of C.
         pooling: Side of the squares of patches that are one place, at inference and in training.
         pad_to: A learned class stands in for those that are missing to this number.
@@ -246,10 +246,10 @@ class ClassAggregation(nn.Module):
     ) -> Float[Tensor, "B n h w C"]:
         pooled = self._pool(state)
         query = self._positive(self.query, self.norm1(pooled), text)
-        found = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
+        total_value = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
         norm = torch.einsum("bnhwgd,bhwgd->bnhwg", query, summary.key_total)
-        found = found / (norm + _ATTENTION_EPS)[..., None]
-        pooled = pooled + found.flatten(-2)
+        mean_value = total_value / (norm + _ATTENTION_EPS)[..., None]
+        pooled = pooled + mean_value.flatten(-2)
         pooled = pooled + self.lin2(F.relu(self.lin1(self.norm2(pooled))))
         return state + self._unpool(pooled, state.shape[2:4])
 
@@ -259,13 +259,13 @@ class ClassAggregation(nn.Module):
             return torch.zeros(()), torch.zeros(())
         state = self.padding_state[None, None, None, None]  # (1, 1, 1, 1, C)
         key, value = self._key_value(state, self.padding_text[None, None])
-        key, value = key[:, 0].float(), value[:, 0].float()  # (1, 1, 1, H, d)
+        key, value = key[:, 0].float(), value[:, 0].float()  # (1, 1, 1, G, d)
         product = key[..., :, None] * (value / length)[..., None, :]
         return missing * product, missing * key / length
 
     def _key_value(
         self, pooled: Float[Tensor, "B n h w C"], text: Float[Tensor, "B n A"]
-    ) -> tuple[Float[Tensor, "B n h w H d"], Float[Tensor, "B n h w H d"]]:
+    ) -> tuple[Float[Tensor, "B n h w G d"], Float[Tensor, "B n h w G d"]]:
         x = self.norm1(pooled)
         value = self.value(x).unflatten(-1, (self.num_heads, -1))
         return self._positive(self.key, x, text), value
@@ -275,7 +275,7 @@ class ClassAggregation(nn.Module):
         linear: nn.Linear,
         x: Float[Tensor, "B n h w C"],
         text: Float[Tensor, "B n A"],
-    ) -> Float[Tensor, "B n h w H d"]:
+    ) -> Float[Tensor, "B n h w G d"]:
         """The linear transformer's feature map of queries or keys (Katharopoulos et al., 2020).
 
         As with the windows, the text's part is computed once for all places.

@@ -84,11 +84,11 @@ def read_catseg(path: str | Path) -> CatSeg:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: {_CURE}")
     stored = read_tensors(path)
-    found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     with refuse_unusable(path), torch.device("meta"):  # for the names and shapes
-        config = config_of(found)
+        config = config_of(shapes)
         expected = catseg_shapes(CatSeg(config))
-    check_shapes(str(path), found, expected, cure=_CURE)
+    check_shapes(str(path), shapes, expected, cure=_CURE)
     check_values(str(path), stored)
     tensors = {name: tensor.float() for name, tensor in stored.items()}
     network = CatSeg(config)

@@ -28,7 +28,7 @@ _DROPPED = -100.0  # logit of a name that was not kept
 
 
 class CatSegPrediction(NamedTuple):
-    """What one pass yields.
+    """The logits of the names that are kept, and which names those are.
 
     Attributes:
         logits: Of the names kept for each picture.
@@ -92,14 +92,14 @@ class CatSeg(Network):
         Returns:
             Names beyond `max_classes` that were dropped for a picture get -100 in it.
         """
-        found = self.segment(self.vision(image), text_embedding, class_chunk)
-        B, M, H, W = found.logits.shape
+        prediction = self.segment(self.vision(image), text_embedding, class_chunk)
+        B, M, H, W = prediction.logits.shape
         N = text_embedding.shape[0]
         if M == N:
-            return found.logits
-        logits = found.logits.new_full((B, N, H, W), _DROPPED)
-        where = found.kept[:, :, None, None].expand(-1, -1, H, W)
-        return logits.scatter(1, where, found.logits)
+            return prediction.logits
+        logits = prediction.logits.new_full((B, N, H, W), _DROPPED)
+        where = prediction.kept[:, :, None, None].expand(-1, -1, H, W)
+        return logits.scatter(1, where, prediction.logits)
 
     def segment(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from escnet.evaluation.comparison import Comparison, Difference
-    from escnet.evaluation.panels import Answers
+    from escnet.evaluation.panels import PanelModel
     from escnet.evaluation.result import EvalResult
     from escnet.evaluation.target import EvalTarget
     from escnet.inference.segmenter import Segmenter
@@ -35,7 +35,7 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
     from escnet.files import shown_path
 
     by_name = {target.name: target for target in targets}
-    found: dict[str, Other] = {}
+    others: dict[str, Other] = {}
     for path in paths:
         result = EvalResult.read(path)
         if result.benchmark not in by_name:
@@ -43,14 +43,14 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
                 f"{shown_path(path)} is of {result.benchmark}, which is not evaluated here: "
                 f"give a result of {', '.join(by_name)}"
             )
-        if result.benchmark in found:
+        if result.benchmark in others:
             raise ConfigError(
                 f"{shown_path(path)} is the second result of {result.benchmark}: "
                 "compare with one at a time"
             )
         check_comparable(by_name[result.benchmark], result, path)
-        found[result.benchmark] = Other(result, path)
-    return found
+        others[result.benchmark] = Other(result, path)
+    return others
 
 
 def print_comparison(
@@ -59,7 +59,7 @@ def print_comparison(
     other: Other,
     *,
     target: "EvalTarget",
-    answers: "Answers",
+    answers: "PanelModel",
     segmenter: "Segmenter | None",
     num_pictures: int,
 ) -> None:
@@ -94,11 +94,11 @@ def print_comparison(
     print(f"{shown_path(out)}, report {shown_path(markdown)}")
 
 
-def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answers | None":
+def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "PanelModel | None":
     """The other result's model, if it is at hand: the same one, or one that needs no download."""
     from escnet.errors import EscnetError
     from escnet.evaluation.model_answers import predict_with, under_protocol
-    from escnet.evaluation.panels import Answers
+    from escnet.evaluation.panels import PanelModel
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.segmenter import Segmenter
 
@@ -116,15 +116,15 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Answ
     if not _is_model_of(theirs, asked):
         return None
     predict = predict_with(asked, theirs.protocol)
-    return Answers(title="theirs", protocol=theirs.protocol, predict=predict)
+    return PanelModel(title="theirs", protocol=theirs.protocol, predict=predict)
 
 
 def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     """Whether the segmenter would answer as the result's did."""
     settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
-    found = (segmenter.method.name, segmenter.weights_hash, settings)
+    ours = (segmenter.method.name, segmenter.weights_hash, settings)
     theirs = {"share_prior": 0.0, **result.model.settings}  # unless it says otherwise
-    return found == (result.model.method, result.model.weights_hash, theirs)
+    return ours == (result.model.method, result.model.weights_hash, theirs)
 
 
 def _print(comparison: "Comparison") -> None:

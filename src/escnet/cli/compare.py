@@ -140,8 +140,8 @@ def _remove_further_sheets(out: Path, num_sheets: int) -> None:
 
     sheet = re.compile(rf"{STEM}-(?P<number>[1-9][0-9]*){re.escape(SHEET_SUFFIX)}")
     for path in out.iterdir():
-        found = sheet.fullmatch(path.name)
-        if found is not None and int(found["number"]) > num_sheets and is_ours(path):
+        match = sheet.fullmatch(path.name)
+        if match is not None and int(match["number"]) > num_sheets and is_ours(path):
             with suppress(OSError):  # a folder, or another user's
                 path.unlink()
 
@@ -152,9 +152,10 @@ def _document(
     names: Sequence[str],
     sheets: Sequence[Path],
 ) -> dict[str, object]:
-    from escnet.inference.figures.comparison import MEMORY_MEANS, TIME_MEANS
+    from escnet.inference.figures.comparison import FORMAT, MEMORY_MEANS, TIME_MEANS
 
     return {
+        "format": FORMAT,
         "names": list(names),
         "sheets": [str(path) for path in sheets],
         "seconds_means": TIME_MEANS,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from escnet.evaluation.evaluate import Predict
     from escnet.evaluation.protocol import EvalProtocol
     from escnet.evaluation.result import EvalResult, ModelUsed
-    from escnet.evaluation.run import Progress
+    from escnet.evaluation.run import RunProgress
     from escnet.evaluation.target import EvalTarget
     from escnet.inference.segmenter import Segmenter
 
@@ -150,23 +150,23 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         id_map=id_map,
     )
     with_background = background in {"name", "rest"}
-    found = [
+    eval_targets = [
         target
         for name in targets
         for target in _targets(name, data, options, with_background=with_background)
     ]
-    _refuse_repeats(found)
-    plan = [(target, _protocol(target, changes)) for target in found]
+    _refuse_repeats(eval_targets)
+    plan = [(target, _protocol(target, changes)) for target in eval_targets]
     _refuse_idle(plan, changes)
     if share_prior and any(protocol.view == "windows" for _, protocol in plan):
         raise ConfigError(
             f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
         )
-    others = read_others(against or [], found)
+    others = read_others(against or [], eval_targets)
     if predictions is not None:
         _refuse_asking(changes, share_prior)
 
-    from escnet.evaluation.panels import Answers
+    from escnet.evaluation.panels import PanelModel
     from escnet.evaluation.processes import joined_processes
     from escnet.evaluation.report import draw_pictures, write_report
     from escnet.evaluation.run import Evaluation
@@ -198,7 +198,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             if result is None:
                 continue
             path = evaluation.result_path
-            answers = Answers(
+            answers = PanelModel(
                 title="prediction", protocol=answerer.protocol, predict=evaluation.predict
             )
             draw_pictures(result, path, target, answers, pictures)
@@ -372,10 +372,12 @@ def _trained_on(segmenter: "Segmenter") -> list[str] | None:
 
 
 @contextmanager
-def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[Progress], None]]":
-    from escnet.cli.progress import Pace, shown_progress
+def _progress(
+    name: str, total: int, *, is_shown: bool
+) -> "Iterator[Callable[[RunProgress], None]]":
+    from escnet.cli.progress import PicturePace, shown_progress
 
-    class ScoredPace(Pace):
+    class ScoredPace(PicturePace):
         miou = float("nan")
 
         def __str__(self) -> str:
@@ -384,7 +386,7 @@ def _progress(name: str, total: int, *, is_shown: bool) -> "Iterator[Callable[[P
     pace = ScoredPace(total)
     with shown_progress(total if is_shown else 0, pace) as show:
 
-        def on_picture(progress: "Progress") -> None:
+        def on_picture(progress: "RunProgress") -> None:
             pace.miou = progress.miou
             show(progress)
 

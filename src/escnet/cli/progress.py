@@ -17,7 +17,7 @@ class Report(Protocol):
     def status(self) -> str: ...
 
 
-class Pace:
+class PicturePace:
     """Rate and remaining time, from the pictures that took work; skipped ones take none."""
 
     def __init__(self, total: int) -> None:
@@ -50,14 +50,16 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress(total: int, pace: Pace | None = None) -> Iterator[Callable[[Report], None]]:
+def shown_progress(
+    total: int, pace: PicturePace | None = None
+) -> Iterator[Callable[[Report], None]]:
     """Give a function that is called with each picture's report and shows how far the job is.
 
     Args:
         total: Pictures in the job; of a single one nothing is shown.
         pace: Counts them, and says what stands beside the count.
     """
-    pace = pace or Pace(total)
+    pace = pace or PicturePace(total)
     if total < 2:
         yield pace.add
     elif sys.stderr.isatty():
@@ -67,7 +69,7 @@ def shown_progress(total: int, pace: Pace | None = None) -> Iterator[Callable[[R
         yield _lines(pace)
 
 
-def _lines(pace: Pace) -> Callable[[Report], None]:
+def _lines(pace: PicturePace) -> Callable[[Report], None]:
     last = -_SECONDS_BETWEEN_LINES  # the first picture is told of at once
 
     def show(report: Report) -> None:
@@ -81,7 +83,7 @@ def _lines(pace: Pace) -> Callable[[Report], None]:
 
 
 @contextmanager
-def _bar(pace: Pace) -> Iterator[Callable[[Report], None]]:
+def _bar(pace: PicturePace) -> Iterator[Callable[[Report], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -216,9 +216,9 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     chosen_pages = Pages.parse(pages)
     ModelName.parse(model)
     check_machine(device, dtype, threads)
-    found = find_pictures(sources, recursive=recursive)
-    pictures = _first(without_results(found.paths, sources), limit)
-    for line in found.told():
+    search = find_pictures(sources, recursive=recursive)
+    pictures = _first(without_results(search.paths, sources), limit)
+    for line in search.told():
         print(f"escnet: {line}", file=sys.stderr)
     job = SegmentJob.plan(
         pictures,

@@ -115,18 +115,20 @@ def fetch(
 
     folder = require_local(name)
     files = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if p.is_file())
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for file in files:
         sha256 = file_sha256(file)
         known = known_as(file, sha256)
         size = file.stat().st_size
         as_published = None if known is None else known.name
-        found.append({"file": file.name, "size": size, "sha256": sha256, "known_as": as_published})
+        entries.append(
+            {"file": file.name, "size": size, "sha256": sha256, "known_as": as_published}
+        )
     if as_json:
-        _print_json({"name": name, "path": str(folder), "files": found})
+        _print_json({"name": name, "path": str(folder), "files": entries})
         return
     print(f"{name}: {folder}")
-    for one in found:
+    for one in entries:
         known_name = "" if one["known_as"] is None else f", as published ({one['known_as']})"
         print(f"  {one['file']}, {_megabytes(one['size'])}{known_name}")
         print(f"    sha256 {one['sha256']}")

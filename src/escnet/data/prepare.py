@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparationReport:
     """What became of the files.
 
     Attributes:
@@ -71,7 +71,7 @@ class Prepared:
 
 def prepare(
     split: Split, downloads: str | Path, root: str | Path, on_file: Counter | None = None
-) -> Prepared:
+) -> PreparationReport:
     """Make a data set's files below `root` from what was downloaded.
 
     Args:
@@ -100,7 +100,7 @@ def prepare(
                 bad.append(reason)
             if on_file is not None:
                 on_file(number, len(jobs))
-    return Prepared(num_written=num_written, num_kept=num_kept, bad=tuple(bad))
+    return PreparationReport(num_written=num_written, num_kept=num_kept, bad=tuple(bad))
 
 
 def _made(job: Job) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from escnet.annotations.json_text import to_marked_json
 from escnet.evaluation.comparison import Comparison, Difference, PictureDifference
 from escnet.evaluation.document import Block, Document, Figure, Heading, Table, Text
-from escnet.evaluation.panels import Answers, panels_name, write_panels
+from escnet.evaluation.panels import PanelModel, panels_name, write_panels
 from escnet.evaluation.report import percent
 from escnet.evaluation.result import EvalResult
 from escnet.evaluation.target import EvalTarget
@@ -24,7 +24,7 @@ def draw_disagreements(
     path: Path,
     results: Sequence[EvalResult],
     target: EvalTarget,
-    answers: Sequence[Answers],
+    answers: Sequence[PanelModel],
     num_pictures: int,
 ) -> list[Figure]:
     """Draw the pictures in which the most pixels changed, asking the models again.

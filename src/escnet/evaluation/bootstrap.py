@@ -40,11 +40,11 @@ class PictureTable:
     def sums(self, weights: Float[np.ndarray, "R P"]) -> Float[np.ndarray, "R Q N"]:
         """The sums over pictures, each picture counted as often as its weight says."""
         shape = len(QUANTITIES), self.num_classes
-        found = [
+        sums = [
             np.bincount(self._place, self._value * weight[self._picture], math.prod(shape))
             for weight in weights
         ]
-        return np.reshape(found, (-1, *shape))
+        return np.reshape(sums, (-1, *shape))
 
 
 def resampled_weights(
@@ -77,10 +77,10 @@ def intervals(
         return {}
     draws = resampled_weights(table.num_pictures, num_resamples=num_resamples, seed=seed)
     parts = [scores_of(table.sums(weights), seen) for weights in draws]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
         name: bounds
-        for name, values in found.items()
+        for name, values in scores.items()
         if (bounds := percentile_interval(values)) is not None
     }
 

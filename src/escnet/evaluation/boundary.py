@@ -36,15 +36,15 @@ def boundary_counts(
     """
     outside = num_classes  # one past the classes, so that both maps are small integers
     true = np.where(truth == ignore_label, outside, truth).astype(np.uint16)
-    found = np.where(truth == ignore_label, outside, prediction).astype(np.uint16)
+    predicted = np.where(truth == ignore_label, outside, prediction).astype(np.uint16)
     distance = band_distance(truth.shape)
-    true_band, found_band = label_bands(true, distance), label_bands(found, distance)
+    true_band, predicted_band = label_bands(true, distance), label_bands(predicted, distance)
 
     def count(labels: Integer[np.ndarray, " P"]) -> Int[np.ndarray, " N"]:
         return np.bincount(labels, minlength=num_classes + 1)[:num_classes]
 
-    both = count(true[true_band & found_band & (true == found)])
-    return both, count(true[true_band]) + count(found[found_band]) - both
+    both = count(true[true_band & predicted_band & (true == predicted)])
+    return both, count(true[true_band]) + count(predicted[predicted_band]) - both
 
 
 def band_distance(size_hw: tuple[int, ...]) -> int:
@@ -68,15 +68,15 @@ def _around(
 
     Pixels nearer to the edge than `distance` get any value.
     """
-    found = label_map.copy()
+    extreme = label_map.copy()
     for axis in (0, 1):
-        rows = np.moveaxis(found, axis, 0)
+        rows = np.moveaxis(extreme, axis, 0)
         width = 2 * distance + 1
         if rows.shape[0] < width:
             continue  # all of it is nearer to the edge
         picked = _run(rows, width, pick)
         rows[distance : distance + len(picked)] = picked
-    return found
+    return extreme
 
 
 def _run(

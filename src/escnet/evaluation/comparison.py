@@ -37,7 +37,7 @@ from escnet.evaluation.scoring import seen_classes
 from escnet.evaluation.target import EvalTarget
 from escnet.files import shown_path
 
-FORMAT = 1
+FORMAT = 1  # of the file; one that is to be read otherwise has a higher number
 _FEWEST_PICTURES = 5  # that show a class; resamples of fewer are mostly repeats of one
 
 
@@ -271,8 +271,8 @@ def _weighted_mean(
     """The mean over the pictures that have a value, each as often as it was drawn."""
     has_value = ~np.isnan(values)
     total = weights @ has_value
-    found = weights @ np.where(has_value, values, 0)
-    return np.divide(found, total, out=np.full(len(weights), np.nan), where=total > 0)
+    sums = weights @ np.where(has_value, values, 0)
+    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
 def _number(value: float | None) -> float:

@@ -36,7 +36,7 @@ class Rule(BaseModel):
         return self.name if self.is_certain else f"{self.name}, probably"
 
 
-class Published(BaseModel):
+class PublishedRow(BaseModel):
     """A row of the published table.
 
     Attributes:
@@ -82,7 +82,7 @@ class PublishedTable:
 
     source: str
     benchmarks: tuple[str, ...]
-    systems: tuple[Published, ...]
+    systems: tuple[PublishedRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def published_table() -> PublishedTable:
     return PublishedTable(
         source=table["source"],
         benchmarks=tuple(table["benchmarks"]),
-        systems=tuple(Published.model_validate(row) for row in table["systems"]),
+        systems=tuple(PublishedRow.model_validate(row) for row in table["systems"]),
     )
 
 
@@ -176,20 +176,24 @@ def caveats(result: EvalResult) -> tuple[str, ...]:
     matter, because results are placed by a rule that all of them have.
     """
     benchmark = BENCHMARKS[result.benchmark]
-    found = result.protocol.deviations(benchmark.protocol, benchmark.classes)
-    found = [*result.deviations, *found]
-    found = [text for text in found if text.partition(":")[0] not in {"headline", "pictures"}]
+    deviations = result.protocol.deviations(benchmark.protocol, benchmark.classes)
+    deviations = [*result.deviations, *deviations]
+    deviations = [
+        text for text in deviations if text.partition(":")[0] not in {"headline", "pictures"}
+    ]
     counts = benchmark.split.counts
     if result.data.num_pictures not in counts:
-        found.append(f"pictures: {' or '.join(map(str, counts))} -> {result.data.num_pictures}")
+        deviations.append(
+            f"pictures: {' or '.join(map(str, counts))} -> {result.data.num_pictures}"
+        )
     if result.skipped:
-        found.append(f"pictures skipped: {len(result.skipped)}")
+        deviations.append(f"pictures skipped: {len(result.skipped)}")
     if tuple(result.classes) != benchmark.classes:
-        found.append("classes: not the benchmark's")
-    return tuple(dict.fromkeys(found))
+        deviations.append("classes: not the benchmark's")
+    return tuple(dict.fromkeys(deviations))
 
 
-def _published_entry(row: Published, percent: float) -> Entry:
+def _published_entry(row: PublishedRow, percent: float) -> Entry:
     return Entry(
         rank=None,
         score=percent / 100,

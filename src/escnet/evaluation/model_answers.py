@@ -52,14 +52,14 @@ def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
     if template is None and share_prior == segmenter.share_prior:
         return segmenter
     return Segmenter(
-        segmenter.method if template is None else _Templated(segmenter.method, template),
+        segmenter.method if template is None else _WithTemplate(segmenter.method, template),
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
         share_prior=share_prior,
     )
 
 
-class _Templated:
+class _WithTemplate:
     """A method that puts class names into another sentence."""
 
     def __init__(self, method: Method, template: str) -> None:

@@ -35,7 +35,7 @@ _FILE = re.compile(r"[a-z]+-\d+-[0-9a-f]{8}\.jpg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class PanelModel:
     """A model under a protocol, to be asked again.
 
     Attributes:
@@ -70,7 +70,7 @@ def write_panels(
     folder: Path,
     target: EvalTarget,
     chosen: Sequence[tuple[str, str]],
-    answers: Sequence[Answers],
+    answers: Sequence[PanelModel],
 ) -> None:
     """Write the panels of some pictures, and delete those of earlier runs.
 
@@ -97,7 +97,7 @@ def write_panels(
 
 
 def _panels_of(
-    target: EvalTarget, item: LabelledPicture, asked: Sequence[tuple[Answers, Question]]
+    target: EvalTarget, item: LabelledPicture, asked: Sequence[tuple[PanelModel, Question]]
 ) -> bytes:
     picture = read_image(item.image_path)
     panels = [_titled("picture", _reduced(picture, Image.Resampling.BOX))]

@@ -88,9 +88,9 @@ class PredictedFolder:
             settings={"values": self.values},
         )
 
-    def predict(self, target: EvalTarget) -> "Prediction":
+    def predict(self, target: EvalTarget) -> "FolderPredictor":
         """What answers for a target's pictures."""
-        return Prediction(self, target)
+        return FolderPredictor(self, target)
 
     def labels_of(self, target: EvalTarget, item: LabelledPicture) -> Integer[np.ndarray, "H W"]:
         """The class of every pixel of a picture; N where it has none.
@@ -113,8 +113,8 @@ class PredictedFolder:
         return np.where((labels >= 0) & (labels < num_classes), labels, num_classes)
 
 
-class Prediction:
-    """Answers for one target's pictures, as an evaluation asks them."""
+class FolderPredictor:
+    """Gives the label maps on disk where an evaluation asks a model."""
 
     def __init__(self, folder: PredictedFolder, target: EvalTarget) -> None:
         self._folder, self._target = folder, target
@@ -196,16 +196,16 @@ def _codes_of(table: LabelTable, target: EvalTarget) -> Integer[np.ndarray, " 65
     usual = {255: IGNORED, 254: BACKGROUND, 65_535: IGNORED}
     labelling = Labelling(table, Conventions.declared(**last), usual)
     place = {name.casefold(): index for index, name in enumerate(target.classes)}
-    found = labelling.codes.copy()
+    labels = labelling.codes.copy()
     missing = []
     for index, name in enumerate(labelling.classes):
         own = place.get(name.casefold())
         if own is None and not Row(name).is_rest:
             missing.append(name)
-        found[labelling.codes == index] = IGNORED if own is None else own
+        labels[labelling.codes == index] = IGNORED if own is None else own
     if missing:
         raise DatasetError(
             f"{table.shown} has {len(missing)} names that {target.name} lacks, the first is "
             f"{missing[0]!r}: call the classes alike"
         )
-    return found
+    return labels

@@ -14,7 +14,7 @@ from escnet.errors import ConfigError
 from escnet.evaluation.document import Block, Document, Figure, Heading, Table, Text
 from escnet.evaluation.leaderboard import Entry, published_table, standings
 from escnet.evaluation.metrics import SCORES
-from escnet.evaluation.panels import Answers, panels_name, write_panels
+from escnet.evaluation.panels import PanelModel, panels_name, write_panels
 from escnet.evaluation.result import EvalResult, PictureScore
 from escnet.evaluation.target import EvalTarget
 from escnet.files import MARK_COMMENT, write_file
@@ -38,7 +38,7 @@ _MEANING = {
 
 
 def draw_pictures(
-    result: EvalResult, path: Path, target: EvalTarget, answers: Answers, num_pictures: int
+    result: EvalResult, path: Path, target: EvalTarget, answers: PanelModel, num_pictures: int
 ) -> None:
     """Draw the best and the worst pictures of a result, asking the model about them again.
 
@@ -218,11 +218,11 @@ def _confusion(result: EvalResult) -> Iterator[Block]:
     pairs = [(int(i) // len(matrix), int(i) % len(matrix)) for i in worst]
     rows = [
         (
-            result.classes[true], result.classes[found], f"{mistakes[true, found]:,}",
-            percent(mistakes[true, found] / total[true]),
+            result.classes[true], result.classes[answer], f"{mistakes[true, answer]:,}",
+            percent(mistakes[true, answer] / total[true]),
         )
-        for true, found in pairs
-        if mistakes[true, found]
+        for true, answer in pairs
+        if mistakes[true, answer]
     ]  # fmt: skip
     if rows:
         yield Heading("What is taken for what")

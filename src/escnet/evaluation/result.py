@@ -18,7 +18,7 @@ from escnet.evaluation.protocol import EvalProtocol
 from escnet.files import MARK_KEY, shown_path, write_file
 from escnet.small_file import SmallFile
 
-FORMAT = 1
+FORMAT = 1  # of the file; one that is to be read otherwise has a higher number
 _MOST_DENSE = 200  # classes; the matrix of more is mostly zeros
 _RESULT = SmallFile(
     noun="result", error=ConfigError, cure="give a file that `escnet evaluate` wrote"
@@ -160,9 +160,9 @@ class EvalResult(_Part):
         """The confusion matrix, true classes in rows."""
         if not isinstance(self.confusion, SparseMatrix):
             return np.array(self.confusion, np.int64).reshape(len(self.classes), -1)
-        found = np.zeros((len(self.classes),) * 2, np.int64)
-        found[self.confusion.rows, self.confusion.columns] = self.confusion.counts
-        return found
+        matrix = np.zeros((len(self.classes),) * 2, np.int64)
+        matrix[self.confusion.rows, self.confusion.columns] = self.confusion.counts
+        return matrix
 
     def write(self, path: str | Path) -> None:
         """Write the result as JSON, a line for each field.
@@ -186,6 +186,7 @@ class EvalResult(_Part):
             # not pydantic's own parser, which refuses names of pictures that are not UTF-8
             fields = _RESULT.object_of(path)
             fields.pop(MARK_KEY, None)
+            _check_format(fields, path)
             return cls.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
@@ -194,6 +195,15 @@ class EvalResult(_Part):
         raise ConfigError(
             f"{shown_path(path)} is no result of `escnet evaluate` ({reason}): "
             "give a file that it wrote"
+        )
+
+
+def _check_format(fields: Mapping[str, Any], path: Path) -> None:
+    number = fields.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise ConfigError(
+            f"{shown_path(path)} has the format {number}, and this version reads {FORMAT}: "
+            "install a later version of escnet"
         )
 
 
@@ -219,8 +229,8 @@ def to_value(number: Any) -> float | None:
 
 def software_versions() -> dict[str, str]:
     """The versions of what computes a score."""
-    found = {"escnet": escnet.__version__, **_versions_of(("torch", "transformers", "numpy"))}
-    return {**found, "python": platform.python_version(), "platform": platform.platform()}
+    versions = {"escnet": escnet.__version__, **_versions_of(("torch", "transformers", "numpy"))}
+    return {**versions, "python": platform.python_version(), "platform": platform.platform()}
 
 
 def _versions_of(packages: Iterable[str]) -> dict[str, str]:

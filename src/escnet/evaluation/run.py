@@ -45,7 +45,7 @@ from escnet.inference.machine.process_memory import peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RunProgress:
     """How a run stands after one more picture.
 
     Attributes:
@@ -57,7 +57,7 @@ class Progress:
     miou: float
 
 
-OnPicture = Callable[[Progress], None]
+OnPicture = Callable[[RunProgress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +171,9 @@ class Evaluation:
 
     def _parts(self) -> list[Path]:
         """The files with records, those of earlier runs before those of this one."""
-        found = self.out.glob(f"{glob.escape(self._name)}.pictures.*.jsonl")
+        paths = self.out.glob(f"{glob.escape(self._name)}.pictures.*.jsonl")
         joined = [self.records_path] if self.records_path.exists() else []
-        return joined + sorted(path for path in found if path.suffixes[-2][1:].isdigit())
+        return joined + sorted(path for path in paths if path.suffixes[-2][1:].isdigit())
 
     def _finished(self) -> tuple[Float[np.ndarray, "Q N"], set[str]]:
         """The sums over this process's pictures that an earlier run has counted, and their names.
@@ -213,7 +213,7 @@ class Evaluation:
                         sums += record.counts.sums(len(self.target.classes))
                 if on_picture is not None:
                     miou = float(scores_of(sums)[self.protocol.headline])
-                    on_picture(Progress(status=status, miou=miou))
+                    on_picture(RunProgress(status=status, miou=miou))
 
     @property
     def _own_path(self) -> Path:
@@ -270,10 +270,10 @@ class Evaluation:
         )
 
     def _deviations(self) -> list[str]:
-        found = self.protocol.deviations(self.target.paper, self.target.classes)
+        deviations = self.protocol.deviations(self.target.paper, self.target.classes)
         if len(self.items) < len(self.target.items):
-            found.append(f"pictures: {len(self.target.items)} -> {len(self.items)}")
-        return found
+            deviations.append(f"pictures: {len(self.target.items)} -> {len(self.items)}")
+        return deviations
 
 
 def _checksum_now(item: LabelledPicture) -> str | None:

@@ -29,7 +29,7 @@ from escnet.evaluation.result import (
 
 
 @dataclass(slots=True, kw_only=True)
-class Scored:
+class RunScores:
     """What the records of a run come to; fields as in `EvalResult`."""
 
     matrix: Int[np.ndarray, "N N"]
@@ -48,7 +48,7 @@ def score_records(
     trained_on: Sequence[str] | None,
     *,
     has_background: bool = False,
-) -> Scored:
+) -> RunScores:
     """Score the pictures that were counted.
 
     Args:
@@ -58,28 +58,28 @@ def score_records(
         has_background: Whether the last class is the background.
     """
     confusion = ConfusionMatrix(len(classes))
-    scored = Scored(matrix=confusion.counts, unanswered=confusion.unanswered)
+    run_scores = RunScores(matrix=confusion.counts, unanswered=confusion.unanswered)
     digest = sha256()
 
     def counted() -> Iterator[PictureCounts]:
         for record in records:
             if record.counts is None:
-                scored.skipped.append(SkippedPicture(stem=record.stem, reason=record.skipped))
+                run_scores.skipped.append(SkippedPicture(stem=record.stem, reason=record.skipped))
                 continue
             confusion.add_counts(record.counts)
             digest.update(digest_line(record.stem, record.checksum))
             sums = record.counts.sums(len(classes))
-            scored.pictures.append(_picture_score(record, sums))
+            run_scores.pictures.append(_picture_score(record, sums))
             yield record.counts
 
     table = PictureTable(counted(), len(classes))
     sums = table.sums(np.ones((1, table.num_pictures)))[0]
     seen = seen_classes(classes, trained_on, has_background=has_background)
-    scored.scores = to_values(scores_of(sums, seen))
-    scored.intervals = intervals(table, seen)
-    scored.per_class = _class_scores(classes, sums)
-    scored.checksum = digest.hexdigest()
-    return scored
+    run_scores.scores = to_values(scores_of(sums, seen))
+    run_scores.intervals = intervals(table, seen)
+    run_scores.per_class = _class_scores(classes, sums)
+    run_scores.checksum = digest.hexdigest()
+    return run_scores
 
 
 def seen_classes(

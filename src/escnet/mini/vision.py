@@ -59,7 +59,7 @@ class MiniPatches(Patches):
         return self.joint if self.inner is None else self.inner
 
     def of_picture(self, index: int) -> "MiniPatches":
-        """One picture's."""
+        """The patches of one picture of the batch."""
         own = slice(index, index + 1)
         first, second = self.skips
         maps = {one.name: getattr(self, one.name) for one in fields(self)}

@@ -37,7 +37,7 @@ _MASK_SHARE = 0.5  # of a class's map, the rest is the correlation's (docs/paper
 
 
 class Prediction(NamedTuple):
-    """What one pass yields.
+    """The logits, and the maps that the ESC-Blocks saw and left on the way to them.
 
     Attributes:
         logits: Of every class name.

@@ -7,8 +7,8 @@ each class by itself, so classes can be chunked.
 The class state keeps its channels last, (B, N, h, w, C), because all maps over it are linear.
 
 Sizes: B pictures, N class names, C hidden width, S SAM's width, D joint space, h x w patches,
-G heads, d width of a head, L patches of a
-window, P places in all windows.
+G heads, d and e width of a head (of a key, of a value), L patches of a window, P places in all
+windows, n class names of a chunk.
 """
 
 from typing import Literal, NamedTuple, cast
@@ -73,18 +73,18 @@ class Fusion(nn.Module):
         class_chunk = chunk_in_cache(class_chunk, state.device)
         guidance = self.to_guidance(appearance)
         shared = [cast("WindowAttention", half).share(guidance) for half in self.vision]
-        seen = []
+        states = []
         for chunk in class_chunks(N, class_chunk):
             part = state[:, chunk]
             for half, projected in zip(self.vision, shared, strict=True):
                 part = half(part, projected)
-            seen.append(part)
-        summary = self.language.summarise(seen, text_embedding, class_chunk)
-        told = [
+            states.append(part)
+        summary = self.language.summarise(states, text_embedding, class_chunk)
+        states = [
             self.language(part, text_embedding[chunk], summary)
-            for part, chunk in zip(seen, class_chunks(N, class_chunk), strict=True)
+            for part, chunk in zip(states, class_chunks(N, class_chunk), strict=True)
         ]
-        return told[0] if len(told) == 1 else torch.cat(told, dim=1)
+        return states[0] if len(states) == 1 else torch.cat(states, dim=1)
 
 
 class SharedGuidance(NamedTuple):
@@ -100,10 +100,10 @@ class SharedGuidance(NamedTuple):
     projected: Float[Tensor, "B 1 P _"]  # P = windows * L, 3 * C
     total: Float[Tensor, "B 1 P 1"]
     total_of_squares: Float[Tensor, "B 1 P 1"]
-    windows: "Windows"
+    windows: "WindowGrid"
 
 
-class Windows(NamedTuple):
+class WindowGrid(NamedTuple):
     """The patches of a grid, window by window.
 
     Attributes:
@@ -144,7 +144,7 @@ class WindowAttention(nn.Module):
         _, h, w, C = guidance.shape
         window = min(self.window, max(h, w))
         shift = self.shift if window == self.window else 0
-        windows = windows_of(h, w, window, shift, guidance.device)
+        windows = window_grid(h, w, window, shift, guidance.device)
         guidance = guidance.flatten(1, 2)[:, None, windows.patch]  # (B, 1, P, C)
         exact = guidance.float()
         return SharedGuidance(
@@ -159,9 +159,9 @@ class WindowAttention(nn.Module):
     ) -> Float[Tensor, "B n h w C"]:
         patches = state.flatten(2, 3)  # (B, n, h*w, C)
         inside = patches.index_select(2, shared.windows.patch)  # (B, n, P, C)
-        found = self._attend(self._project(inside, shared), shared.windows.may_see)
-        found = found.index_select(2, shared.windows.place)  # (B, n, h*w, C)
-        patches = patches + self.out(found)
+        mean_value = self._attend(self._project(inside, shared), shared.windows.may_see)
+        mean_value = mean_value.index_select(2, shared.windows.place)  # (B, n, h*w, C)
+        patches = patches + self.out(mean_value)
         patches = patches + self.ffn(self.norm2(patches))
         return patches.view_as(state)
 
@@ -191,8 +191,8 @@ class WindowAttention(nn.Module):
             length = min(self.window**2, P)
             inside = "B n (x l) (k G d) -> k (B n x) G l d"
             query, key, value = rearrange(qkv, inside, k=3, l=length, G=self.num_heads)
-            found = F.scaled_dot_product_attention(query, key, value)
-            return rearrange(found, "(B n x) G l d -> B n (x l) (G d)", B=B, x=P // length)
+            mean_value = F.scaled_dot_product_attention(query, key, value)
+            return rearrange(mean_value, "(B n x) G l d -> B n (x l) (G d)", B=B, x=P // length)
         windows = []  # one by one, so that one small mask serves all classes
         for part, mask in zip(qkv.split(may_see.shape[1], dim=2), may_see, strict=True):
             inside = "B n l (k G d) -> k (B n) G l d"
@@ -201,7 +201,9 @@ class WindowAttention(nn.Module):
         return rearrange(torch.stack(windows), "x (B n) G l d -> B n (x l) (G d)", B=B)
 
 
-def windows_of(height: int, width: int, window: int, shift: int, device: torch.device) -> Windows:
+def window_grid(
+    height: int, width: int, window: int, shift: int, device: torch.device
+) -> WindowGrid:
     """How a grid is cut into windows that start `shift` patches from its upper left corner.
 
     The grid is padded to whole windows; what the shift leaves over comes in from the other side.
@@ -224,7 +226,7 @@ def windows_of(height: int, width: int, window: int, shift: int, device: torch.d
     may_see = None
     if shift or below or right:
         may_see = _same_area(height, width, window, shift, device)
-    return Windows(patch, place, may_see)
+    return WindowGrid(patch, place, may_see)
 
 
 def _same_area(
@@ -290,10 +292,11 @@ class TextAttention(nn.Module):
     ) -> Float[Tensor, "B n h w C"]:
         query = _positive(self.query(self.norm1(state)))
         # One product with a matrix of blocks is quicker than a small product for each head.
-        found = query @ torch.block_diag(*summary.product)
+        total_value = query @ torch.block_diag(*summary.product)
         norm = query @ torch.block_diag(*summary.key_total[..., None])  # (B, n, h, w, G)
-        found = found.unflatten(-1, (self.num_heads, -1)) / (norm + _ATTENTION_EPS)[..., None]
-        state = state + self.out(found.flatten(-2))
+        total_value = total_value.unflatten(-1, (self.num_heads, -1))
+        mean_value = total_value / (norm + _ATTENTION_EPS)[..., None]
+        state = state + self.out(mean_value.flatten(-2))
         return state + self.ffn(self.norm2(state))
 
 
@@ -347,9 +350,10 @@ class ClassAttention(nn.Module):
     ) -> Float[Tensor, "B n h w C"]:
         joined = self._join(self.norm1(state), text_embedding)
         query = _positive(self.query(joined)).unflatten(-1, (self.num_heads, -1))
-        found = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
+        total_value = torch.einsum("bnhwgd,bhwgde->bnhwge", query, summary.product)
         norm = torch.einsum("bnhwgd,bhwgd->bnhwg", query, summary.key_total)
-        state = state + self.out((found / (norm + _ATTENTION_EPS)[..., None]).flatten(-2))
+        mean_value = total_value / (norm + _ATTENTION_EPS)[..., None]
+        state = state + self.out(mean_value.flatten(-2))
         return state + self.ffn(self.norm2(state))
 
     def _key(

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from escnet.model.prompt_encoder import ChannelNorm
-from escnet.model.two_way import Attended, Projections
+from escnet.model.two_way import Projections, TokensAndPatches
 
 NUM_MASKS = 4
 NUM_OUTPUT_TOKENS = 1 + NUM_MASKS  # SAM's IoU token comes first
@@ -57,7 +57,7 @@ class MaskHead(nn.Module):
 
     def forward(
         self,
-        attended: Attended,
+        result: TokensAndPatches,
         token: Float[Tensor, "B N T S"],
         position: Float[Tensor, "P S"],
         grid_hw: tuple[int, int],
@@ -65,23 +65,23 @@ class MaskHead(nn.Module):
         """Mask logits of every class on a grid four times as fine as the patches.
 
         Args:
-            attended: Tokens and patches after the transformer.
+            result: Tokens and patches after the transformer.
             token: The tokens before it, which serve as their position.
             position: Positional encoding of the patches.
             grid_hw: h and w.
         """
-        output = self.look(attended, token, position)
-        return self.masks(output, attended.image.unflatten(2, grid_hw))
+        output = self.look(result, token, position)
+        return self.masks(output, result.image.unflatten(2, grid_hw))
 
     def look(
         self,
-        attended: Attended,
+        result: TokensAndPatches,
         token: Float[Tensor, "B N T S"],
         position: Float[Tensor, "P S"],
     ) -> Float[Tensor, "B N 5 S"]:
         """The output tokens after their last attention to the patches; no other token is read."""
-        read, image = self.final_attn_token_to_image, attended.image
-        updated = attended.token[:, :, :NUM_OUTPUT_TOKENS]
+        read, image = self.final_attn_token_to_image, result.image
+        updated = result.token[:, :, :NUM_OUTPUT_TOKENS]
         query = read.q_proj(updated + token[:, :, :NUM_OUTPUT_TOKENS])
         query = read.heads(query) * read.scale  # (B, N, G, 5, d)
         heads = (read.num_heads, -1)
@@ -89,9 +89,9 @@ class MaskHead(nn.Module):
         score = torch.einsum("bngtd,pgd->bngtp", query, place)
         probe = (query @ read.k_proj.weight.unflatten(0, heads)).flatten(2, 3)  # (B, N, G*5, S)
         weight = (score.flatten(2, 3) + probe @ image.mT.to(probe)).softmax(dim=-1)
-        gathered = (weight.to(probe) @ image.to(probe)).unflatten(2, heads)  # (B, N, G, 5, S)
-        found = read.merge(gathered @ read.v_proj.weight.unflatten(0, heads).mT)
-        return self.norm_final_attn(updated + read.out_proj(found + read.v_proj.bias))
+        mean_patch = (weight.to(probe) @ image.to(probe)).unflatten(2, heads)  # (B, N, G, 5, S)
+        mean_value = read.merge(mean_patch @ read.v_proj.weight.unflatten(0, heads).mT)
+        return self.norm_final_attn(updated + read.out_proj(mean_value + read.v_proj.bias))
 
     def masks(
         self, output: Float[Tensor, "B N 5 S"], image: Float[Tensor, "B N h w S"]

@@ -117,12 +117,12 @@ class SamBlock(nn.Module):
                 dense = self._encode_masks(prompt.mask[:, chunk], prompt_encoder)
                 code, basis = dense.code, dense.basis
             token = self._tokens(prompt, prompt_encoder, text_embedding, chunk)
-            attended = self.two_way(SharedPatches(base, code, basis), shared, token)
-            image = attended.image
+            result = self.two_way(SharedPatches(base, code, basis), shared, token)
+            image = result.image
             # (B, n, P, S) to (B, P, S)
             refined = refined + torch.einsum("bnps,bn->bps", image, weight[:, chunk].to(image))
             if self.mask_head is not None:
-                logits = self.mask_head(attended, token, position, (h, w))
+                logits = self.mask_head(result, token, position, (h, w))
                 drawn.append(drawn_by_masks(logits, evidence[:, chunk]))
         appearance = self.keep(appearance) + self.take(refined)
         return SamAnswer(appearance, torch.cat(drawn, dim=1) if drawn else None)

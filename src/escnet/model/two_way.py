@@ -9,7 +9,7 @@ is a third. Parameter names are those of Meta's files, without the final attenti
 no patch (`mask_head.py` has it).
 
 Sizes: B pictures, N class names, T tokens, P patches, S SAM's width, M mask code channels,
-G heads, d width of a head.
+R = G * T, G heads, d width of a head.
 """
 
 from collections.abc import Iterable
@@ -34,29 +34,29 @@ class SharedPatches(NamedTuple):
     basis: Float[Tensor, "S M"] | None
 
 
-class SharedProjections(NamedTuple):
-    """Image-side projections of the first layer, computed once for all classes."""
+class PatchProjections(NamedTuple):
+    """The patches as the first layer projects them, once for all classes of a picture."""
 
     key: Float[Tensor, "B G P d"]
     value: Float[Tensor, "B G P d"]
     query: Float[Tensor, "B G P d"]
 
 
-class Places(NamedTuple):
-    """The positional encoding as a layer's projections see it, with their biases."""
+class PlaceProjections(NamedTuple):
+    """The positional encoding as a later layer projects it, with the projections' biases."""
 
     key: Float[Tensor, "P G d"]
     query: Float[Tensor, "P G d"]
 
 
-class Shared(NamedTuple):
-    """Everything that all classes of a picture have in common."""
+class SharedProjections(NamedTuple):
+    """What is projected once for all classes of a picture, layer by layer."""
 
-    first: SharedProjections
-    places: list[Places]  # of the layers after the first
+    first: PatchProjections
+    places: list[PlaceProjections]  # of the layers after the first
 
 
-class Attended(NamedTuple):
+class TokensAndPatches(NamedTuple):
     """Every class's tokens and patches after some layers."""
 
     token: Float[Tensor, "B N T S"]
@@ -85,7 +85,9 @@ class TwoWayTransformer(nn.Module):
             }
         )
 
-    def share(self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]) -> Shared:
+    def share(
+        self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
+    ) -> SharedProjections:
         """What is projected once for all classes.
 
         Args:
@@ -93,14 +95,16 @@ class TwoWayTransformer(nn.Module):
             position: Positional encoding of the patches.
         """
         first, *rest = cast("Iterable[TwoWayLayer]", self.layers.values())
-        return Shared(first.share(base, position), [layer.place(position) for layer in rest])
+        return SharedProjections(
+            first.share(base, position), [layer.place(position) for layer in rest]
+        )
 
     def forward(
         self,
         patches: SharedPatches,
-        shared: Shared,
+        shared: SharedProjections,
         token: Float[Tensor, "B N T S"],
-    ) -> Attended:
+    ) -> TokensAndPatches:
         """Every class's tokens and patches after all layers.
 
         Args:
@@ -112,7 +116,7 @@ class TwoWayTransformer(nn.Module):
         updated, image = first.forward_shared(patches, shared.first, token)
         for layer, places in zip(rest, shared.places, strict=True):
             updated, image = layer(image, places, updated, token)
-        return Attended(updated, image)
+        return TokensAndPatches(updated, image)
 
 
 class TwoWayLayer(nn.Module):
@@ -132,20 +136,20 @@ class TwoWayLayer(nn.Module):
 
     def share(
         self, base: Float[Tensor, "B P S"], position: Float[Tensor, "P S"]
-    ) -> SharedProjections:
+    ) -> PatchProjections:
         """Image-side projections of patches that all classes share."""
         token_to_image, image_to_token = self._cross_attentions()
         with_position = base + position
-        return SharedProjections(
+        return PatchProjections(
             key=token_to_image.heads(token_to_image.k_proj(with_position)),
             value=token_to_image.heads(token_to_image.v_proj(base)),
             query=image_to_token.heads(image_to_token.q_proj(with_position)),
         )
 
-    def place(self, position: Float[Tensor, "P S"]) -> Places:
+    def place(self, position: Float[Tensor, "P S"]) -> PlaceProjections:
         """The positional encoding's share of the keys and queries, the same for every class."""
         token_to_image, image_to_token = self._cross_attentions()
-        return Places(
+        return PlaceProjections(
             key=token_to_image.k_proj(position).unflatten(-1, (token_to_image.num_heads, -1)),
             query=image_to_token.q_proj(position).unflatten(-1, (image_to_token.num_heads, -1)),
         )
@@ -153,7 +157,7 @@ class TwoWayLayer(nn.Module):
     def forward_shared(
         self,
         patches: SharedPatches,
-        shared: SharedProjections,
+        shared: PatchProjections,
         token: Float[Tensor, "B N T S"],
     ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
         """The layer on patches that the classes share: tokens and every class's own patches."""
@@ -172,16 +176,16 @@ class TwoWayLayer(nn.Module):
             )
             score = _add_product(score, to_code, code)
         weight = score.softmax(dim=-1)
-        attended = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
+        mean_value = torch.einsum("bngtp,bgpd->bngtd", weight, shared.value)
         if code is not None and basis is not None:
             mean_code = (weight.flatten(2, 3) @ code).unflatten(2, weight.shape[2:4])
             value_of_code = _per_head(
                 token_to_image.v_proj.weight @ basis, token_to_image.num_heads
             )
-            attended = attended + mean_code @ value_of_code.mT
+            mean_value = mean_value + mean_code @ value_of_code.mT
 
         # Feed-forward network of the tokens.
-        change = token_to_image.out_proj(token_to_image.merge(attended))
+        change = token_to_image.out_proj(token_to_image.merge(mean_value))
         updated = self._feed_forward(updated, change)
 
         # Cross-attention, image to token.
@@ -202,7 +206,7 @@ class TwoWayLayer(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "B N P S"],
-        places: Places,
+        places: PlaceProjections,
         updated: Float[Tensor, "B N T S"],
         token: Float[Tensor, "B N T S"],
     ) -> tuple[Float[Tensor, "B N T S"], Float[Tensor, "B N P S"]]:
@@ -217,11 +221,13 @@ class TwoWayLayer(nn.Module):
         score = self._score(query, token_to_image.k_proj, image, places.key)
         mean_patch = score.softmax(dim=-1).flatten(2, 3) @ image  # (B, N, G*T, S)
         mean_patch = mean_patch.unflatten(2, score.shape[2:4])
-        attended = mean_patch @ _per_head(token_to_image.v_proj.weight, token_to_image.num_heads).mT
-        attended = token_to_image.merge(attended) + token_to_image.v_proj.bias
+        mean_value = (
+            mean_patch @ _per_head(token_to_image.v_proj.weight, token_to_image.num_heads).mT
+        )
+        mean_value = token_to_image.merge(mean_value) + token_to_image.v_proj.bias
 
         # Feed-forward network of the tokens.
-        updated = self._feed_forward(updated, token_to_image.out_proj(attended))
+        updated = self._feed_forward(updated, token_to_image.out_proj(mean_value))
 
         # Cross-attention, image to token.
         key = image_to_token.heads(image_to_token.k_proj(updated + token)) * image_to_token.scale
@@ -237,12 +243,12 @@ class TwoWayLayer(nn.Module):
     ) -> Float[Tensor, "B N T S"]:
         attention = self.self_attn
         query = updated if self.starts_afresh else updated + token
-        attended = F.scaled_dot_product_attention(
+        mean_value = F.scaled_dot_product_attention(
             attention.heads(attention.q_proj(query)).flatten(0, 1),
             attention.heads(attention.k_proj(query)).flatten(0, 1),
             attention.heads(attention.v_proj(updated)).flatten(0, 1),
         )
-        change = attention.out_proj(attention.merge(attended)).unflatten(0, updated.shape[:2])
+        change = attention.out_proj(attention.merge(mean_value)).unflatten(0, updated.shape[:2])
         return self.norm1(change if self.starts_afresh else updated + change)
 
     def _feed_forward(

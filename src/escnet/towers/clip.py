@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import Part, TextReading, TowerKind, TowerSettings
+from escnet.towers.kind import TextReading, TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
 from escnet.towers.tower import (
@@ -140,11 +140,11 @@ def clips_settings(config: Any) -> TowerSettings:
     )
 
 
-def clips_parts(towers: Towers) -> list[Part]:
+def clips_parts(towers: Towers) -> list[TowerPart]:
     """Which module takes which of CLIP's tensors."""
     return [
-        Part(module=towers.vision.tower, prefixes=("vision_model.", "visual_projection.")),
-        Part(module=towers.text.tower, prefixes=("text_model.", "text_projection.")),
+        TowerPart(module=towers.vision.tower, prefixes=("vision_model.", "visual_projection.")),
+        TowerPart(module=towers.text.tower, prefixes=("text_model.", "text_projection.")),
     ]
 
 

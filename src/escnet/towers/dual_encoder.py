@@ -23,7 +23,7 @@ from transformers import (
 
 from escnet.towers.checks import check_taps
 from escnet.towers.dinov2 import dinov2_maps
-from escnet.towers.kind import Part, TowerKind, TowerSettings
+from escnet.towers.kind import TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.tower import TextTower, Towers, VisionTower
 
@@ -93,16 +93,18 @@ def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     )
 
 
-def _parts(towers: Towers) -> list[Part]:
+def _parts(towers: Towers) -> list[TowerPart]:
     return [
-        Part(module=towers.vision.tower, prefixes=("vision_model.",), stripped="vision_model."),
-        Part(
+        TowerPart(
+            module=towers.vision.tower, prefixes=("vision_model.",), stripped="vision_model."
+        ),
+        TowerPart(
             module=towers.vision.projection,
             prefixes=("visual_projection.",),
             stripped="visual_projection.",
         ),
-        Part(module=towers.text.tower, prefixes=("text_model.",), stripped="text_model."),
-        Part(
+        TowerPart(module=towers.text.tower, prefixes=("text_model.",), stripped="text_model."),
+        TowerPart(
             module=towers.text.projection,
             prefixes=("text_projection.",),
             stripped="text_projection.",

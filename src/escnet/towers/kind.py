@@ -52,7 +52,7 @@ class TowerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class TowerPart:
     """A module of the towers, and which of a folder's tensors it is filled with.
 
     Attributes:
@@ -116,7 +116,7 @@ class TowerKind:
     vision: MakeVision
     text: Callable[[dict[str, Any]], TextTower]
     settings_of: Callable[[Mapping[str, Any]], TowerSettings]
-    parts: Callable[[Towers], Sequence[Part]]
+    parts: Callable[[Towers], Sequence[TowerPart]]
     reading: TextReading = PLAIN_READING
     even_cosine: float
     transformers: str = "4.57"

@@ -20,8 +20,8 @@ FORMAT = 1  # of a checkpoint's files; one that is to be read otherwise has a hi
 
 
 @runtime_checkable
-class Answer(Protocol):
-    """What one pass yields, and perhaps more."""
+class NetworkOutput(Protocol):
+    """The output of a network of any structure; each structure's own has more beside the logits."""
 
     @property
     def logits(self) -> Float[Tensor, "B N _ _"]:
@@ -128,7 +128,7 @@ class Network(PreTrainedModel):
         patches: Patches,
         text_embedding: Float[Tensor, "N *P D"],
         class_chunk: int | None = None,
-    ) -> Answer:
+    ) -> NetworkOutput:
         """The network after its towers.
 
         Args:

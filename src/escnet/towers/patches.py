@@ -27,7 +27,7 @@ class Patches:
         return self.joint
 
     def of_picture(self, index: int) -> "Patches":
-        """One picture's."""
+        """The patches of one picture of the batch."""
         own = slice(index, index + 1)
         first, second = self.skips
         return Patches(self.joint[own], (first[own], second[own]))

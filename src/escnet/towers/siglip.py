@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import Part, TextReading, TowerKind, TowerSettings
+from escnet.towers.kind import TextReading, TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
 from escnet.towers.tower import (
@@ -123,10 +123,10 @@ def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     return TowerSettings(vision=vision, text=config.text_config, joint_dim=vision.hidden_size)
 
 
-def _parts(towers: Towers) -> list[Part]:
+def _parts(towers: Towers) -> list[TowerPart]:
     return [
-        Part(module=towers.vision.tower, prefixes=("vision_model.",)),
-        Part(module=towers.text.tower, prefixes=("text_model.",)),
+        TowerPart(module=towers.vision.tower, prefixes=("vision_model.",)),
+        TowerPart(module=towers.text.tower, prefixes=("text_model.",)),
     ]
 
 

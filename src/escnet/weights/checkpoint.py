@@ -21,7 +21,7 @@ from escnet.errors import OutputError, WeightsError
 from escnet.files import check_replaceable
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
-from escnet.towers.network import Network
+from escnet.towers.network import FORMAT, Network
 from escnet.weights.config_file import (
     CONFIG_FILE,
     check_settings,
@@ -233,7 +233,7 @@ def model_type_of(folder: str | Path) -> str:
 def is_checkpoint(folder: str | Path) -> bool:
     """Whether a folder says of itself that it is a checkpoint of ours; it may still be damaged."""
     try:
-        return bool(_read_config(Path(folder)))
+        return bool(_read_config(Path(folder), any_format=True))
     except WeightsError:
         return False
 
@@ -264,7 +264,8 @@ def _copy_tokenizer(source: str | Path | None, folder: Path, names: Sequence[str
     return copies
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
+    """A checkpoint's settings, of a format that this version reads unless any will do."""
     if not folder.is_dir():
         raise WeightsError(f"no checkpoint folder {folder}: give a folder with {CONFIG_FILE}")
     config = read_json_config(folder / CONFIG_FILE)
@@ -272,6 +273,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
         refuse_open_clip(f"folder {folder}", folder)
         raise WeightsError(
             f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
+        )
+    number = config.get("format_version", FORMAT)
+    if not any_format and isinstance(number, int) and number > FORMAT:
+        raise WeightsError(
+            f"checkpoint {folder} has the format {number}, and this version reads {FORMAT}: "
+            "install a later version of escnet"
         )
     model_type = config.get("model_type")
     if model_type not in STRUCTURES:

@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from escnet.annotations.palette import name_colours
-from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
+from escnet.inference.figures.explanation import BlockStep, Explanation, FinalMask, Region
 from escnet.inference.figures.explanation_sheet import draw_explanation
 
 
@@ -47,7 +47,7 @@ def explanation() -> Explanation:
     )
     mask = np.zeros((30, 40), bool)
     mask[:10, :20] = True
-    answer = Answer(confidence=np.full((12, 8), 0.7, np.float32), mask=mask)
+    answer = FinalMask(confidence=np.full((12, 8), 0.7, np.float32), mask=mask)
     return Explanation(
         picture=np.full((30, 40, 3), 200, np.uint8),
         name="cup",

@@ -246,6 +246,14 @@ def test_resuming_makes_again_what_is_not_whole(tmp_path: Path, name: str, damag
     assert files_below(tmp_path / "out") == whole
 
 
+def test_resuming_makes_again_what_is_of_another_format(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    job([path], tmp_path / "out")
+    numbers = tmp_path / "out" / "a.json"
+    numbers.write_bytes(numbers.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    assert statuses(job([path], tmp_path / "out", resume=True)) == ["written"]
+
+
 @pytest.mark.parametrize("seconds", [-1_000_000, 1_000_000])
 @pytest.mark.parametrize("size_wh", [(12, 8), (30, 20)])
 def test_resuming_makes_again_what_is_of_another_picture_of_any_age(

@@ -60,7 +60,7 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
         is_own_peak = forget_peak()
         _forget_gpu_peak()
         start = time.perf_counter()
-        found = segmenter.segment_pixels(pixels, vocabulary, options)
+        result = segmenter.segment_pixels(pixels, vocabulary, options)
         seconds = time.perf_counter() - start
         highest = _larger(highest, peak_memory())
         results.append(
@@ -68,14 +68,14 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
                 "seconds": round(seconds, 4),
                 "peak_memory": peak_memory() if is_own_peak else None,
                 "peak_gpu_memory": _gpu_peak(),
-                **_of_result(found),
+                **_of_result(result),
             }
         )
-        np.save(Path(job["folder"], label_file(index)), reduced_labels(found.label_map))
+        np.save(Path(job["folder"], label_file(index)), reduced_labels(result.label_map))
     return {
         "method": segmenter.method.name,
         "weights_hash": segmenter.weights_hash,
-        "settings": dict(found.settings),
+        "settings": dict(result.settings),
         "load_seconds": round(load_seconds, 4),
         "peak_memory": highest,
         "results": results,
@@ -104,8 +104,8 @@ def _vocabulary(fields: Mapping[str, Any]) -> Vocabulary:
     )
 
 
-def _of_result(found: Segmentation) -> dict[str, Any]:
-    summary = found.summary()
+def _of_result(result: Segmentation) -> dict[str, Any]:
+    summary = result.summary()
     return {key: summary[key] for key in ("height", "width", "void", "names")}
 
 

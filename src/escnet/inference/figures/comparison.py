@@ -27,6 +27,7 @@ from escnet.inference.options import SegmentOptions
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
 
+FORMAT = 1  # of escnet.comparison.json; one that is to be read otherwise has a higher number
 RESULTS_FILE = "results.json"
 TIME_MEANS = (
     "seconds from the decoded picture to its label map, one run after one warm-up on the first "

@@ -66,18 +66,18 @@ def draw_comparison(
         cells[row][0].imshow(picture)
         caption(cells[row][0], clipped(text))
         for cell, column in zip(cells[row][1:], columns, strict=True):
-            found = column.pictures[first + row]
-            cell.imshow(draw_overlay(picture, found.labels, names, legend=False))
-            caption(cell, f"{clipped(column.model)}\n{column.method}", beneath=measured(found))
+            compared = column.pictures[first + row]
+            cell.imshow(draw_overlay(picture, compared.labels, names, legend=False))
+            caption(cell, f"{clipped(column.model)}\n{column.method}", beneath=measured(compared))
     _add_legend(figure, won, names)
     return encode_sheet(figure)
 
 
-def measured(found: ComparedPicture) -> str:
+def measured(compared: ComparedPicture) -> str:
     """Seconds and memory of one picture, for people."""
-    gpu = found.numbers["peak_gpu_memory"]
+    gpu = compared.numbers["peak_gpu_memory"]
     on_gpu = "" if gpu is None else f", {shown_memory(gpu)} of the GPU"
-    return f"{found.seconds:.2f} s, {shown_memory(found.peak_memory)}{on_gpu}"
+    return f"{compared.seconds:.2f} s, {shown_memory(compared.peak_memory)}{on_gpu}"
 
 
 def shown_memory(num_bytes: int | None) -> str:

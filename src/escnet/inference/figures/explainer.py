@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from escnet.errors import ConfigError, either
-from escnet.inference.figures.explanation import Answer, BlockStep, Explanation, Region
+from escnet.inference.figures.explanation import BlockStep, Explanation, FinalMask, Region
 from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.machine.device import chosen_dtype
 from escnet.inference.methods.esc_method import EscMethod, likely_queries, square_image
@@ -29,8 +29,8 @@ from escnet.vocabulary import Vocabulary
 Pixels = UInt8[np.ndarray, "H W 3"]
 
 
-class _Seen(NamedTuple):
-    """What a method saw in a picture on the way to its answer; the maps before and after blocks."""
+class _Trace(NamedTuple):
+    """What a method computed on the way to its answer: the maps before and after each block."""
 
     kept: list[int]
     blocks: list[EscBlock]
@@ -56,18 +56,18 @@ def explain(
         ConfigError: If the method is of another kind, or it drops the class before its work.
         VocabularyError: If a name has more tokens than the text tower reads.
     """
-    seen = _see(segmenter, pixels, segmenter.text_embedding(vocabulary))
+    trace = _see(segmenter, pixels, segmenter.text_embedding(vocabulary))
     label = vocabulary.labels.index(name)
-    owner = [vocabulary.owner[query] for query in seen.kept]
+    owner = [vocabulary.owner[query] for query in trace.kept]
     rows = [row for row, its_label in enumerate(owner) if its_label == label]
     if not rows:
         raise ConfigError(
-            f"class {name!r} is not among the {len(seen.kept)} of {len(vocabulary.queries)} names "
+            f"class {name!r} is not among the {len(trace.kept)} of {len(vocabulary.queries)} names "
             f"that the network keeps for this picture: give fewer {either('names', '--classes')}"
         )
-    row = _best_row(seen.evidence[0][0], rows)
+    row = _best_row(trace.evidence[0][0], rows)
 
-    def answer(logits: Float[Tensor, "M _ _"]) -> Answer:
+    def answer(logits: Float[Tensor, "M _ _"]) -> FinalMask:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rest = vocabulary.has_background
         prior = segmenter.share_prior
@@ -75,37 +75,37 @@ def explain(
             logits, owner, len(vocabulary), size_hw, background=rest, share_prior=prior
         )
         best = logits[rows].amax(dim=0)
-        return Answer(confidence=_array(best.float().sigmoid()), mask=label_map == label)
+        return FinalMask(confidence=_array(best.float().sigmoid()), mask=label_map == label)
 
     return Explanation(
         picture=pixels,
         name=name,
-        query=vocabulary.queries[seen.kept[row]],
+        query=vocabulary.queries[trace.kept[row]],
         names=vocabulary.result_names,
         method=segmenter.method.name,
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
         settings={**segmenter.settings, "background": vocabulary.has_background},
-        generator=_settings_of(seen.blocks[0]) if seen.blocks else None,
-        correlation=_array(seen.evidence[0][0, row]),
-        blocks=_steps(seen, row, (pixels.shape[0], pixels.shape[1])),
-        answer=answer(seen.logits),
-        answer_without=None if seen.logits_without is None else answer(seen.logits_without),
+        generator=_settings_of(trace.blocks[0]) if trace.blocks else None,
+        correlation=_array(trace.evidence[0][0, row]),
+        blocks=_steps(trace, row, (pixels.shape[0], pixels.shape[1])),
+        answer=answer(trace.logits),
+        answer_without=None if trace.logits_without is None else answer(trace.logits_without),
     )
 
 
-def _see(segmenter: Segmenter, pixels: Pixels, text_embedding: Float[Tensor, "N D"]) -> _Seen:
+def _see(segmenter: Segmenter, pixels: Pixels, text_embedding: Float[Tensor, "N D"]) -> _Trace:
     check_explainable(segmenter)
     method = segmenter.method
     if isinstance(method, EscMethod):
         return _see_by_blocks(method, pixels, text_embedding)
     logits, kept = method.logits([pixels], text_embedding)[0]
-    return _Seen(kept, [], [logits[None]], logits)
+    return _Trace(kept, [], [logits[None]], logits)
 
 
 def _see_by_blocks(
     method: EscMethod, pixels: Pixels, text_embedding: Float[Tensor, "N D"]
-) -> _Seen:
+) -> _Trace:
     network, config = method.network, method.network.config
     image = square_image(pixels, method.view_size)[None].to(method.device)
     is_mixed = method.dtype != "float32"
@@ -114,11 +114,11 @@ def _see_by_blocks(
         kept = likely_queries(patches, text_embedding, config.max_classes)
         chunk = class_chunk(config, budget=method.memory_budget)
         full = network.segment(patches, text_embedding[kept], chunk)
-        seen = _Seen(kept.tolist(), list(network.blocks), full.evidence, full.logits[0])
+        trace = _Trace(kept.tolist(), list(network.blocks), full.evidence, full.logits[0])
         if config.sam == "none":
-            return seen
+            return trace
         without = network.segment(patches, text_embedding[kept], chunk, with_sam=False)
-    return seen._replace(evidence_without=without.evidence, logits_without=without.logits[0])
+    return trace._replace(evidence_without=without.evidence, logits_without=without.logits[0])
 
 
 def check_explainable(segmenter: Segmenter) -> None:
@@ -140,14 +140,14 @@ def _best_row(correlation: Float[Tensor, "M h w"], rows: Sequence[int]) -> int:
     return rows[int(peak.argmax())]
 
 
-def _steps(seen: _Seen, row: int, size_hw: tuple[int, int]) -> tuple[BlockStep, ...]:
+def _steps(trace: _Trace, row: int, size_hw: tuple[int, int]) -> tuple[BlockStep, ...]:
     steps = []
-    for index, block in enumerate(seen.blocks):
-        before, after = seen.evidence[index : index + 2]
+    for index, block in enumerate(trace.blocks):
+        before, after = trace.evidence[index : index + 2]
         prompt = block.generator(before)
         without = None
-        if seen.evidence_without is not None:
-            without = _array(seen.evidence_without[index + 1][0, row])
+        if trace.evidence_without is not None:
+            without = _array(trace.evidence_without[index + 1][0, row])
         steps.append(
             BlockStep(
                 evidence=_array(before[0, row]),

@@ -1,4 +1,4 @@
-"""How a class was found, as plain arrays and numbers: Figures 3 and 6 of one's own picture.
+"""How a class was numbers, as plain arrays and numbers: Figures 3 and 6 of one's own picture.
 
 The record alone, without PyTorch: `explainer.py` fills it, `explanation_sheet.py` draws it.
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+FORMAT = 1  # of the JSON; one that is to be read otherwise has a higher number
 WITHOUT_SAM = (
     "the same weights on the same picture, but each SAM block passes on its residual alone: what "
     "SAM answers to the prompts is left out; nothing is trained again"
@@ -61,7 +62,7 @@ class BlockStep:
 
     def summary(self) -> dict[str, Any]:
         """The numbers, as plain values for JSON."""
-        found: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "map_in": _statistics(self.evidence),
             "foreground_share": round(float((self.region >= 0).mean()), 6),
             "regions": [
@@ -78,14 +79,14 @@ class BlockStep:
         }
         if self.activation_without is not None:
             difference = np.abs(self.activation - self.activation_without).mean()
-            found["activation"]["without_sam"] = _statistics(self.activation_without)
-            found["activation"]["mean_difference"] = round(float(difference), 4)
-        return found
+            numbers["activation"]["without_sam"] = _statistics(self.activation_without)
+            numbers["activation"]["mean_difference"] = round(float(difference), 4)
+        return numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Where the class is in the end.
+class FinalMask:
+    """Where the class is in the end: what the last logits say of it.
 
     Attributes:
         confidence: Sigmoid of the class's logits, on their own grid.
@@ -106,7 +107,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """How one class was found in one picture.
+    """How one class was numbers in one picture.
 
     Attributes:
         picture: The picture.
@@ -135,14 +136,15 @@ class Explanation:
     generator: Mapping[str, Any] | None
     correlation: Float[np.ndarray, "h w"]
     blocks: tuple[BlockStep, ...]
-    answer: Answer
-    answer_without: Answer | None
+    answer: FinalMask
+    answer_without: FinalMask | None
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the sheet, as plain values for JSON."""
         height, width = self.picture.shape[:2]
         without = None if self.answer_without is None else self.answer_without.summary()
         return {
+            "format": FORMAT,
             "model": self.model,
             "method": self.method,
             "weights_hash": self.weights_hash,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from escnet.annotations.palette import class_colours, name_colours
-from escnet.inference.figures.explanation import WITHOUT_SAM, Answer, BlockStep, Explanation
+from escnet.inference.figures.explanation import WITHOUT_SAM, BlockStep, Explanation, FinalMask
 from escnet.inference.figures.sheet import (
     SMALL,
     blank_sheet,
@@ -124,12 +124,12 @@ class _Drawing:
         _bar(cell, shown)
         caption(cell, text)
 
-    def _show_answer(self, cell: "Axes", answer: Answer, text: str) -> None:
+    def _show_answer(self, cell: "Axes", answer: FinalMask, text: str) -> None:
         shown = cell.imshow(answer.confidence, cmap=_HEAT, extent=self.frame, vmin=0, vmax=1)
         _bar(cell, shown)
         caption(cell, text)
 
-    def _show_won(self, cell: "Axes", answer: Answer, text: str) -> None:
+    def _show_won(self, cell: "Axes", answer: FinalMask, text: str) -> None:
         names = self.explanation.names
         colour = name_colours(names)[names.index(self.explanation.name)] / 255
         wash = np.where(answer.mask[..., None], [*colour, _WASH], 0.0)  # (H, W, 4), clear elsewhere

@@ -17,6 +17,7 @@ from typing import Any
 
 from escnet.annotations.format import Place
 from escnet.annotations.registry import FORMATS, check_places
+from escnet.annotations.summary import FORMAT
 from escnet.errors import ANOTHER_FOLDER, OutputError
 from escnet.files import check_replaceable, remove_leftovers, shown_path
 from escnet.small_file import SmallFile, regular_file
@@ -152,6 +153,8 @@ def finished_summary(
     """
     try:
         summary = _SUMMARY.object_of(files["json"])
+        if summary["format"] != FORMAT:  # another version's, which may mean other things
+            return None
         if summary["source"] != source:  # made of another picture, or by a version that told none
             return None
         sealed = summary["files"]

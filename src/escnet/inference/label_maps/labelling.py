@@ -150,8 +150,8 @@ class Race:
     def result(self) -> tuple[Float[Tensor, "rows W"], Int[Tensor, "rows W"]]:
         """Of every place the winner's own logit, and the winner."""
         if self._leader is None or self._highest is None:
-            found = cast("_Leader", self._leader or self._highest)
-            return found.logit, found.label
+            leader = cast("_Leader", self._leader or self._highest)
+            return leader.logit, leader.label
         has_floor = self._leader.score > -torch.inf
         logit = torch.where(has_floor, self._leader.logit, self._highest.logit)
         return logit, torch.where(has_floor, self._leader.label, self._highest.label)

@@ -100,8 +100,8 @@ class WindowedScores:
             for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
                 columns = slice(left, left + side_w)
                 share = fade_h[rows, None] * fade_w
-                found = _enlarged(logits[labels], (side_h, side_w), rows).sigmoid()
-                total[:, target, columns] += found * share
+                probability = _enlarged(logits[labels], (side_h, side_w), rows).sigmoid()
+                total[:, target, columns] += probability * share
                 weight[target, columns] += share
         scores = total / weight
         if self._windows.global_view:
@@ -121,14 +121,14 @@ class WindowedScores:
 
     def _views_of_row(self, top: int) -> list[ViewLogits]:
         side_h, side_w = self._side_hw
-        found: list[ViewLogits] = []
+        logits: list[ViewLogits] = []
         for first in range(0, len(self._lefts), _VIEWS_AT_ONCE):
             views = [
                 np.ascontiguousarray(self._canvas[top : top + side_h, left : left + side_w])
                 for left in self._lefts[first : first + _VIEWS_AT_ONCE]
             ]
-            found += self._method.logits(views, self._embedding)
-        return found
+            logits += self._method.logits(views, self._embedding)
+        return logits
 
     def _of_view(self, view: ViewLogits) -> Float[Tensor, "L _ _"]:
         return self._of_labels(view.logits, [self._owner[text] for text in view.kept])

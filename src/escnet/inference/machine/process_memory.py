@@ -21,8 +21,8 @@ def peak_memory() -> int | None:
     None where the system does not tell.
     """
     with suppress(OSError):
-        found = _PEAK.search(_STATUS.read_text(encoding="ascii", errors="replace"))
-        return int(found[1]) * 1024 if found else None
+        match = _PEAK.search(_STATUS.read_text(encoding="ascii", errors="replace"))
+        return int(match[1]) * 1024 if match else None
     if platform.system() != "Darwin":
         return None
     import resource  # noqa: PLC0415 -- not on Windows

@@ -102,7 +102,7 @@ class EscCorrelator(nn.Module):
     def correlate_image(
         self, image: Float[Tensor, "B 3 H W"], text_embedding: Float[Tensor, "N D"]
     ) -> Float[Tensor, "B N h w"]:
-        """The network's first evidence."""
+        """The image-text correlation (Eq. 1), scaled and shifted as the network's blocks see it."""
         return self.network.correlate(self.network.vision(image), text_embedding)
 
 

@@ -56,5 +56,5 @@ def split_glued(text: str, words: frozenset[str]) -> str:
 
 def words_of(names: Sequence[str]) -> list[str]:
     """The words that occur in some names, in lower case and alphabetical order."""
-    found = {word.lower() for name in names for word in _WORD.findall(name)}
-    return sorted(word for word in found if len(word) >= _SHORTEST_PART)
+    words = {word.lower() for name in names for word in _WORD.findall(name)}
+    return sorted(word for word in words if len(word) >= _SHORTEST_PART)

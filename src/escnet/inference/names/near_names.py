@@ -71,17 +71,17 @@ def near_names(
         vocabulary: The class names.
         embedding: Of the queries, in their order.
     """
-    found: dict[tuple[int, int], float] = {}
+    cosines: dict[tuple[int, int], float] = {}
     for first, second, cosine in _pairs_above(embedding, NEVER_NEAR):
         labels = vocabulary.owner[first], vocabulary.owner[second]
         if labels[0] != labels[1]:
-            found[labels] = max(cosine, found.get(labels, -1.0))
-    if not found:
+            cosines[labels] = max(cosine, cosines.get(labels, -1.0))
+    if not cosines:
         return []
-    limit = nearest_of_benchmarks(method) if min(found.values()) < EQUAL else EQUAL
+    limit = nearest_of_benchmarks(method) if min(cosines.values()) < EQUAL else EQUAL
     pairs = [
         NearNames(vocabulary.labels[first], vocabulary.labels[second], cosine)
-        for (first, second), cosine in found.items()
+        for (first, second), cosine in cosines.items()
         if cosine >= min(limit + _MARGIN, EQUAL)
     ]
     return sorted(pairs, key=lambda pair: -pair.cosine)

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from transformers import SamModel
 
 from escnet.model.mask_head import MaskHead
-from escnet.model.two_way import Attended, Shared, SharedPatches, TwoWayTransformer
+from escnet.model.two_way import (
+    SharedPatches,
+    SharedProjections,
+    TokensAndPatches,
+    TwoWayTransformer,
+)
 from escnet.weights.sam import by_authors_names, mask_head_of, two_way_of
 
 _FINER = 4  # cells of the mask grid to a patch
@@ -29,7 +34,7 @@ class SharedPicture(NamedTuple):
 
     base: Float[Tensor, "1 P S"]
     position: Float[Tensor, "P S"]
-    projected: Shared
+    projected: SharedProjections
 
 
 class MaskDecoder(nn.Module):
@@ -74,9 +79,9 @@ class MaskDecoder(nn.Module):
         for start in range(0, len(token), _PROMPTS_AT_ONCE):
             rows = slice(start, start + _PROMPTS_AT_ONCE)
             code = None if mask is None else self._code(mask[rows])
-            attended = self._attend(shared, code, token[None, rows])
-            output = self.head.look(attended, token[None, rows], shared.position)
-            logits.append(self._masks(output, attended.image, embedding.shape[-1], size_hw))
+            result = self._attend(shared, code, token[None, rows])
+            output = self.head.look(result, token[None, rows], shared.position)
+            logits.append(self._masks(output, result.image, embedding.shape[-1], size_hw))
             quality.append(self.outer.iou_prediction_head(output[0, :, 0])[:, 1:])
         return torch.cat(logits), torch.cat(quality)
 
@@ -104,11 +109,11 @@ class MaskDecoder(nn.Module):
         shared: SharedPicture,
         code: Float[Tensor, "1 R P M"] | None,
         token: Float[Tensor, "1 R T S"],
-    ) -> Attended:
+    ) -> TokensAndPatches:
         """The tokens and the patches after all of the transformer."""
         basis = None if code is None else self.mask_embed.conv3.weight[:, :, 0, 0]
-        found = self.two_way(SharedPatches(shared.base, code, basis), shared.projected, token)
-        return cast("Attended", found)
+        result = self.two_way(SharedPatches(shared.base, code, basis), shared.projected, token)
+        return cast("TokensAndPatches", result)
 
     def _masks(
         self,

@@ -106,8 +106,8 @@ class TrainingFreeSam:
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid; a map's values keep their scale."""
         return [
-            ViewLogits(self._sharpened(as_bytes(view), found.logits), found.kept)
-            for view, found in zip(views, self.base.logits(views, text_embedding), strict=True)
+            ViewLogits(self._sharpened(as_bytes(view), answer.logits), answer.kept)
+            for view, answer in zip(views, self.base.logits(views, text_embedding), strict=True)
         ]
 
     def _sharpened(
@@ -130,14 +130,14 @@ def winners(maps: Float[Tensor, "N h w"]) -> list[int]:
     return [int(index) for index in order if count[index] > 0]
 
 
-class Answers(NamedTuple):
+class MapMasks(NamedTuple):
     """SAM's masks for one map: three to each prompt, as logits, and the IoU that SAM expects."""
 
     logits: Float[Tensor, "R a b"]
     quality: Float[Tensor, " R"]
 
 
-def answers_for(sam: Sam, picture: SamPicture, correlation: Float[Tensor, "h w"]) -> Answers:
+def answers_for(sam: Sam, picture: SamPicture, correlation: Float[Tensor, "h w"]) -> MapMasks:
     """SAM's masks for one map.
 
     Asked are, in this order: all points of the map's regions at once, with negative points and the
@@ -158,7 +158,7 @@ def answers_for(sam: Sam, picture: SamPicture, correlation: Float[Tensor, "h w"]
         for on in (point, peak_point(blurred(correlation)))
     ]
     answers.append(sam.answer(picture, point[:, None], point.new_ones(len(point), 1)))
-    return Answers(
+    return MapMasks(
         logits=torch.cat([answer.logits for answer in answers]).flatten(0, 1),
         quality=torch.cat([answer.quality for answer in answers]).flatten(),
     )

@@ -92,17 +92,17 @@ class MaskProposals:
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
         results = []
-        for seen, found in zip(views, self.base.logits(views, text_embedding), strict=True):
-            view = as_bytes(seen)
-            picture = self.sam.encode(view)
+        for view, answer in zip(views, self.base.logits(views, text_embedding), strict=True):
+            pixels = as_bytes(view)
+            picture = self.sam.encode(pixels)
             masks, quality = propose(self.sam, picture, self.points_per_side)
-            logits = found.logits[None].float().to(self.sam.device)
+            logits = answer.logits[None].float().to(self.sam.device)
             maps = resized(logits, picture.size_hw)[0]
             region = with_rest(masks).to(maps.dtype)
             score = region_means(maps, region)
             if self.classified_by == "crop":
-                score[:, :-1] = self._of_crops(view, masks, text_embedding, found.kept)
-            results.append(ViewLogits(painted(score, region, quality), found.kept))
+                score[:, :-1] = self._of_crops(pixels, masks, text_embedding, answer.kept)
+            results.append(ViewLogits(painted(score, region, quality), answer.kept))
         return results
 
     def _of_crops(
@@ -117,8 +117,8 @@ class MaskProposals:
         crops = list(cropped(view, masks))
         for start in range(0, len(crops), _CROPS_AT_ONCE):
             some = crops[start : start + _CROPS_AT_ONCE]
-            found = self.base.logits([pixels for pixels, _ in some], text_embedding[kept])
-            for (_, inside), (logits, own) in zip(some, found, strict=True):
+            answers = self.base.logits([pixels for pixels, _ in some], text_embedding[kept])
+            for (_, inside), (logits, own) in zip(some, answers, strict=True):
                 weight = F.interpolate(
                     inside[None, None].to(logits), size=logits.shape[1:], mode="area"
                 )
