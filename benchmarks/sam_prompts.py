@@ -34,7 +34,7 @@ from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.inference.figures.sheet import blank_sheet, caption, encode_sheet, reduced
 from escnet.inference.sam.masks import (
-    Answers,
+    MapMasks,
     answers_for,
     consensus,
     enlarged,
@@ -128,7 +128,7 @@ class Seen(NamedTuple):
     level: float
     coarse: Tensor
     fine: Tensor
-    answers: Answers
+    answers: MapMasks
     target: Tensor
     valid: Tensor
 
@@ -162,7 +162,7 @@ class Asking:
         label: int,
         maps: dict[float, Tensor],
         size_hw: tuple[int, int],
-    ) -> dict[float, Answers]:
+    ) -> dict[float, MapMasks]:
         path = None if self._kept is None else self._kept / f"{item.stem}.{label}.npz"
         if path is not None and path.is_file():
             return read_answers(path)
@@ -273,10 +273,10 @@ def mixed(seen: Seen, mask: Tensor, share: float | None = None) -> Tensor:
     return ((1 - share) * own + share * mask).clamp(0, 1)
 
 
-def read_answers(path: Path) -> dict[float, Answers]:
+def read_answers(path: Path) -> dict[float, MapMasks]:
     with np.load(path) as file:
         return {
-            level: Answers(
+            level: MapMasks(
                 torch.from_numpy(file[f"logits {level}"]),
                 torch.from_numpy(file[f"quality {level}"]),
             )
@@ -284,7 +284,7 @@ def read_answers(path: Path) -> dict[float, Answers]:
         }
 
 
-def write_answers(path: Path, answers: dict[float, Answers]) -> None:
+def write_answers(path: Path, answers: dict[float, MapMasks]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {}
     for level, (logits, quality) in answers.items():
