@@ -329,7 +329,9 @@ def test_label_maps_are_scored_and_checked_without_pytorch(
 ) -> None:
     predictions, out = tmp_path / "predictions", tmp_path / "scores"
     shutil.copytree(folder / "masks", predictions)
-    options = ["--predictions", predictions, "--out", out] if verb == "evaluate" else []
+    options: list[str | Path] = []
+    if verb == "evaluate":
+        options = ["--predictions", predictions, "--out", out]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *verb.split(), folder, *options],
         capture_output=True,

@@ -56,7 +56,7 @@ class EscNetConfig(NetworkConfig):
         image_size: Side of the square picture that the tower sees, in pixels [22].
         patch_size: Side of one patch of that picture, in pixels [22].
         joint_dim: D, in which the correlation is a cosine (Eq. 1).
-        template: The sentence that a class name is put into [31].
+        template: The sentence that a class name is put into [34].
         num_blocks: ESC-Blocks, one after the other (Fig. 2) [7].
         regions_per_class: N_o, regions that k-means makes of a class's foreground [2].
         softmax: Axis of the generator's softmax, "position" or "class" [1].

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import Part, TowerKind, TowerSettings
+from escnet.towers.kind import TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import last_block
 from escnet.towers.tower import TextTower, Towers, VisionTower, grid_of, to_map
@@ -106,11 +106,11 @@ def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     return TowerSettings(vision=vision, text=config.text_config, joint_dim=vision.hidden_size)
 
 
-def _parts(towers: Towers) -> list[Part]:
+def _parts(towers: Towers) -> list[TowerPart]:
     # The authors' files have other names; transformers translates them.
     return [
-        Part(module=towers.vision.tower, prefixes=("vision_model.", "vision_encoder.")),
-        Part(module=towers.text.tower, prefixes=("text_model.", "text_encoder.")),
+        TowerPart(module=towers.vision.tower, prefixes=("vision_model.", "vision_encoder.")),
+        TowerPart(module=towers.text.tower, prefixes=("text_model.", "text_encoder.")),
     ]
 
 
