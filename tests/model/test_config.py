@@ -73,7 +73,7 @@ def test_every_block_holds_both_of_sams_layers_or_one_by_turns() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"towers": "resnet"}, "towers 'resnet' are of no known kind: choose from clip, siglip, "),
+        ({"towers": "resnet"}, "towers 'resnet' are of no known kind: choose from clip, "),
         ({"sam": "huge"}, "sam 'huge' is unknown: choose from pretrained, random, none"),
         ({"sam_layers": "three"}, "sam_layers 'three' is unknown"),
         ({"appearance": "loop"}, "appearance 'loop' is unknown"),
