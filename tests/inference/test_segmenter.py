@@ -516,15 +516,6 @@ def test_a_checkpoint_without_its_tokenizer_says_what_is_missing(tmp_path: Path)
         Segmenter.load(tmp_path)
 
 
-def test_a_checkpoints_own_share_prior_counts_unless_another_is_asked_for(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    write_checkpoint(tmp_path, network_of(variant(share_prior=0.7)), tokenizer_from=checkpoint)
-    own, none = Segmenter.load(tmp_path), Segmenter.load(tmp_path, share_prior=0.0)
-    assert (own.share_prior, none.share_prior) == (0.7, 0.0)
-    assert (own.settings["share_prior"], none.settings["share_prior"]) == (0.7, 0.0)
-
-
 def test_a_share_prior_makes_the_largest_label_larger(tiny: Segmenter, pixels: Pixels) -> None:
     with_prior = Segmenter(tiny.method, model="tiny", weights_hash="", share_prior=20.0)
     found, plain = (s.segment(pixels, NAMES) for s in (with_prior, tiny))
