@@ -77,7 +77,9 @@ def test_a_command_segments(words: list[str], folder: Path) -> None:
     is_output = [before in {"--out", "-o"} for before in ["", *words[:-1]]]
     provide("\n".join(word for word, out in zip(words, is_output, strict=True) if not out))
     assert run(words) == 0
-    results = list(folder.rglob("*.labels.png"))
+    kinds = words[words.index("--format") + 1].split(",") if "--format" in words else ["labels"]
+    written = {"labels": "*.labels.png", "csv": "folder.csv"}
+    results = list(folder.rglob(next(written[kind] for kind in kinds if kind in written)))
     assert results
     if "--out" in words:
         out = folder / words[words.index("--out") + 1]

@@ -99,4 +99,7 @@ def test_a_matrix_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = tmp_path / "x.json"
     path.write_text(json.dumps(np.eye(2).tolist()))
     assert run(["leaderboard", "--result", str(path)]) == 2
-    assert "is no result of `escnet evaluate`" in capsys.readouterr().err
+    assert (
+        "holds a JSON list, not an object: give a file that `escnet evaluate` wrote"
+        in capsys.readouterr().err
+    )

@@ -56,7 +56,7 @@ def test_the_id_map_that_the_doubt_advises_ends_it(
     assert run(["data", "check", str(root), "--id-map", str(tmp_path / "ids.txt")]) == 0
     out = capsys.readouterr().out
     assert "warning" not in out
-    assert "1 cat                       50.0 % of the labelled pixels, in 1 pictures" in out
+    assert "1 cat                       50.0 % of the labelled pixels, in 1 picture" in out
 
 
 def test_classes_that_no_label_map_shows_are_counted(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_recipe_that_is_no_small_file_is_refused_at_once(
         ("[training]\nlearning_rate = inf", "inf is no finite number"),
         ("a = '", "is not TOML"),
         ("\x00", "is not TOML"),
-        ("", "the sections are none: give"),
+        ("", "parts is missing: give it"),
     ],
 )
 def test_a_recipe_that_is_none_is_refused_with_the_reason(

@@ -44,7 +44,8 @@ class PictureTable:
             np.bincount(self._place, self._value * weight[self._picture], math.prod(shape))
             for weight in weights
         ]
-        return np.reshape(sums, (-1, *shape))
+        # of no pixel at all NumPy counts in whole numbers
+        return np.reshape(np.asarray(sums, np.float64), (-1, *shape))
 
 
 def resampled_weights(

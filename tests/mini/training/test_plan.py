@@ -297,7 +297,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(
         ),
         (
             {"towers": "clip"},
-            r"model\.settings\.towers is 'clip', but this network's is always 'mini': leave",
+            r"no setting model\.settings\.towers: choose from appearance",
         ),
     ],
 )
