@@ -25,6 +25,7 @@ from escnet.inference.methods.method import Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.prompting import Sam, SamPicture
+from escnet.inference.sam.sam_method import SamMethod
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.towers.resize import resized
@@ -53,7 +54,7 @@ _GENERATOR = PseudoPromptGenerator(
 )
 
 
-class TrainingFreeSam:
+class TrainingFreeSam(SamMethod):
     """A method whose maps SAM sharpens.
 
     Args:
@@ -75,30 +76,18 @@ class TrainingFreeSam:
         share: float | None = None,
         most_classes: int = DEFAULT_MOST_CLASSES,
     ) -> None:
-        self.base = base
-        self.sam = sam
+        super().__init__(base, sam)
         self.share = share
         self.most_classes = most_classes
-        self.template = base.template
-        self.view_size = base.view_size
 
     @property
     def settings(self) -> Mapping[str, object]:
         """What moves a pixel besides weights, names, template and size."""
         return {
-            **self.base.settings,
-            "base": self.base.name,
+            **super().settings,
             "sam_share": "by agreement" if self.share is None else self.share,
             "sam_most_classes": self.most_classes,
         }
-
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
-        """The embeddings of texts that the template has been applied to.
-
-        Raises:
-            VocabularyError: If a text has more tokens than the text tower reads.
-        """
-        return self.base.encode_text(texts)
 
     @torch.inference_mode()
     def logits(

@@ -27,6 +27,7 @@ from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.masks import load_sam
 from escnet.inference.sam.prompting import Sam, SamPicture
+from escnet.inference.sam.sam_method import SamMethod
 from escnet.towers.resize import resized
 
 _LEAST_QUALITY = 0.88  # these three as in SAM's automatic mode
@@ -41,7 +42,7 @@ _CROPS_AT_ONCE = 8
 ClassifiedBy = Literal["pooling", "crop"]
 
 
-class MaskProposals:
+class MaskProposals(SamMethod):
     """SAM's masks, labelled by another method's maps.
 
     Args:
@@ -61,30 +62,18 @@ class MaskProposals:
         classified_by: ClassifiedBy = "pooling",
         points_per_side: int = 16,
     ) -> None:
-        self.base = base
-        self.sam = sam
+        super().__init__(base, sam)
         self.classified_by = classified_by
         self.points_per_side = points_per_side
-        self.template = base.template
-        self.view_size = base.view_size
 
     @property
     def settings(self) -> Mapping[str, object]:
         """What moves a pixel besides weights, names, template and size."""
         return {
-            **self.base.settings,
-            "base": self.base.name,
+            **super().settings,
             "classified_by": self.classified_by,
             "points_per_side": self.points_per_side,
         }
-
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
-        """The embeddings of texts that the template has been applied to.
-
-        Raises:
-            VocabularyError: If a text has more tokens than the text tower reads.
-        """
-        return self.base.encode_text(texts)
 
     @torch.inference_mode()
     def logits(
