@@ -246,7 +246,7 @@ def _recipe(timed: Timed, data: Path) -> Recipe:
         [
             f"model.settings.text_config={{{shown}}}",
             *(() if is_catseg else ("model.settings.sam=random",)),
-            "towers.clip=",
+            "towers.model=",
             f"towers.tokenizer={TOKENIZER}",
             f"pictures.sources=[{{data='folder', root='{data}'}}]",
             "pictures.workers=0",
@@ -354,7 +354,7 @@ class _Texts(nn.Module):
 def count(name: str) -> dict[str, Any]:
     """What one picture's step keeps and computes, found with tensors that have no content."""
     counted = COUNTED[name]
-    recipe = read_recipe(ROOT / "recipes" / f"{counted.recipe}.toml", ["towers.clip="])
+    recipe = read_recipe(ROOT / "recipes" / f"{counted.recipe}.toml", ["towers.model="])
     flops = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
     kept = Kept(flops)
     kept.wrap(pictures, "dense_loss", "loss")

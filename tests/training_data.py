@@ -230,9 +230,9 @@ def make_pictures_recipe(data_folder: Path, parts_folder: Path) -> MakeRecipe:
                     "settings": {"text_config": PICTURES_TEXT, **(model or {})},
                 },
                 "towers": {
-                    "clip": "",
+                    "model": "",
                     "tokenizer": str(parts_folder / "sentence"),
-                    "clip_rate": 0.5,
+                    "rate": 0.5,
                     "sam_rate": 0.5,
                     **(towers or {}),
                 },

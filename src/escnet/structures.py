@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
-from escnet.errors import ConfigError, WeightsError
+from escnet.errors import WeightsError
 from escnet.mini.config import MINI_PRESETS, MiniConfig
 from escnet.mini.network import Mini
 from escnet.model.config import PRESETS, EscNetConfig
 from escnet.model.escnet import EscNet
-from escnet.towers.network import Network, NetworkConfig
+from escnet.towers.network import Network, NetworkConfig, of_preset
 
 if TYPE_CHECKING:
     from escnet.inference.methods.method import LoadedMethod
@@ -88,11 +88,7 @@ def builder_of(preset: str) -> "Builder":
 
 
 def _structure_with(preset: str) -> Structure:
-    for one in STRUCTURES.values():
-        if preset in one.presets:
-            return one
-    known = sorted(name for one in STRUCTURES.values() for name in one.presets)
-    raise ConfigError(f"model.preset {preset!r} is unknown: choose from {', '.join(known)}")
+    return of_preset(preset, {name: one for one in STRUCTURES.values() for name in one.presets})
 
 
 def _load_esc_net(folder: Path, *, device: str, dtype: str, memory_budget: int) -> "LoadedMethod":

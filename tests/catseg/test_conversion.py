@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from escnet.catseg.config import catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.conversion import catseg_shapes, config_of, read_catseg, tokenizer_folder
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
@@ -35,7 +35,7 @@ def tensors() -> Tensors:
     """A small checkpoint in the published naming, every number of which matters."""
     generator = torch.Generator().manual_seed(0)
     found = {}
-    for name, shape in catseg_shapes(CatSeg(catseg_preset("tiny"))).items():
+    for name, shape in catseg_shapes(CatSeg(CATSEG_PRESETS["tiny"]())).items():
         tensor = torch.randn(shape, generator=generator)
         scale = 0.3 if tensor.ndim < 2 or "padding" in name else shape[-1] ** -0.5
         is_norm = name.endswith("weight") and tensor.ndim == 1
@@ -304,7 +304,7 @@ def test_the_text_tower_answers_as_the_published_one(network: CatSeg, tensors: T
 )
 def test_the_published_sizes_are_met(name: str, num_head: int, num_clip: int) -> None:
     with torch.device("meta"):
-        network = CatSeg(catseg_preset(name))
+        network = CatSeg(CATSEG_PRESETS[name]())
     shapes = catseg_shapes(network)
     count = {n: torch.Size(s).numel() for n, s in shapes.items() if not n.endswith("attn_mask")}
     clip = sum(number for n, number in count.items() if n.startswith(CLIP))

@@ -10,7 +10,7 @@ from PIL import Image
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
-from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.method import CatSegMethod, load_catseg_method, seen_as
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, VocabularyError, WeightsError
@@ -26,7 +26,7 @@ TEXTS = ["a photo of a cat", "a photo of a dog", "a photo of the sky"]
 def tiny(**settings: Any) -> CatSeg:
     torch.manual_seed(0)
     small = {"image_size": 8, "view_size": 16, "window": 2, **settings}
-    return CatSeg(CatSegConfig.from_dict({**catseg_preset("tiny").to_dict(), **small}))
+    return CatSeg(CatSegConfig.from_dict({**CATSEG_PRESETS["tiny"]().to_dict(), **small}))
 
 
 def method_of(network: CatSeg, **options: Any) -> CatSegMethod:
@@ -73,7 +73,7 @@ def test_the_memory_budget_does_not_change_the_answer() -> None:
 
 
 def test_a_larger_budget_takes_more_names_at_once_up_to_a_bound() -> None:
-    config = catseg_preset("vit-b-16")
+    config = CATSEG_PRESETS["vit-b-16"]()
     assert [class_chunk(config, budget=budget) for budget in (1, 2**27, 2**40)] == [1, 22, 32]
 
 

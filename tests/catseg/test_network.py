@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
 
 MakeCatSeg = Callable[..., CatSeg]
@@ -19,7 +19,7 @@ def make_catseg(stir: Callable[[nn.Module], None]) -> MakeCatSeg:
     def make(**settings: Any) -> CatSeg:
         torch.manual_seed(0)
         small = {"image_size": 8, "window": 2, "embed_kernel": 3}
-        settings = {**catseg_preset("tiny").to_dict(), **small, **settings}
+        settings = {**CATSEG_PRESETS["tiny"]().to_dict(), **small, **settings}
         network = CatSeg(CatSegConfig.from_dict(settings))
         stir(network)
         return network.eval()

@@ -185,6 +185,7 @@ def test_a_share_prior_counts_for_whole_pictures_and_is_told(folder: Path, tmp_p
         (["--background", "rest"], "labels what is none of them 254, the background"),
         (["--background", "name"], "labels what is none of them 254, the background"),
         (["--limit", "0"], "--limit"),
+        (["--threads", "0"], "--threads 0 cannot be"),
         (["--size", "640"], "--size 640 needs windows, but pets is seen as a whole"),
         (["--window", "384", "--view", "whole"], "--window 384 needs windows"),
         (["--overlap", "0"], "--overlap 0.0 needs windows"),

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 from typer.testing import CliRunner, Result
 
-from escnet.catseg.config import catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.conversion import catseg_shapes
 from escnet.catseg.network import CatSeg
 from escnet.cli.weights import app
@@ -123,13 +123,13 @@ def test_check_passes_what_is_complete(folder: Path, sam_file: Path) -> None:
 
 def test_check_knows_catseg_as_published(tmp_path: Path) -> None:
     path = tmp_path / "model_final.pth"
-    shapes = catseg_shapes(CatSeg(catseg_preset("tiny")))
+    shapes = catseg_shapes(CatSeg(CATSEG_PRESETS["tiny"]()))
     torch.save({"model": {name: torch.zeros(shape) for name, shape in shapes.items()}}, path)
     assert f"CAT-Seg as published, complete, {len(shapes)}" in escnet_weights("check", path).stdout
 
 
 def test_check_knows_a_clip_and_what_it_lacks(tmp_path: Path) -> None:
-    config = catseg_preset("tiny")
+    config = CATSEG_PRESETS["tiny"]()
     sizes = {"vision_config": config.vision_config, "text_config": config.text_config}
     CLIPModel(CLIPConfig(**sizes, projection_dim=16)).save_pretrained(tmp_path)
     failed = escnet_weights("check", tmp_path)
@@ -160,7 +160,7 @@ def test_showing_what_is_no_model_is_an_error(sam_file: Path) -> None:
 
 def test_convert_catseg_writes_a_checkpoint_of_ours(tmp_path: Path) -> None:
     clip, out, source = tmp_path / "clip", tmp_path / "ours", tmp_path / "model_final.pth"
-    shapes = catseg_shapes(CatSeg(catseg_preset("tiny")))
+    shapes = catseg_shapes(CatSeg(CATSEG_PRESETS["tiny"]()))
     torch.save({"model": {name: torch.zeros(shape) for name, shape in shapes.items()}}, source)
     clip.mkdir()
     failed = escnet_weights("convert", "catseg", source, "--clip", clip, "--out", out)

@@ -51,7 +51,7 @@ def test_the_papers_presets_have_its_numbers() -> None:
 
 
 def test_a_preset_that_does_not_exist_names_those_that_do() -> None:
-    with pytest.raises(ConfigError, match=r"no preset 'huge': choose one of tiny, vit-b-16"):
+    with pytest.raises(ConfigError, match=r"preset 'huge' is unknown: choose from tiny, vit-b-16"):
         preset("huge")
 
 

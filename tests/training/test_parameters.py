@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from escnet.catseg.config import catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.network import CatSeg
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
@@ -20,7 +20,7 @@ DECAY = 1e-4
 def groups_of(
     network: EscNet | CatSeg, *, evidence: bool = True, **towers: object
 ) -> ParameterGroups:
-    section = TowersSection.model_validate({"clip": "", **towers})
+    section = TowersSection.model_validate({"model": "", **towers})
     return pictures_groups(network, section, weight_decay=DECAY, has_evidence_loss=evidence)
 
 
@@ -39,7 +39,7 @@ def network(request: pytest.FixtureRequest) -> EscNet:
 
 
 def test_of_both_towers_only_queries_and_values_of_attention_are_trained(network: EscNet) -> None:
-    found = names_of(groups_of(network), "clip")
+    found = names_of(groups_of(network), "towers")
     depth = network.config.vision_config["num_hidden_layers"]
     image = "vision.tower.vision_model.encoder.layers.{}.self_attn.{}_proj.weight"
     text = "text.tower.text_model.encoder.layers.{}.self_attn.{}_proj.weight"
@@ -54,7 +54,9 @@ def test_the_towers_have_catsegs_number_of_trained_weights() -> None:
     with torch.device("meta"):
         network = EscNet(preset("vit-l-14"))
     groups = groups_of(network)
-    number = sum(p.numel() for (kind, _), g in groups.items() if kind == "clip" for p in g.values())
+    number = sum(
+        p.numel() for (kind, _), g in groups.items() if kind == "towers" for p in g.values()
+    )
     assert number + 1024**2 == pytest.approx(64.49e6, rel=1e-4)  # with those idle queries
 
 
@@ -110,15 +112,15 @@ def test_maps_without_a_loss_of_their_own_are_not_trained(network: EscNet) -> No
     assert not any(name.startswith("read_out.") for name in found)
 
 
-@pytest.mark.parametrize("frozen", [{"clip_rate": 0.0}, {"trained": ()}])
+@pytest.mark.parametrize("frozen", [{"rate": 0.0}, {"trained": ()}])
 def test_frozen_towers_are_frozen(network: EscNet, frozen: dict[str, object]) -> None:
-    assert names_of(groups_of(network, **frozen), "clip") == set()
+    assert names_of(groups_of(network, **frozen), "towers") == set()
 
 
 def test_of_catseg_all_but_the_towers_is_trained() -> None:
-    network = CatSeg(catseg_preset("tiny"))
+    network = CatSeg(CATSEG_PRESETS["tiny"]())
     groups = groups_of(network)
-    assert {kind for kind, _ in groups} == {"head", "clip"}
+    assert {kind for kind, _ in groups} == {"head", "towers"}
     assert names_of(groups, "head") == {
         name for name, _ in network.named_parameters() if not name.startswith(("vision.", "text."))
     }
@@ -128,7 +130,7 @@ def test_of_catseg_all_but_the_towers_is_trained() -> None:
 def test_everything_that_is_trained_reaches_the_loss(kind: type[EscNet | CatSeg]) -> None:
     """A parameter without a gradient stops training on several GPUs."""
     torch.manual_seed(0)
-    network = EscNet(preset("tiny")) if kind is EscNet else CatSeg(catseg_preset("tiny"))
+    network = EscNet(preset("tiny")) if kind is EscNet else CatSeg(CATSEG_PRESETS["tiny"]())
     network.train()
     groups = groups_of(network)
     side = network.config.image_size

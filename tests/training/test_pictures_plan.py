@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from escnet import Segmenter
-from escnet.catseg.config import catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.network import CatSeg
 from escnet.catseg.training import build_catseg
 from escnet.errors import ConfigError, OutputError, WeightsError
@@ -101,7 +101,7 @@ def test_catsegs_loss_is_binary_cross_entropy_of_its_own_logits(
 
 
 def test_catsegs_towers_are_those_of_a_clip(tmp_path: Path) -> None:
-    config = catseg_preset("tiny")
+    config = CATSEG_PRESETS["tiny"]()
     torch.manual_seed(1)
     clip = CLIPModel(
         CLIPConfig(
@@ -111,7 +111,7 @@ def test_catsegs_towers_are_those_of_a_clip(tmp_path: Path) -> None:
         )
     )
     clip.save_pretrained(tmp_path / "clip")
-    network = build_catseg(config, TowersSection(clip=str(tmp_path / "clip")))
+    network = build_catseg(config, TowersSection(model=str(tmp_path / "clip")))
     given = read_tensors(tmp_path / "clip" / "model.safetensors")
     own = network.state_dict()
     for name in (
@@ -124,13 +124,13 @@ def test_catsegs_towers_are_those_of_a_clip(tmp_path: Path) -> None:
 
 
 def test_a_clip_of_another_size_is_refused(tmp_path: Path) -> None:
-    config = catseg_preset("tiny")
+    config = CATSEG_PRESETS["tiny"]()
     small = {**config.text_config, "hidden_size": 32}
     CLIPModel(
         CLIPConfig(text_config=small, vision_config=config.vision_config, projection_dim=16)
     ).save_pretrained(tmp_path / "clip")
     with pytest.raises(WeightsError, match=r"text_model"):
-        build_catseg(config, TowersSection(clip=str(tmp_path / "clip")))
+        build_catseg(config, TowersSection(model=str(tmp_path / "clip")))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_catseg_has_not_is_refused_by_its_key(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "vit-z"}, r"model\.preset 'vit-z' is unknown: choose from cat-seg-tiny, .*vit"),
+        ({"preset": "vit-z"}, r"preset 'vit-z' is unknown: choose from cat-seg-tiny, .*vit"),
         (
             {"model": {"num_block": 2}},
             r"no setting model\.settings\.num_block: choose from .*blocks",
@@ -163,7 +163,7 @@ def test_what_catseg_has_not_is_refused_by_its_key(
         ({"model": {"num_blocks": "two"}}, r"model\.settings\.num_blocks is 'two': .*integer"),
         ({"model": {"sam": "pretrained"}}, r"towers\.sam is missing: name a SAM"),
         ({"towers": {"tokenizer": ""}}, r"towers\.tokenizer is missing"),
-        ({"towers": {"clip": "/nowhere"}}, r"'/nowhere'"),
+        ({"towers": {"model": "/nowhere"}}, r"'/nowhere'"),
     ],
 )
 def test_a_wrong_network_is_one_line_that_names_the_key(

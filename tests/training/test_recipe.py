@@ -149,12 +149,12 @@ def test_a_missing_key_is_named(path: Path) -> None:
         ),
         (
             "tiny",
-            '[towers]\nclip = ""\n[pictures]\nsources = [{ data = "folder", rot = "x" }]',
+            '[towers]\nmodel = ""\n[pictures]\nsources = [{ data = "folder", rot = "x" }]',
             r"no setting pictures\.sources\.0\.rot: choose from data, only, root, weight",
         ),
         (
             "tiny",
-            '[towers]\nclip = ""\n[pictures]\nsources = [{ data = "folder", root = "x" }]\n'
+            '[towers]\nmodel = ""\n[pictures]\nsources = [{ data = "folder", root = "x" }]\n'
             "augmentation = { short_side = [3, 2] }",
             r"pictures\.augmentation\.short_side runs from 3 to 2",
         ),
@@ -207,7 +207,7 @@ PICTURES = """
 preset = "vit-b-16"
 
 [towers]
-clip = ""
+model = ""
 
 [pictures]
 sources = [{ data = "folder", root = "one" }, { data = "folder", root = "two" }]
@@ -234,7 +234,7 @@ def test_one_of_several_sources_is_counted_from_nought(path: Path) -> None:
         ("pictures.loss=bc", r"pictures\.loss is 'bc': input should be 'bce' or 'ce'"),
         ("pictures.unlabelled=void", r"pictures\.unlabelled is 'void'"),
         ("towers.trained=['q']", r"towers\.trained\.0 is 'q': input should be 'q_proj'"),
-        ("towers.clip_rate=-1", r"towers\.clip_rate is -1"),
+        ("towers.rate=-1", r"towers\.rate is -1"),
         ("pictures.augmentation.crop=0", r"pictures\.augmentation\.crop is 0"),
     ],
 )

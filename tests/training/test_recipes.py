@@ -39,7 +39,7 @@ def test_the_papers_recipes_have_the_papers_numbers(name: str) -> None:
     recipe = pictures_recipe(name)
     training, towers, config = recipe.training, recipe.towers, config_of(recipe.model)
     assert training.learning_rate == 2e-4
-    assert training.learning_rate * towers.clip_rate == pytest.approx(2e-6)
+    assert training.learning_rate * towers.rate == pytest.approx(2e-6)
     assert training.learning_rate * towers.sam_rate == pytest.approx(2e-6)
     assert (training.steps, training.batch_size) == (80_000, 4)
     assert (config.num_blocks, config.regions_per_class) == (4, 5)
@@ -69,7 +69,7 @@ def test_what_the_paper_leaves_open_is_catsegs(name: str) -> None:
 def test_catseg_is_trained_like_the_papers_network() -> None:
     esc, cat = (pictures_recipe(name) for name in (PAPERS[0], CAT_SEG))
     assert cat.pictures == esc.pictures
-    assert (cat.towers.clip, cat.towers.clip_rate) == (esc.towers.clip, esc.towers.clip_rate)
+    assert (cat.towers.model, cat.towers.rate) == (esc.towers.model, esc.towers.rate)
     same = {"dtype": esc.training.dtype, "evidence_weight": esc.training.evidence_weight}
     assert cat.training.model_copy(update=same) == esc.training
 

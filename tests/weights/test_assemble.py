@@ -174,7 +174,7 @@ def test_a_recipe_with_random_towers_has_the_sam_that_it_names(
     sam_file: Path, asked: str, said: list[str]
 ) -> None:
     network = build_with_towers(
-        tiny(**{**SAM_SIZED, "sam": asked}), TowersSection(clip="", sam=str(sam_file))
+        tiny(**{**SAM_SIZED, "sam": asked}), TowersSection(model="", sam=str(sam_file))
     )
     assert [origin["part"] for origin in network.config.origins] == said
     prompt_encoder = network.prompt_encoder

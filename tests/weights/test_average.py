@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from escnet.catseg.config import catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, WeightsError
 from escnet.mini.config import MiniConfig
@@ -91,7 +91,7 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         other = written(tmp_path / "other", 0, **{setting: value})
         with pytest.raises(WeightsError, match=f"setting {setting} is .* give checkpoints of one"):
             average_checkpoints([first, other])
-    write_checkpoint(tmp_path / "catseg", CatSeg(catseg_preset("tiny")))
+    write_checkpoint(tmp_path / "catseg", CatSeg(CATSEG_PRESETS["tiny"]()))
     with pytest.raises(WeightsError, match="have no mean"):
         average_checkpoints([first, tmp_path / "catseg"])
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import transformers
 
-from escnet.catseg.config import CATSEG_PRESETS, catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS
 from escnet.errors import WeightsError
 from escnet.model.config import PRESETS, preset
 from escnet.weights import bounds
@@ -35,7 +35,7 @@ def published() -> list[dict[str, Any]]:
     return [
         built_in,
         *(preset(name).to_dict() for name in PRESETS),
-        *(catseg_preset(name).to_dict() for name in CATSEG_PRESETS),
+        *(CATSEG_PRESETS[name]().to_dict() for name in CATSEG_PRESETS),
         transformers.CLIPConfig().to_dict(),
         transformers.SiglipConfig().to_dict(),
         transformers.SamConfig(vision_config=sam_huge).to_dict(),

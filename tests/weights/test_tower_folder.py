@@ -235,7 +235,7 @@ def test_a_recipe_trains_behind_towers_of_every_kind(snapshots: dict[str, Path],
     folder = TowerFolder.read(snapshots[kind])
     config = config_for(folder)
     config.sam = "random"
-    network = build_with_towers(config, TowersSection(clip=str(snapshots[kind])))
+    network = build_with_towers(config, TowersSection(model=str(snapshots[kind])))
     state = folder.towers().vision.state_dict()
     assert all(
         torch.equal(value, state[name]) for name, value in network.vision.state_dict().items()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from escnet.errors import ConfigError
-from escnet.model.config import preset
+from escnet.model.config import PRESETS
 from escnet.towers.checks import (
     check_image_size,
     check_kernel,
@@ -158,12 +158,12 @@ class CatSegConfig(NetworkConfig):
 
 
 def _vit_b_16() -> CatSegConfig:
-    towers = preset("vit-b-16")  # the same CLIP
+    towers = PRESETS["vit-b-16"]()  # the same CLIP
     return CatSegConfig(vision_config=towers.vision_config, text_config=towers.text_config)
 
 
 def _vit_l_14() -> CatSegConfig:
-    towers = preset("vit-l-14")
+    towers = PRESETS["vit-l-14"]()
     return CatSegConfig(
         vision_config=towers.vision_config,
         text_config=towers.text_config,
@@ -196,15 +196,3 @@ def _tiny() -> CatSegConfig:
 
 
 CATSEG_PRESETS = {"vit-b-16": _vit_b_16, "vit-l-14": _vit_l_14, "tiny": _tiny}
-
-
-def catseg_preset(name: str) -> CatSegConfig:
-    """The settings of that name: vit-b-16, vit-l-14, or tiny (for tests).
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    if name not in CATSEG_PRESETS:
-        known = ", ".join(sorted(CATSEG_PRESETS))
-        raise ConfigError(f"no CAT-Seg preset {name!r}: choose one of {known}")
-    return CATSEG_PRESETS[name]()

@@ -15,7 +15,7 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
-from escnet.catseg.config import CatSegConfig, catseg_preset
+from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
 from escnet.weights.catalog import CATALOG, existing_path, origin_of, require_local
@@ -129,11 +129,11 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> CatSegConfig:
     """
     patches = shapes.get(_CLIP + "visual.conv1.weight", (768,))
     if patches[0] in _PRESET_OF_WIDTH:
-        return catseg_preset(_PRESET_OF_WIDTH[patches[0]])
+        return CATSEG_PRESETS[_PRESET_OF_WIDTH[patches[0]]]()
     try:
         return _measured(shapes)
     except (KeyError, IndexError):
-        return catseg_preset("vit-b-16")
+        return CATSEG_PRESETS["vit-b-16"]()
 
 
 def tokenizer_folder(clip: str | None = None) -> Path:

@@ -32,8 +32,8 @@ def build_catseg(config: CatSegConfig, towers: TowersSection) -> CatSeg:
         WeightsError: If a tower is missing, damaged, or of another shape.
     """
     network = CatSeg(config)
-    if towers.clip:
-        folder = TowerFolder.read(towers.clip)
+    if towers.model:
+        folder = TowerFolder.read(towers.model)
         agree_with_towers(config, folder, may_adopt=False)
         folder.fill(Towers(network.vision, network.text))
         config.origins = (folder.origin().to_dict(),)

@@ -20,7 +20,7 @@ from escnet.cli.labelled_folder import (
     ZeroIs,
     folder_options,
 )
-from escnet.cli.options import Device, Dtype, Model, SharePrior
+from escnet.cli.options import Device, Dtype, Limit, Model, SharePrior, Threads, check_machine
 from escnet.files import shown_path
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be used; list them.")
     ] = False,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N pictures of each.", metavar="N", min=1)
-    ] = None,
+    limit: Limit = None,
     view: Annotated[str | None, typer.Option(metavar="whole|windows")] = None,
     size: Annotated[
         int | None, typer.Option(help="Side of the square that windows are cut from.")
@@ -121,6 +119,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     share_prior: SharePrior = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> None:
     """Score a model, or label maps on disk, against pictures with label maps.
 
@@ -135,6 +134,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     from escnet.errors import ConfigError
 
+    check_machine(device, dtype, threads)
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
         "seams": seams, "global_view": global_view, "template": template, "names": names,
@@ -176,7 +176,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
         if predictions is None:
-            answerers = _models(plan, model, device, dtype, share_prior)
+            answerers = _models(plan, model, device, dtype, share_prior, threads)
         else:
             answerers = _label_maps(plan, predictions, limit=limit, skip_bad=skip_bad)
         for answerer in answerers:
@@ -227,13 +227,20 @@ class _Answerer(NamedTuple):
 
 
 def _models(
-    plan: "Plan", model: str, device: str, dtype: str, share_prior: float | None
+    plan: "Plan",
+    model: str,
+    device: str,
+    dtype: str,
+    share_prior: float | None,
+    threads: int | None,
 ) -> "Iterator[_Answerer]":
     """A model as each target's protocol asks it."""
     from escnet.evaluation.model_answers import predict_with, under_protocol
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype, share_prior=share_prior)
+    segmenter = Segmenter.load(
+        model, device=device, dtype=dtype, share_prior=share_prior, threads=threads
+    )
     for target, protocol in plan:
         asked = under_protocol(segmenter, protocol)
         used = _model_used(asked, _trained_on(segmenter))

@@ -50,6 +50,7 @@ MaxPixels = Annotated[int, typer.Option(help="Largest picture that is read, in p
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps")]
 Dtype = Annotated[str, typer.Option(metavar="float32|bfloat16|float16")]
+Limit = Annotated[int | None, typer.Option(help="Only the first N pictures.", metavar="N", min=1)]
 Threads = Annotated[
     int | None,
     typer.Option(

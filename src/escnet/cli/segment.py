@@ -14,6 +14,7 @@ from escnet.cli.options import (
     ClassesFile,
     Device,
     Dtype,
+    Limit,
     MaxPixels,
     Model,
     Recursive,
@@ -52,9 +53,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             metavar="A,B,...",
         ),
     ] = "labels,overlay,json",
-    limit: Annotated[
-        int | None, typer.Option(help="The first N pictures only, for a look.", metavar="N")
-    ] = None,
+    limit: Limit = None,
     min_area: Annotated[
         int,
         typer.Option(
@@ -217,7 +216,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ModelName.parse(model)
     check_machine(device, dtype, threads)
     search = find_pictures(sources, recursive=recursive)
-    pictures = _first(without_results(search.paths, sources), limit)
+    pictures = without_results(search.paths, sources)[:limit]
     for line in search.told():
         print(f"escnet: {line}", file=sys.stderr)
     job = SegmentJob.plan(
@@ -256,19 +255,6 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _first(pictures: list[Path], limit: int | None) -> list[Path]:
-    """As many of the pictures as --limit says.
-
-    Raises:
-        ConfigError: If it leaves none.
-    """
-    from escnet.errors import ConfigError
-
-    if limit is not None and limit < 1:
-        raise ConfigError(f"--limit {limit} leaves no picture: give at least 1")
-    return pictures[:limit]
-
-
 def _refuse_lone_bad_picture(pictures: "Sequence[Path]", options: "SegmentOptions") -> None:
     """Of a single picture look at the header at once: loading the model takes seconds."""
     from escnet.data.picture_file import PictureFile
@@ -305,8 +291,10 @@ def _tell_of_pages(report: "JobReport") -> None:
 
 def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:
     from escnet.annotations.json_text import to_json
+    from escnet.inference.jobs.segment_job import JOB_FORMAT
 
     document = {
+        "format": JOB_FORMAT,
         "model": model,
         "weights_hash": weights_hash,
         "outputs": {

@@ -75,13 +75,6 @@ class SegmentOptions:
             ConfigError: As for the class, or if there are no windows of this name.
         """
         own: dict[str, Any] = {**values, "windows": windows_of(values.get("windows"))}
-        _check(
-            own.get("void_below", 0.0),
-            own["windows"],
-            own.get("share_prior"),
-            own.get("max_pixels", MAX_PIXELS),
-        )
-        _check_areas(own.get("min_area", 0), own.get("fill_holes", 0))
         return cls(**own)
 
 

@@ -27,7 +27,7 @@ from escnet.towers.checks import (
     check_template,
     check_whole_numbers,
 )
-from escnet.towers.network import NetworkConfig
+from escnet.towers.network import NetworkConfig, of_preset
 from escnet.towers.table import tower_kind
 
 SAM_KINDS = ("pretrained", "random", "none")
@@ -338,6 +338,4 @@ def preset(name: str) -> EscNetConfig:
     Raises:
         ConfigError: If there is none.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"no preset {name!r}: choose one of {', '.join(sorted(PRESETS))}")
-    return PRESETS[name]()
+    return of_preset(name, PRESETS)()

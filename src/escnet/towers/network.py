@@ -5,8 +5,8 @@ Sizes: B pictures, N class names, T tokens, D joint space.
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from escnet.errors import ConfigError
 from escnet.towers.patches import Patches
 from escnet.towers.tower import TextTower, VisionTower
+
+Value = TypeVar("Value")
 
 FORMAT = 1  # of a checkpoint's files; one that is to be read otherwise has a higher number
 
@@ -91,6 +93,17 @@ class NetworkConfig(PretrainedConfig):
                 of_kind = inspect.signature(kind).parameters.values()
                 names.update({one.name: None for one in of_kind if one.kind is one.KEYWORD_ONLY})
         return list(names)
+
+
+def of_preset(name: str, presets: Mapping[str, Value]) -> Value:
+    """What presets hold under a name.
+
+    Raises:
+        ConfigError: If there is no preset of that name.
+    """
+    if name not in presets:
+        raise ConfigError(f"preset {name!r} is unknown: choose from {', '.join(sorted(presets))}")
+    return presets[name]
 
 
 class Network(PreTrainedModel):

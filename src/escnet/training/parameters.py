@@ -1,8 +1,8 @@
 """What the paper's recipe trains, at which rate, and with how much weight decay.
 
-Three kinds of rate: "head", everything that is neither CLIP's nor SAM's; "clip", some attention
-projections of both towers; "sam", the SAM blocks. Everything else is frozen (docs/paper-notes.md,
-notes 19, 20 and 30).
+Three kinds of rate: "head", everything that is neither the towers' nor SAM's; "towers", some
+attention projections of both; "sam", the SAM blocks. Everything else is frozen
+(docs/paper-notes.md, notes 19, 20 and 30).
 """
 
 import re
@@ -14,7 +14,7 @@ from escnet.towers.network import Network
 from escnet.training.pictures_recipe import TowersSection
 from escnet.training.stage import ParameterGroups, groups_by_kind
 
-HEAD, CLIP, SAM = "head", "clip", "sam"
+HEAD, TOWERS, SAM = "head", "towers", "sam"
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, ChannelNorm)  # noqa: SLF001
 _NO_DECAY = re.compile(r"\.output_tokens$|^logit_")  # SAM's tokens are embeddings in SAM
@@ -35,7 +35,7 @@ def pictures_groups(
     Norms and embeddings have no weight decay, as in CAT-Seg; biases have it.
 
     Args:
-        network: With CLIP's towers.
+        network: With both towers.
         towers: What of them and of SAM is trained.
         weight_decay: Of what has any.
         has_evidence_loss: Whether the maps that the blocks read their prompts off have a loss of
@@ -55,7 +55,7 @@ def _kind(
     name: str, network: Network, towers: TowersSection, has_evidence_loss: bool
 ) -> str | None:
     if name.startswith(("vision.", "text.")):
-        return CLIP if _is_trained_of_tower(name, network, towers) else None
+        return TOWERS if _is_trained_of_tower(name, network, towers) else None
     if name.startswith("prompt_encoder."):
         return None
     if name.startswith("read_out."):
@@ -69,7 +69,7 @@ def _kind(
 
 def _is_trained_of_tower(name: str, network: Network, towers: TowersSection) -> bool:
     wanted = tuple(f".self_attn.{projection}.weight" for projection in towers.trained)
-    if not towers.clip_rate or not name.endswith(wanted):
+    if not towers.rate or not name.endswith(wanted):
         return False
     # In the last block of the image tower no patch looks at another: its queries and keys reach no
     # output, and a parameter without gradient stops training on several GPUs.

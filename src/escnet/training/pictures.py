@@ -20,7 +20,7 @@ from escnet.training.augmentation import augmented
 from escnet.training.dense_loss import dense_loss
 from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.name_embeddings import NameEmbeddings
-from escnet.training.parameters import CLIP, HEAD, SAM, pictures_groups
+from escnet.training.parameters import HEAD, SAM, TOWERS, pictures_groups
 from escnet.training.pictures_recipe import AugmentationSection, PicturesRecipe, PicturesSection
 from escnet.training.processes import Share
 from escnet.training.sampler import Sampler
@@ -155,7 +155,7 @@ class PicturesStage(Stage):
             weight_decay=recipe.training.weight_decay,
             has_evidence_loss=recipe.training.evidence_weight > 0,
         )
-        self.rates = {HEAD: 1.0, CLIP: recipe.towers.clip_rate, SAM: recipe.towers.sam_rate}
+        self.rates = {HEAD: 1.0, TOWERS: recipe.towers.rate, SAM: recipe.towers.sam_rate}
         self._is_known = torch.zeros(len(sources.sources), len(sources.names), dtype=torch.bool)
         for index, source in enumerate(sources.sources):
             self._is_known[index, list(source.annotated)] = True

@@ -95,13 +95,13 @@ def build_with_towers(config: EscNetConfig, towers: TowersSection) -> EscNet:
             "towers.sam is missing: name a SAM, or set model.settings.sam to random or none"
         )
     sam = towers.sam if config.sam == "pretrained" else None
-    if not towers.clip:
+    if not towers.model:
         return with_sam(EscNet(config), [], sam)
-    return assemble(config, towers=towers.clip, sam=sam)
+    return assemble(config, towers=towers.model, sam=sam)
 
 
 def _tokenizer_folder(towers: TowersSection) -> Path:
-    source = towers.tokenizer or towers.clip
+    source = towers.tokenizer or towers.model
     if not source:
-        raise ConfigError("towers.tokenizer is missing: name CLIP's, or a folder with one")
+        raise ConfigError("towers.tokenizer is missing: name the model's, or a folder with one")
     return require_local(source)

@@ -31,24 +31,25 @@ class TowersSection(Section):
     """Where the towers and SAM come from, and what of them is trained.
 
     Attributes:
-        clip: Folder or hub identifier of the CLIP that the preset names; empty leaves both towers
-            at random, which only a test wants.
-        tokenizer: Folder or hub identifier of the text tower's tokenizer; empty for that of `clip`.
+        model: Folder or hub identifier of both towers, of a kind in `escnet.towers.table`; empty
+            leaves them at random, which only a test wants.
+        tokenizer: Folder or hub identifier of the text tower's tokenizer; empty for that of
+            `model`.
         sam: Any published form of SAM; needed where the network's `sam` is "pretrained".
         trained: The attention projections of both towers whose weights are trained; none freezes
             the towers. CAT-Seg's are those of queries and values (docs/paper-notes.md, note 30).
         sam_trained: What of the SAM blocks is trained: "all", "attention" (its projections, the
             norms and the tokens), or "none" (note 20).
-        clip_rate: Factor of the rate for the towers.
+        rate: Factor of the rate for the towers.
         sam_rate: Factor of the rate for the SAM blocks.
     """
 
-    clip: str
+    model: str
     tokenizer: str = ""
     sam: str = ""
     trained: tuple[Literal["q_proj", "k_proj", "v_proj", "out_proj"], ...] = ("q_proj", "v_proj")
     sam_trained: Literal["all", "attention", "none"] = "attention"
-    clip_rate: float = Field(default=0.01, ge=0)
+    rate: float = Field(default=0.01, ge=0)
     sam_rate: float = Field(default=0.01, ge=0)
 
 

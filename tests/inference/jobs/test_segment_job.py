@@ -143,8 +143,9 @@ def test_a_bad_file_stops_nothing_and_is_listed(tmp_path: Path) -> None:
     paths.insert(1, tmp_path / "in" / "bad.png")
     report = job(paths, tmp_path / "out")
     assert statuses(report) == ["written", "failed", "written", "written"]
-    listed = json.loads((tmp_path / "out" / "failures.json").read_text())["failures"]
-    assert listed == [{"picture": str(paths[1]), "error": report.failures[0].error}]
+    document = json.loads((tmp_path / "out" / "failures.json").read_text())
+    assert document["format"] == 1
+    assert document["failures"] == [{"picture": str(paths[1]), "error": report.failures[0].error}]
 
 
 def test_a_picture_that_cannot_be_segmented_fails_alone(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
+JOB_FORMAT = 1  # of JSON about a whole job; one that is to be read otherwise has a higher number
+
 _NUM_READERS = 2  # decoding keeps up with the network on one thread; the second hides slow disks
 _NUM_WRITERS = 2
 _MOST_AHEAD = 4  # pictures read and not yet taken
@@ -244,7 +246,7 @@ def _pages_of(path: Path, pages: Pages, options: SegmentOptions) -> list[int]:
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
         listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
-        write_file(path, to_marked_json({"failures": listed}))
+        write_file(path, to_marked_json({"format": JOB_FORMAT, "failures": listed}))
     elif is_ours(path):
         with suppress(OSError):
             path.unlink()
