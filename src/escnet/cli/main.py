@@ -25,6 +25,7 @@ from escnet.cli import (
     names,
     report,
     segment,
+    serve,
     train,
     weights,
 )
@@ -45,6 +46,7 @@ app.command(name="explain")(explain.explain)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="report")(report.report)
+app.command(name="serve")(serve.serve)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
