@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -27,8 +27,9 @@ from escnet.web.workers import Workers
 @contextmanager
 def running_service(limits: Limits, *, token: str | None = None, workers: int = 1) -> Iterator[str]:
     metrics = Metrics()
-    processes = Workers(LoadStub(), number=workers, limits=limits, metrics=metrics)
-    processes.start()
+    processes = Workers(LoadStub(), number=max(1, workers), limits=limits, metrics=metrics)
+    if workers:
+        processes.start()
     started = threading.Event()
     places: list[tuple[str, int]] = []
 
@@ -62,11 +63,11 @@ SMALL = Limits(
     max_jobs=3,
     max_lists=3,
     upload_seconds=1.0,
-    seconds=1.0,
-    wait_seconds=3.0,
+    seconds=4.0,
+    wait_seconds=30.0,
     max_waiting=8,
     requests_per_minute=100_000,
-    memory=500 * 2**20,
+    memory=160 * 2**20,
 )
 
 
@@ -92,8 +93,3 @@ def png(pixels: np.ndarray) -> bytes:
     content = BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
-
-
-@pytest.fixture
-def serve_with() -> Callable[..., object]:
-    return running_service

@@ -11,9 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
+from escnet.web.batch_routes import batch_routes
 from escnet.web.docs_page import add_docs_page
 from escnet.web.door import Door
+from escnet.web.export_routes import export_routes
 from escnet.web.health_routes import health_routes
+from escnet.web.jobs import Jobs
 from escnet.web.refusal import BUG, Refusal, shortened
 from escnet.web.segment_routes import names_routes, segment_routes
 from escnet.web.service import Service
@@ -32,10 +35,12 @@ def make_app(
         token: What clients have to show; None lets everyone in.
         hosts: The names by which the service may be called; None for any.
     """
+    jobs = Jobs(service, service.limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await jobs.close()
         service.workers.close()
 
     app = FastAPI(
@@ -44,9 +49,12 @@ def make_app(
         description=_ABOUT,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.include_router(segment_routes(service))
+    app.include_router(batch_routes(service, jobs))
+    app.include_router(export_routes(service))
     app.include_router(names_routes(service))
     app.include_router(health_routes(service))
     _add_errors(app)

@@ -98,6 +98,8 @@ class Door:
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin).netloc != host:
             raise Refusal(403, "pages of another origin may not use this service")
+        if any(part in {"..", "."} for part in scope["path"].split("/")):
+            raise Refusal(404, "not found: see /docs")
         if not scope["path"].startswith("/v1") and scope["path"] != "/metrics":
             return
         if self._token is not None:

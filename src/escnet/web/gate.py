@@ -31,7 +31,9 @@ class Gate:
             Refusal: If there is no room, or the service is stopping.
         """
         if self._workers.is_stopping:
-            raise Refusal(503, "the service is stopping: ask again when it is back", retry_after=10)
+            raise Refusal(
+                503, "the service is stopping: ask again when it is back", retry_after=10.0
+            )
         if self._num_inside >= self._most:
             raise Refusal(
                 503,

@@ -58,6 +58,26 @@ class AskedOfPicture(Asked):
     picture: str = Field(description="The picture's file, in base64.", min_length=1)
 
 
+class AskedExport(BaseModel):
+    """What is asked of label maps that are to be written as files."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    names: Names | None = Field(None, description="As of `/v1/segment`.")
+    stored_names: StoredName | None = None
+    background: bool = Field(False, description="Whether the last index is the background.")
+    formats: list[str] = Field(
+        ["labels", "overlay", "json"],
+        max_length=40,
+        description="As the command's --format has them.",
+    )
+    tolerance: float = Field(0.5, ge=0, le=100)
+    per: Literal["name", "region"] = "name"
+    shape: Literal["polygon", "rle"] = "polygon"
+    opacity: float = Field(0.55, ge=0, le=1)
+    outlines: bool = False
+
+
 class NameAnswer(BaseModel):
     """What the answer says of a name."""
 
@@ -142,6 +162,24 @@ class StoredAnswer(BaseModel):
     """The stored lists."""
 
     lists: list[str]
+
+
+class JobPicture(BaseModel):
+    """How one picture of a batch is."""
+
+    number: int = Field(description="From 1.")
+    file: str
+    status: Literal["waiting", "running", "done", "failed"]
+    error: str | None = None
+
+
+class JobAnswer(BaseModel):
+    """How far a batch is."""
+
+    id: str
+    status: Literal["running", "done"]
+    num_done: int = Field(description="Pictures that are done, failed ones among them.")
+    pictures: list[JobPicture]
 
 
 class Problem(BaseModel):

@@ -17,7 +17,8 @@ from escnet.web.messages import Asked, AskedOfPicture, Names
 from escnet.web.refusal import Refusal, shortened
 
 _MOST_FIELDS = 40
-_FILE = {"format": "binary"}
+FILE = {"format": "binary"}  # what OpenAPI calls a file's field
+FILES = {"items": {"type": "string", **FILE}}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -26,9 +27,9 @@ class AskedByForm(Asked):
 
     names: str | None = Field(None, description="As text, or the content of a class list.")
     names_file: str | None = Field(
-        None, description="A file with class names, of any tool.", json_schema_extra=_FILE
+        None, description="A file with class names, of any tool.", json_schema_extra=FILE
     )
-    picture: str = Field(description="The picture's file.", json_schema_extra=_FILE)
+    picture: str = Field(description="The picture's file.", json_schema_extra=FILE)
 
 
 class AskedByBatchForm(Asked):
@@ -36,11 +37,9 @@ class AskedByBatchForm(Asked):
 
     names: str | None = Field(None, description="As text, or the content of a class list.")
     names_file: str | None = Field(
-        None, description="A file with class names, of any tool.", json_schema_extra=_FILE
+        None, description="A file with class names, of any tool.", json_schema_extra=FILE
     )
-    pictures: list[str] = Field(
-        description="The pictures' files.", json_schema_extra={"items": {"type": "string", **_FILE}}
-    )
+    pictures: list[str] = Field(description="The pictures' files.", json_schema_extra=FILES)
 
 
 class Upload(NamedTuple):
@@ -97,19 +96,29 @@ async def read_form(request: Request, limits: Limits, field: str, *, most_pictur
         Refusal: If it cannot be read, or is beyond a limit.
     """
     async with opened_form(request, limits, most_files=most_pictures + 1) as form:
-        pictures = [await _upload(one, field) for one in form.getlist(field)]
-        if not pictures:
-            raise Refusal(422, f"no picture: send its file as the field {field}")
-        if len(pictures) > most_pictures:
-            raise Refusal(
-                413, f"{len(pictures)} pictures are above the limit of {most_pictures}: send fewer"
-            )
+        pictures = await uploads_of(form, field, most_pictures)
         files = [await _upload(one, "names_file") for one in form.getlist("names_file")]
         asked = validated(Asked, form_values(form, {field, "names_file"}))
     if files and asked.names is not None:
         raise Refusal(422, "class names come from names and names_file: give one of them")
     names = files[0].content if files else asked.names
     return _checked(Enquiry(pictures, names, asked), limits)
+
+
+async def uploads_of(form: FormData, field: str, most: int) -> list[Upload]:
+    """The files of a field, at least one.
+
+    Raises:
+        Refusal: If there is none, there are too many, or one is text.
+    """
+    uploads = [await _upload(one, field) for one in form.getlist(field)]
+    if not uploads:
+        raise Refusal(422, f"no {field}: send the file as the field {field}")
+    if len(uploads) > most:
+        raise Refusal(
+            413, f"{len(uploads)} {field} are above the limit of {most}: send fewer at a time"
+        )
+    return uploads
 
 
 @asynccontextmanager
@@ -133,14 +142,14 @@ async def opened_form(
 
 
 def form_values(form: FormData, files: set[str]) -> dict[str, Any]:
-    """The fields that are text, of which `answer` may have several, also between commas."""
+    """The fields that are text, of which lists may come several times, or between commas."""
     values: dict[str, Any] = {}
     for key, value in form.multi_items():
         if key in files or value == "":
             continue
         if not isinstance(value, str):
             raise Refusal(422, f"field {shortened(key)} is a file: send it as text")
-        if key == "answer":
+        if key in {"answer", "formats"}:
             values.setdefault(key, []).extend(part.strip() for part in value.split(","))
         else:
             values[key] = value
@@ -200,8 +209,17 @@ def _from_base64(text: str) -> bytes:
 
 
 def _checked(enquiry: Enquiry, limits: Limits) -> Enquiry:
-    names, asked = enquiry.names, enquiry.asked
-    if (names is None) == (asked.stored_names is None):
+    check_names(enquiry.names, enquiry.asked.stored_names, limits)
+    return enquiry
+
+
+def check_names(names: Names | bytes | None, stored: str | None, limits: Limits) -> None:
+    """Make sure that there is one list of names, and that it is not too long.
+
+    Raises:
+        Refusal: If not.
+    """
+    if (names is None) == (stored is None):
         raise Refusal(
             422, 'no class names, or two lists of them: give names ("road, sky") or stored_names'
         )
@@ -212,7 +230,6 @@ def _checked(enquiry: Enquiry, limits: Limits) -> Enquiry:
             f"class names of {size} bytes are above the limit of {limits.max_names_bytes}: "
             "give fewer",
         )
-    return enquiry
 
 
 def num_bytes_of(names: Names | bytes | None) -> int:

@@ -48,19 +48,36 @@ class Service:
         Raises:
             Refusal: If there is no such list.
         """
-        if enquiry.names is not None:
-            return enquiry.names
-        stored = self.stored_names.get(str(enquiry.asked.stored_names)).names
-        return {label: list(queries) for label, queries in stored.items()}
+        return self.chosen_names(enquiry.names, enquiry.asked.stored_names)
 
-    async def segment(self, picture: bytes, names: Names | bytes, asked: Asked) -> bytes:
+    def chosen_names(self, names: Names | bytes | None, stored: str | None) -> Names | bytes:
+        """The names themselves, or those of a stored list.
+
+        Raises:
+            Refusal: If there is no such list.
+        """
+        if names is not None:
+            return names
+        own = self.stored_names.get(str(stored)).names
+        return {label: list(queries) for label, queries in own.items()}
+
+    async def segment(
+        self, picture: bytes, names: Names | bytes, asked: Asked, *, is_patient: bool = False
+    ) -> bytes:
         """The answer for a picture, as JSON.
+
+        Args:
+            picture: The content of its file.
+            names: As they came.
+            asked: The rest of the request.
+            is_patient: Whether a turn is waited for however long it takes.
 
         Raises:
             Refusal: If the picture or the names are refused, or there was no time or memory.
         """
         task = SegmentTask(picture=picture, names=names, asked=asked)
-        answer: bytes = await self.workers.run(task, hashlib.sha256(repr(names).encode()).digest())
+        key = hashlib.sha256(repr(names).encode()).digest()
+        answer: bytes = await self.workers.run(task, key, is_patient=is_patient)
         return answer
 
 

@@ -9,14 +9,12 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from escnet.data.image import header_size, read_image
 from escnet.errors import EscnetError, NamesWarning
 from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
@@ -25,9 +23,8 @@ from escnet.web.answers import answer_of
 from escnet.web.limits import Limits
 from escnet.web.messages import Asked, ModelAnswer, Names
 from escnet.web.names import asked_vocabulary
+from escnet.web.pictures import read_within
 from escnet.web.refusal import Refusal, refusal_of
-
-_NO_LIMIT = 2**62
 
 
 @runtime_checkable
@@ -67,7 +64,7 @@ class SegmentTask:
     def run(self, engine: Engine, limits: Limits) -> bytes:
         """The answer's JSON."""
         vocabulary = asked_vocabulary(self.names, limits, background=self.asked.background)
-        pixels = _read(self.picture, limits)
+        pixels = read_within(self.picture, limits)
         options = SegmentOptions.of(
             void_below=self.asked.void_below,
             windows=self.asked.windows,
@@ -93,24 +90,12 @@ class NamesTask:
         return {label: list(own) for label, own in vocabulary.queries_by_label.items()}
 
 
-Task = SegmentTask | NamesTask
+@runtime_checkable
+class Task(Protocol):
+    """Something that a worker does."""
 
-
-def _read(content: bytes, limits: Limits) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture, of which the header is looked at first.
-
-    Raises:
-        Refusal: If it has too many pixels.
-        ImageError: If it cannot be read.
-    """
-    width, height = header_size(BytesIO(content), shown="picture", max_pixels=_NO_LIMIT)
-    if width * height > limits.max_pixels:
-        raise Refusal(
-            413,
-            f"picture of {width} x {height} has {width * height / 1e6:.1f} megapixels, above the "
-            f"limit of {limits.max_pixels / 1e6:g}: make it smaller, or cut it",
-        )
-    return read_image(content, max_pixels=limits.max_pixels)
+    def run(self, engine: Engine, limits: Limits, /) -> Any:
+        """What comes of it; an `EscnetError` or a `Refusal` is the client's."""
 
 
 def work(pipe: Connection, load: Callable[[], Engine], limits: Limits) -> None:

@@ -95,6 +95,8 @@ class Worker:
             Refusal: If the task is refused, or was stopped.
         """
         try:
+            if not self.is_alive:  # somebody else has ended it
+                self.start()
             self._pipe.send(task)
             self._watch(stop)
             kind, value = self._pipe.recv()
@@ -103,6 +105,9 @@ class Worker:
             raise Refusal(
                 500, "the picture ended the process that computed it: give another, or report it"
             ) from None
+        except ConfigError as error:
+            _log.error("a worker process did not start: %s", error)
+            raise Refusal(503, "the model is not loaded: ask again", retry_after=5.0) from None
         if kind == "refused":
             raise value
         if kind == "failed":
@@ -208,18 +213,19 @@ class Workers:
         num_before = len(self._waiting) + self._num_running
         return min(60.0, self._mean_seconds * (1 + num_before / len(self._all)))
 
-    async def run(self, task: Task, key: Hashable = None) -> Any:
+    async def run(self, task: Task, key: Hashable = None, *, is_patient: bool = False) -> Any:
         """The value of a task, whose turn is waited for; cancelling it stops it.
 
         Args:
             task: What to do.
             key: Tasks of equal keys go to one process, if it is free, as it has the names' text
                 embeddings.
+            is_patient: Whether its turn is waited for however long it takes.
 
         Raises:
             Refusal: If the task is refused, was stopped, or has waited too long.
         """
-        worker = await self._free_worker(key)
+        worker = await self._free_worker(key, None if is_patient else self._limits.wait_seconds)
         stop, began = threading.Event(), time.monotonic()
         self._num_running += 1
         self._metrics.running.set(self._num_running)
@@ -234,9 +240,9 @@ class Workers:
             computing.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise
 
-    async def _free_worker(self, key: Hashable) -> Worker:
+    async def _free_worker(self, key: Hashable, seconds: float | None) -> Worker:
         if self.is_stopping:
-            raise Refusal(503, _STOPPING, retry_after=10)
+            raise Refusal(503, _STOPPING, retry_after=10.0)
         if self._idle:
             same = [worker for worker in self._idle if worker.last_key == key]
             worker = (same or self._idle)[0]
@@ -247,7 +253,7 @@ class Workers:
         self._waiting.append(place)
         self._metrics.waiting.set(len(self._waiting))
         try:
-            await asyncio.wait({turn}, timeout=self._limits.wait_seconds)
+            await asyncio.wait({turn}, timeout=seconds)
         except asyncio.CancelledError:
             if turn.done() and turn.exception() is None:
                 self._give(turn.result())  # its turn came as the client went
@@ -281,11 +287,14 @@ class Workers:
             try:
                 await loop.run_in_executor(self._threads, worker.start)
             except ConfigError as error:
+                if self.is_stopping:  # which ended it
+                    return
                 _log.error("a worker process did not start again: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 self._give(worker)
                 return
+        worker.kill()  # it had started as the service stopped
 
     def _give(self, worker: Worker) -> None:
         """To who has waited longest."""
@@ -302,7 +311,7 @@ class Workers:
         while self._waiting:
             _, turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_exception(Refusal(503, _STOPPING, retry_after=10))
+                turn.set_exception(Refusal(503, _STOPPING, retry_after=10.0))
 
     def close(self) -> None:
         """End every process at once."""
