@@ -3,15 +3,21 @@
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package: for `pages`
+sys.path.insert(0, str(Path(__file__).parents[1] / "web"))  # for `running`
 
 from pages import ROOT, Block, arguments, blocks, commands, pages, run_block
+from running import running_service
 
 from escnet.cli.main import run
+from escnet.web.limits import Limits
+from escnet.web.model import LoadModel
 from escnet.weights.catalog import BUILT_IN_FOLDER
 
 # A reader does with much what a test does with little: what the page says, and what is run.
@@ -22,6 +28,7 @@ _LESS = {
     },
 }
 
+_SERVICE = "http://127.0.0.1:8000"
 _NAMED = [(str(path.relative_to(ROOT / "docs")), path.read_text("utf-8")) for path in pages()]
 _RUN = [(name, text) for name, text in _NAMED if any(block.runs for block in blocks(text))]
 _NOT_RUN = [
@@ -53,9 +60,21 @@ def test_the_blocks_of_a_page_run_in_order(
     for folder in ("recipes", "src"):  # a page that is about a checkout names what is in it
         (tmp_path / folder).symlink_to(ROOT / folder)
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(text):
-        if block.runs:
-            run_block(block, names, f"docs/{name}")
+    with _served(text) as text:
+        for block in blocks(text):
+            if block.runs:
+                run_block(block, names, f"docs/{name}")
+
+
+@contextmanager
+def _served(text: str) -> Iterator[str]:
+    """The page's text with a service where it asks one; the built-in model computes."""
+    if _SERVICE not in text:
+        yield text
+        return
+    load = LoadModel(model="mini", device="cpu", dtype="float32", threads=1, num_workers=1)
+    with running_service(Limits(), load=load) as url:
+        yield text.replace(_SERVICE, url)
 
 
 @pytest.mark.parametrize(("where", "command"), _NOT_RUN, ids=[command for _, command in _NOT_RUN])

@@ -7,8 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import SMALL, running_service
-from stub_segmenter import PLACE
+from running import SMALL, running_service
+from stub_segmenter import PLACE, LoadStub
+
+from escnet.errors import ConfigError
+from escnet.web.metrics import Metrics
+from escnet.web.workers import Workers
 
 
 def _segment(url: str, png: bytes, names: str, **fields: Any) -> httpx.Response:
@@ -88,6 +92,13 @@ def test_who_waits_too_long_is_told_to_come_again(png: bytes) -> None:
             pool.map(lambda names: _segment(url, png, names).status_code, ["sleep 0.6"] * 2)
         )
     assert sorted(statuses) == [200, 503]
+
+
+def test_a_model_that_cannot_be_loaded_is_said_before_anything_is_served() -> None:
+    load = LoadStub("weights are not here: fetch them")
+    workers = Workers(load, number=1, limits=SMALL, metrics=Metrics())
+    with pytest.raises(ConfigError, match="fetch them"):
+        workers.start()
 
 
 def test_requests_a_minute_are_counted_for_each_client() -> None:
