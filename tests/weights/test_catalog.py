@@ -270,6 +270,24 @@ def test_of_an_unknown_model_that_reads_texts_the_tokenizer_comes_too(
     assert (found / "tokenizer.json").read_bytes() == b"[]"
 
 
+@pytest.mark.usefixtures("empty_cache")
+def test_a_repository_in_openclips_layout_is_fetched_whole(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repository = "someone/eva"
+    vision = {"timm_model_name": "eva02_base_patch16_clip_224", "timm_pool": "token"}
+    config = {"vision_cfg": {**vision, "timm_proj": None}, "text_cfg": {}, "embed_dim": 512}
+    hub.files = {
+        "open_clip_config.json": json.dumps({"model_cfg": config}).encode(),
+        "open_clip_model.safetensors": b"tensors",
+        "tokenizer.json": b"[]",
+    }
+    found = require_local("someone/eva")
+    assert {path.name for path in found.iterdir()} == set(hub.files)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert require_local("someone/eva") == found
+
+
 def test_offline_a_tokenizer_that_is_lacking_is_named(empty_cache: Path) -> None:
     folder = put_in_cache(empty_cache, "someone/clip", ["model.safetensors"])
     (folder / "config.json").write_text('{"text_config": {}}')
@@ -292,8 +310,8 @@ def test_a_repository_without_tensors_says_what_it_lacks(hub: Hub) -> None:
         ("config.json", b'{"model_type": "siglip2"}', "someone/x holds SigLIP 2 NaFlex, which is"),
         (
             "open_clip_config.json",
-            b'{"model_cfg": {"vision_cfg": {"timm_model_name": "convnext_base"}}}',
-            "someone/x holds ConvNeXt CLIP in OpenCLIP's layout",
+            b'{"model_cfg": {"vision_cfg": {"timm_model_name": "fastvit_mci1"}, "text_cfg": {}}}',
+            "someone/x holds MobileCLIP in OpenCLIP's layout",
         ),
     ],
 )

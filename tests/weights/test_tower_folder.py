@@ -336,31 +336,6 @@ def test_known_towers_that_are_not_read_are_named_with_what_to_use_instead(
         assert instead in refusal
 
 
-@pytest.mark.parametrize(
-    ("vision", "name"),
-    [
-        ({"timm_model_name": "eva02_base_patch16_clip_224"}, "EVA02-CLIP"),
-        ({"timm_model_name": "convnext_large_mlp"}, "ConvNeXt CLIP"),
-        ({"timm_model_name": "vit_pe_core_base_patch16_224"}, "PE-Core"),
-        ({"layers": 12, "width": 768, "patch_size": 16}, "a CLIP"),
-        ("damaged", "a CLIP"),
-    ],
-)
-def test_a_folder_of_openclip_is_named_with_what_to_use_instead(
-    tmp_path: Path, vision: Any, name: str
-) -> None:
-    config = {"model_cfg": {"embed_dim": 512, "vision_cfg": vision}}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-    for refusal in (*_refusals(tmp_path), *_refusals_as_a_checkpoint(tmp_path)):
-        assert f"holds {name} in OpenCLIP's layout, which is not read: give a CLIP" in refusal
-
-
-def _refusals_as_a_checkpoint(folder: Path) -> Iterator[str]:
-    with pytest.raises(WeightsError) as error:
-        Segmenter.load(str(folder))
-    yield str(error.value)
-
-
 def test_a_folder_of_openclip_that_is_in_the_layout_of_transformers_too_is_read(
     snapshots: dict[str, Path], tmp_path: Path
 ) -> None:

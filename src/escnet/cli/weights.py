@@ -166,18 +166,18 @@ def _checked(path: Path) -> dict[str, Any]:
     from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
     from escnet.weights.origin import file_sha256
     from escnet.weights.tokenizer_files import read_tokenizer
-    from escnet.weights.tower_folder import TowerFolder
+    from escnet.weights.tower_folder import TowerFolder, holds_towers
 
     if is_checkpoint(path):
         num_tensors = len(load_any_network(path).state_dict())
         return {"kind": "checkpoint", "sha256": weights_hash(path), "num_tensors": num_tensors}
-    if (model_type := model_type_in(path)) in TOWER_KINDS:
+    if holds_towers(path):
         folder = TowerFolder.read(path)
         vision, text = folder.towers()
         read_tokenizer(folder.path)
         num_tensors = len(vision.state_dict()) + len(text.state_dict())
         return {"kind": folder.kind.title, "sha256": folder.sha256(), "num_tensors": num_tensors}
-    if model_type not in {None, "sam"}:
+    if (model_type := model_type_in(path)) not in {None, "sam"}:
         raise WeightsError(
             f"{path} holds a model of type {model_type!r}: give a checkpoint of this project, "
             f"towers ({', '.join(TOWER_KINDS)}), a SAM, or CAT-Seg's model_final.pth"

@@ -6,13 +6,13 @@ out of the image tower, and its normalisation of pixels.
 Sizes: B pictures, H x W pixels, h x w patches, D joint space, N texts, T tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
 
 import ftfy
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CLIPConfig,
     CLIPTextConfig,
@@ -75,6 +75,10 @@ class ClipVision(VisionTower):
         joint = self._joint(hidden[-2], "clip", grid_hw)
         first, second = (to_map(hidden[tap + 1], 1, grid_hw) for tap in self.taps)
         return Patches(joint, (first, second))
+
+    def unused_modules(self) -> Sequence[nn.Module]:
+        own = inner_of(self.tower).encoder.layers[-1].self_attn
+        return own.q_proj, own.k_proj
 
     def dense_embedding(
         self, image: Float[Tensor, "B 3 H W"], attention: str

@@ -23,12 +23,15 @@ class TowerSettings:
         text: The text tower's.
         joint_dim: Width of the joint space.
         shared: What both towers are to be told besides.
+        taps: Blocks of the image tower whose outputs are the decoder's skips, in the decoder's
+            order; None for a third and two thirds of its depth.
     """
 
     vision: Any
     text: Any
     joint_dim: int
     shared: Mapping[str, Any] = field(default_factory=dict)
+    taps: tuple[int, int] | None = None
 
     @property
     def vision_config(self) -> dict[str, Any]:

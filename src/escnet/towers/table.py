@@ -7,11 +7,12 @@ from escnet.towers.clip import CLIP
 from escnet.towers.dual_encoder import DUAL_ENCODER
 from escnet.towers.kind import TowerKind
 from escnet.towers.metaclip2 import METACLIP_2
+from escnet.towers.open_clip import OPEN_CLIP
 from escnet.towers.siglip import SIGLIP
 from escnet.towers.tipsv2 import TIPSV2
 
 TOWER_KINDS: Mapping[str, TowerKind] = {
-    kind.name: kind for kind in (CLIP, METACLIP_2, SIGLIP, TIPSV2, DUAL_ENCODER)
+    kind.name: kind for kind in (CLIP, METACLIP_2, SIGLIP, TIPSV2, DUAL_ENCODER, OPEN_CLIP)
 }
 
 

@@ -6,7 +6,7 @@ looked up where they are used (`TowerKind.transformers`).
 Sizes: B pictures, H x W pixels, h x w patches, D joint space, N texts, T tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +50,10 @@ class Tipsv2Vision(VisionTower):
         hidden = self._hidden(image)
         first, second = (to_map(hidden[tap + 1], self.leading, grid_hw) for tap in self.taps)
         return Patches(self._joint(hidden[-2], "maskclip", grid_hw), (first, second))
+
+    def unused_modules(self) -> Sequence[nn.Module]:
+        own = self.tower.encoder.layer[-1].attention
+        return own.q_proj, own.k_proj
 
     def dense_embedding(
         self, image: Float[Tensor, "B 3 H W"], attention: str

@@ -36,6 +36,10 @@ class VisionTower(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
         """The patches of pictures in [0, 1]; the tower's normalisation happens inside."""
 
+    def unused_modules(self) -> Sequence[nn.Module]:
+        """Modules whose parameters reach no output of `forward`, so that nothing trains them."""
+        return ()
+
     def dense_embedding(
         self, image: Float[Tensor, "B 3 H W"], attention: str
     ) -> Float[Tensor, "B D h w"]:

@@ -71,11 +71,10 @@ def _is_trained_of_tower(name: str, network: Network, towers: TowersSection) -> 
     wanted = tuple(f".self_attn.{projection}.weight" for projection in towers.trained)
     if not towers.rate or not name.endswith(wanted):
         return False
-    # In the last block of the image tower no patch looks at another: its queries and keys reach no
-    # output, and a parameter without gradient stops training on several GPUs.
-    last = network.config.vision_config["num_hidden_layers"] - 1
-    is_unused = f"vision_model.encoder.layers.{last}.self_attn." in name and name.startswith("vis")
-    return not (is_unused and name.endswith(("q_proj.weight", "k_proj.weight")))
+    # In the last block of most image towers no patch looks at another: its queries and keys reach
+    # no output, and a parameter without gradient stops training on several GPUs.
+    unused = {id(one) for module in network.vision.unused_modules() for one in module.parameters()}
+    return id(network.get_parameter(name)) not in unused
 
 
 def _is_read_out_used(name: str, network: Network, has_evidence_loss: bool) -> bool:

@@ -15,7 +15,6 @@ from escnet.model.escnet import EscNet
 from escnet.model.sam_block import SamBlock
 from escnet.towers.network import NetworkConfig
 from escnet.towers.tower import Towers
-from escnet.weights.config_file import CONFIG_FILE
 from escnet.weights.install import install_module
 from escnet.weights.origin import Origin
 from escnet.weights.sam import SamParts, read_sam_parts
@@ -25,7 +24,10 @@ FROM_TOWERS = "from-towers"  # in the place of a preset: what the towers' folder
 _GRID = 24  # patches along one side, as in both of the paper's networks
 
 # Of a tower's settings those that change its answers and that no tensor's shape tells.
-_TOLD_BY_NO_SHAPE = ("hidden_act", "num_attention_heads", "layer_norm_eps")
+_TOLD_BY_NO_SHAPE = (
+    "hidden_act", "num_attention_heads", "layer_norm_eps",
+    "family", "rope_side", "rope_start", "image_mean", "image_std",
+)  # fmt: skip
 
 
 def assemble(settings: str | EscNetConfig, *, towers: str | Path, sam: str | Path | None) -> EscNet:
@@ -65,7 +67,7 @@ def config_for(folder: TowerFolder) -> EscNetConfig:
         towers=folder.kind.name,
         vision_config=settings.vision_config,
         text_config=settings.text_config,
-        taps=(max(0, depth // 3 - 1), max(0, 2 * depth // 3 - 1)),
+        taps=settings.taps or (max(0, depth // 3 - 1), max(0, 2 * depth // 3 - 1)),
         image_size=_GRID * settings.patch_size,
         patch_size=settings.patch_size,
         joint_dim=settings.joint_dim,
@@ -105,7 +107,7 @@ def agree_with_towers(config: NetworkConfig, folder: TowerFolder, *, may_adopt: 
                 continue
             if name != "hidden_act" or not may_adopt or theirs not in ACT2FN:
                 raise WeightsError(
-                    f"{folder.path / CONFIG_FILE} has {name} {theirs!r} in its {part}_config, the "
+                    f"{folder.config_file} has {name} {theirs!r} in its {part}_config, the "
                     f"network {asked!r}: "
                     "give the towers that belong to these settings, or settings that say the same"
                 )

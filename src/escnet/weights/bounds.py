@@ -19,6 +19,7 @@ from escnet.errors import EscnetError
 _MOST = {
     "attention_downsample_rate": 64,
     "decoder_dims": 4096,
+    "depths": 256,
     "embed_dim": 8192,
     "embed_kernel": 63,
     "ffn_ratio": 64,
@@ -26,6 +27,7 @@ _MOST = {
     "head_dim": 8192,
     "hidden_dim": 8192,
     "hidden_size": 8192,
+    "hidden_sizes": 8192,
     "image_embedding_size": 1024,
     "image_size": 8192,
     "intermediate_size": 65_536,
@@ -54,6 +56,8 @@ _MOST = {
     "pooling": 256,
     "projection_dim": 8192,
     "regions_per_class": 256,
+    "rope_side": 1024,
+    "rope_start": 1024,
     "sam_dim": 8192,
     "sam_mlp_dim": 65_536,
     "skip_channels": 8192,
@@ -67,7 +71,7 @@ _MOST = {
 }
 _MAY_BE_FRACTIONS = {"mlp_ratio"}
 _NOT_ZERO = {"hidden_size", "image_size", "num_channels", "patch_size", "projection_dim"}
-_LISTS = {"decoder_dims", "skip_channels", "skip_dims"}
+_LISTS = {"decoder_dims", "depths", "hidden_sizes", "skip_channels", "skip_dims"}
 _MOST_OF_OTHERS = 2**31
 _MOST_PATCHES = 128**2  # of one picture; work and memory of attention grow with their square
 _MOST_ROUNDS = 10_000  # of k-means, times regions: for each class name; the paper's are 50
@@ -210,6 +214,7 @@ def _check_cost(settings: Mapping[Any, Any], shown: str, error: type[EscnetError
             f"{_MOST_PATCHES:,}: give a smaller image_size or a larger patch_size"
         )
     num_values = sum(tower.num_values for tower in towers) + _own_values(settings)
+    num_values += _values_of_stages(settings.get("vision_config"))
     working = max((tower.num_working for tower in towers), default=0)
     needed, memory = _BYTES * (num_values + working), machine_memory()
     if memory is not None and needed > _SHARE_OF_MEMORY * memory:
@@ -230,3 +235,11 @@ def _own_values(settings: Mapping[Any, Any]) -> int:
     inner = 12 + 4 * (size("ffn_ratio") or 4)
     fusion = size("hidden_dim") * (size("hidden_dim") * inner + size("joint_dim") + size("sam_dim"))
     return max(size("num_blocks"), size("num_layers")) * (sam + fusion)
+
+
+def _values_of_stages(settings: object) -> int:
+    """About how many parameters an image tower of these settings has, if it is a ConvNeXt."""
+    if not isinstance(settings, Mapping):
+        return 0
+    widths, depths = settings.get("hidden_sizes") or (), settings.get("depths") or ()
+    return sum(8 * width**2 * depth for width, depth in zip(widths, depths, strict=False))

@@ -19,12 +19,9 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from escnet.errors import WeightsError, either, setting
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
+from escnet.weights.open_clip import OPEN_CLIP_FILE, OPEN_CLIP_TENSORS, read_open_clip
 from escnet.weights.origin import Origin, file_sha256
-from escnet.weights.other_layouts import (
-    OPEN_CLIP_FILE,
-    refuse_open_clip,
-    refuse_other_layouts,
-)
+from escnet.weights.other_layouts import refuse_other_layouts
 from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
 from escnet.weights.tokenizer_files import (
     TOKENIZER_FILE,
@@ -36,10 +33,11 @@ from escnet.weights.tokenizer_files import (
 BUILT_IN_FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 BUILT_IN_NAME = "mini"
 
-_UNKNOWN_HUB_FILES = ("config.json",)
+_UNKNOWN_HUB_FILES = (CONFIG_FILE,)
+_ALTERNATIVES = {CONFIG_FILE: (CONFIG_FILE, OPEN_CLIP_FILE)}  # for a file that a hub may not have
 _INDEX = ".index.json"  # behind the name of a file of tensors that lies there in pieces
 # Fetched where the hub has them.
-_BESIDE = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, *VOCABULARY_FILES)
+_BESIDE = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, *VOCABULARY_FILES, OPEN_CLIP_FILE)
 _SAM_AUTHORS = "https://dl.fbaipublicfiles.com/segment_anything/"
 _LONGEST_SHOWN = 80  # characters of a name in an error
 _PATIENCE = 10.0  # seconds for the hub to say what a repository holds
@@ -337,8 +335,8 @@ def _built_in_folder() -> Path:
 
 def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
     """The snapshot folder of a repository in the hub's cache, complete."""
-    tensors = (*TENSOR_FILES, *(name + _INDEX for name in TENSOR_FILES))
-    wanted = [*((file,) for file in files), tensors]
+    tensors = (*TENSOR_FILES, *(name + _INDEX for name in TENSOR_FILES), *OPEN_CLIP_TENSORS)
+    wanted = [*(_ALTERNATIVES.get(file, (file,)) for file in files), tensors]
     try:
         cached = [_cached(repository, alternatives) for alternatives in wanted]
         if all(cached) and _has_all_pieces(Path(cached[-1])):
@@ -374,7 +372,7 @@ def _refuse_other_layouts(repository: str, published: Collection[str]) -> None:
         folder = Path(hf_hub_download(repository, CONFIG_FILE)).parent
         refuse_other_layouts(repository, model_type_in(folder))
     elif OPEN_CLIP_FILE in published:
-        refuse_open_clip(repository, Path(hf_hub_download(repository, OPEN_CLIP_FILE)).parent)
+        read_open_clip(Path(hf_hub_download(repository, OPEN_CLIP_FILE)).parent, repository)
 
 
 def model_type_in(path: Path) -> str | None:
@@ -392,7 +390,8 @@ def _has_all_pieces(path: Path) -> bool:
 
 def _lacks_tokenizer(folder: Path) -> bool:
     """Whether a model that reads texts has come without its tokenizer."""
-    return "text_config" in _config_in(folder) and not has_tokenizer(folder)
+    reads_texts = "text_config" in _config_in(folder) or (folder / OPEN_CLIP_FILE).is_file()
+    return reads_texts and not has_tokenizer(folder)
 
 
 def _config_in(path: Path) -> dict[str, object]:
@@ -421,8 +420,10 @@ def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) ->
 
 
 def _shown(alternatives: tuple[str, ...]) -> str:
-    """The files of which one is needed, without those that only lead to others."""
-    return " or ".join(name for name in alternatives if not name.endswith(_INDEX))
+    """The files of which one is needed, without those that only lead to others, or are rare."""
+    rare = (OPEN_CLIP_FILE, *OPEN_CLIP_TENSORS)
+    usual = (name for name in alternatives if not name.endswith(_INDEX) and name not in rare)
+    return " or ".join(usual)
 
 
 def _reason(error: Exception) -> str:

@@ -30,7 +30,6 @@ from escnet.weights.config_file import (
 )
 from escnet.weights.install import misshaped_of
 from escnet.weights.origin import Origin, origins_of
-from escnet.weights.other_layouts import refuse_open_clip
 from escnet.weights.quiet import quiet_transformers
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
 from escnet.weights.tensor_file import (
@@ -270,7 +269,6 @@ def _read_config(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
         raise WeightsError(f"no checkpoint folder {folder}: give a folder with {CONFIG_FILE}")
     config = read_json_config(folder / CONFIG_FILE)
     if config is None:
-        refuse_open_clip(f"folder {folder}", folder)
         raise WeightsError(
             f"folder {folder} has no {CONFIG_FILE}: give a folder that `save_pretrained` wrote"
         )

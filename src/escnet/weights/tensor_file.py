@@ -72,27 +72,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def tensor_files_in(folder: Path) -> list[Path]:
+def tensor_files_in(folder: Path, names: Sequence[str] = TENSOR_FILES) -> list[Path]:
     """The files in a folder, as the hub lays it out, that hold the tensors: one, or several.
+
+    Args:
+        folder: On this machine.
+        names: What the file may be called, the preferred name first.
 
     Raises:
         WeightsError: If there are none, or not all that the index names.
     """
-    for name in TENSOR_FILES:
+    for name in names:
         if (folder / name).is_file():
             return [folder / name]
-    for name in TENSOR_FILES:
+    for name in names:
         index = folder / f"{name}.index.json"
         if index.is_file():
-            names = pieces_of(index)
-            if missing := [name for name in names if not (folder / name).is_file()]:
+            pieces = pieces_of(index)
+            if missing := [piece for piece in pieces if not (folder / piece).is_file()]:
                 raise WeightsError(
-                    f"folder {folder} lacks {len(missing)} of {len(names)} pieces "
+                    f"folder {folder} lacks {len(missing)} of {len(pieces)} pieces "
                     f"({_some(missing)}) that {index.name} names: copy them as well"
                 )
-            return [folder / name for name in names]
+            return [folder / piece for piece in pieces]
     raise WeightsError(
-        f"folder {folder} has no {' or '.join(TENSOR_FILES)}, in one piece or with an index: "
+        f"folder {folder} has no {' or '.join(names)}, in one piece or with an index: "
         "put one there, or give another folder"
     )
 

@@ -16,9 +16,9 @@ from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.masks import load_training_free_sam
 from escnet.inference.sam.proposals import ClassifiedBy, load_proposals
 from escnet.structures import structure_of
-from escnet.towers.table import TOWER_KINDS
-from escnet.weights.catalog import model_type_in, require_local
+from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import model_type_of
+from escnet.weights.tower_folder import TowerFolder, holds_towers
 
 
 def load_method(
@@ -54,11 +54,10 @@ def load_method(
             *tiny_esc_method(device=device, dtype=dtype, memory_budget=memory_budget)
         )
     folder = require_local(name.weights)
-    model_type = model_type_in(folder)
-    if model_type is not None and model_type in TOWER_KINDS:
+    if holds_towers(folder):
+        title = TowerFolder.read(folder).kind.title
         raise WeightsError(
-            f"{model} is {TOWER_KINDS[model_type].title} alone, without a trained network: "
-            f"give it as training-free:{model}"
+            f"{model} is {title} alone, without a trained network: give it as training-free:{model}"
         )
     return structure_of(model_type_of(folder)).load_method(
         folder, device=device, dtype=dtype, memory_budget=memory_budget
