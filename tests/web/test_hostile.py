@@ -75,7 +75,14 @@ def test_a_path_trick_leads_nowhere(
 
 @pytest.mark.parametrize(
     "headers",
-    [{"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}],
+    [
+        {"host": "evil.example"},
+        {"host": "[::1"},
+        {"host": "127.0.0.1.evil.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://["},
+        {"origin": "null"},
+    ],
 )
 def test_a_strangers_page_is_refused(http: httpx.Client, headers: dict[str, str]) -> None:
     response = http.get("/v1/models", headers=headers)
@@ -109,7 +116,7 @@ _LINE = b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
         b"hello\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/9.9\r\nConnection: close\r\n\r\n",
         _LINE + b"Content-Length: -5\r\n\r\n",
         _LINE + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         _LINE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",

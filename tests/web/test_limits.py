@@ -68,7 +68,7 @@ def test_a_client_that_goes_lets_the_next_have_its_turn(address: str, png: bytes
 
 def test_fifty_clients_at_once_get_an_answer_or_a_503(png: bytes) -> None:
     with running_service(SMALL, workers=2) as url, ThreadPoolExecutor(50) as pool:
-        names = ["sleep 0.05, cat", "sleep 0.05, dog"] * 25
+        names = ["sleep 0.2, cat", "sleep 0.2, dog"] * 25
         answers = list(pool.map(lambda own: _segment(url, png, own), names))
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) <= {200, 503}

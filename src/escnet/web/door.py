@@ -91,28 +91,27 @@ class Door:
         """
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if self._hosts is not None and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if self._hosts is not None and _place(f"//{host}")[0] not in self._hosts:
             raise Refusal(
                 403, f"host {shortened(host)!r} is not this service: call it by its address"
             )
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin)[1] != host:
             raise Refusal(403, "pages of another origin may not use this service")
         if any(part in {"..", "."} for part in scope["path"].split("/")):
             raise Refusal(404, "not found: see /docs")
         if not scope["path"].startswith("/v1") and scope["path"] != "/metrics":
             return
-        if self._token is not None:
-            shown = headers.get(b"authorization", "")
-            if not hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
-                raise Refusal(401, "this service needs its token: send Authorization: Bearer TOKEN")
-        wait = self._rate.take((scope.get("client") or ("", 0))[0])
-        if wait:
+        if wait := self._rate.take((scope.get("client") or ("", 0))[0]):
             raise Refusal(
                 429,
                 f"more than {self._limits.requests_per_minute} requests a minute: wait a little",
                 retry_after=wait,
             )
+        if self._token is not None:
+            shown = headers.get(b"authorization", "")
+            if not hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
+                raise Refusal(401, "this service needs its token: send Authorization: Bearer TOKEN")
 
     def _entering(self, scope: Scope, receive: Receive) -> Receive:
         """The request's body, as long as it is small and quick enough."""
@@ -155,6 +154,15 @@ class Door:
         method = scope["method"] if scope["method"] in known else "other"
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
+
+
+def _place(url: str) -> tuple[str, str]:
+    """A URL's host, and the host with its port; empty if it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.hostname or "", parts.netloc
 
 
 class _Leaving:

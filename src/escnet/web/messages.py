@@ -12,6 +12,11 @@ Names = str | list[str] | dict[str, str | list[str]]
 StoredName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+_GREY_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+
+
 class Asked(BaseModel):
     """What is asked of a picture: the names, how it is segmented, and what the answer holds."""
 
@@ -55,7 +60,9 @@ class Asked(BaseModel):
 class AskedOfPicture(Asked):
     """The same with the picture."""
 
-    picture: str = Field(description="The picture's file, in base64.", min_length=1)
+    picture: str = Field(
+        description="The picture's file, in base64.", min_length=1, examples=[_GREY_PIXEL]
+    )
 
 
 class AskedExport(BaseModel):
