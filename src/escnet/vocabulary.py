@@ -71,7 +71,8 @@ class Vocabulary:
             names: A string in the grammar of `parse`; or literal names; or for each label its
                 query or queries, literally; or a vocabulary; or what `read_class_list` found. A set
                 is refused, as labels are positions and its order differs from run to run.
-            has_background: Add the background class; a vocabulary that has it keeps it.
+            has_background: Add the background class; a vocabulary that has it keeps it, and a
+                tool's list leaves its own rows for pixels of no class out.
 
         Raises:
             VocabularyError: If there is no name, or one is empty, repeated, or too long.
@@ -79,7 +80,7 @@ class Vocabulary:
         if isinstance(names, Vocabulary):
             return names.with_background() if has_background else names
         if isinstance(names, ClassList):
-            return _checked(names.names, has_background)
+            return _checked(names.without_rest if has_background else names.names, has_background)
         if isinstance(names, Path):
             raise VocabularyError(
                 f"class names are the path {shown_text(str(names))}: read it by Vocabulary.read"

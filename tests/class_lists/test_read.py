@@ -25,7 +25,7 @@ CASES = {
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:48,112,32::\n"
         "traffic light:1,2,3::\n",
         "CVAT's labelmap.txt",
-        ["cat", "traffic light"],
+        ["background", "cat", "traffic light"],
         ("colours",),
         ("background",),
     ),
@@ -106,8 +106,8 @@ CASES = {
     "COCO-Stuff labels.txt": Case(
         "0: unlabeled\n1: person\n2: bicycle\n",
         "a list of NUMBER: NAME",
-        ["person", "bicycle"],
-        ("the numbers 0 to 2",),
+        ["unlabeled", "person", "bicycle"],
+        (),
         ("unlabeled",),
     ),
     "YOLO data.yaml with a map": Case(
@@ -126,8 +126,8 @@ CASES = {
     "Roboflow _classes.csv": Case(
         "Pixel Value, Class\n0, background\n1, cup\n2, table\n",
         "Roboflow's _classes.csv",
-        ["cup", "table"],
-        ("the heading 'Pixel Value, Class'", "the numbers 0 to 2"),
+        ["background", "cup", "table"],
+        ("the heading 'Pixel Value, Class'",),
         ("background",),
     ),
     "Roboflow _classes.csv of files": Case(
@@ -146,8 +146,8 @@ CASES = {
     "FiftyOne mask_targets": Case(
         '{"mask_targets": {"ground_truth": {"0": "background", "1": "cup", "2": "table"}}}',
         "FiftyOne's mask_targets",
-        ["cup", "table"],
-        ("the numbers 0 to 2",),
+        ["background", "cup", "table"],
+        (),
         ("background",),
     ),
     "FiftyOne mask_targets by colour": Case(
@@ -162,7 +162,7 @@ CASES = {
         "        classes=('background', 'cup', 'table'),\n"
         "        palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])\n",
         "the list 'classes'",
-        ["cup", "table"],
+        ["background", "cup", "table"],
         (),
         ("background",),
     ),
@@ -226,9 +226,9 @@ CASES = {
     "labelme labels.txt": Case(
         "__ignore__\n_background_\naeroplane\n",
         "labelme's labels.txt",
-        ["aeroplane"],
-        (),
-        ("__ignore__", "_background_"),
+        ["_background_", "aeroplane"],
+        ("'__ignore__'",),
+        ("_background_",),
     ),
     "ImageNet's words": Case(
         "n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
@@ -388,10 +388,28 @@ def test_of_a_large_coco_file_only_the_categories_are_read(tmp_path: Path) -> No
 def test_the_summary_is_one_line_with_kind_names_and_what_was_left_out() -> None:
     assert recognise(
         "0: unlabeled\n1: person\n2: bicycle\n3: car\n4: bus\n", "labels.txt"
-    ).summary == (
-        "labels.txt is read as a list of NUMBER: NAME: 4 names, 'person', 'bicycle', 'car', ...; "
-        "left out: the numbers 0 to 4, 0 'unlabeled' (--background asks for the rest)"
+    ).summary() == (
+        "labels.txt is read as a list of NUMBER: NAME: 5 names, 'unlabeled', 'person', 'bicycle', "
+        "...; 'unlabeled' is asked like any name (--background asks for the rest instead)"
     )
+
+
+def test_a_rest_class_takes_the_place_of_the_rows_for_it() -> None:
+    found = recognise("background:0,0,0::\ncat:48,112,32::\nwall:1,2,3::\n", "labelmap.txt")
+    assert Vocabulary.of(found).labels == ("background", "cat", "wall")
+    asked = Vocabulary.of(found, has_background=True)
+    assert asked.result_names == ("cat", "wall", "background")
+    assert found.summary(has_background=True) == (
+        "labelmap.txt is read as CVAT's labelmap.txt: 2 names, 'cat', 'wall'; left out: colours, "
+        "'background'"
+    )
+
+
+@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n", b"II*\0", b"RIFF\1\2\3\4WEBP"])
+def test_a_picture_is_told_to_be_one(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "photo.txt").write_bytes(start + bytes(100))
+    with pytest.raises(VocabularyError, match="is a picture, not a list of class names"):
+        read_class_list(tmp_path / "photo.txt")
 
 
 def test_rows_keep_their_numbers_and_colours() -> None:

@@ -24,7 +24,12 @@ def test_the_range_is_the_least_usual_one_that_holds_the_largest_value(
 
 def test_fractions_of_one_go_from_0_to_1() -> None:
     assert range_of(np.array([[0.1, 0.9]])) == (0, 1)
-    assert range_of(np.array([[0.1, 1.1]])) == (0, 255)
+
+
+def test_a_reflectance_goes_up_to_its_largest_value() -> None:
+    assert range_of(np.array([[0.1, 1.1]])) == (0, 1.1)
+    assert range_of(np.array([[0.1, 2.1]])) == (0, 255)
+    assert range_of(np.array([[0, 2]])) == (0, 255)  # whole numbers are no fractions
 
 
 def test_negative_and_larger_values_are_stretched() -> None:

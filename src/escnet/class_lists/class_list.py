@@ -47,34 +47,43 @@ class ClassList:
     Attributes:
         shown: How messages call the file.
         kind: Which list it is, such as "YOLO's data.yaml".
-        names: The rows that are classes, in the order of their labels 0, 1, ...
-        rest: The rows left out because they stand for pixels of no class.
-        left_out: What else of the list is not used, such as "colours".
-        with_rest: All rows in their order, where some stand for pixels of no class.
+        names: The rows in the order of their labels 0, 1, ...
+        left_out: What of the list is not used, such as "colours".
     """
 
     shown: str
     kind: str
     names: tuple[ListedName, ...]
-    rest: tuple[ListedName, ...] = ()
     left_out: tuple[str, ...] = ()
-    with_rest: tuple[ListedName, ...] = ()
 
     @property
-    def rows(self) -> tuple[ListedName, ...]:
-        """All rows in their order, those that stand for pixels of no class among them."""
-        return self.with_rest or self.names
+    def rest(self) -> tuple[ListedName, ...]:
+        """The rows that stand for pixels of no class. They keep their place, as labels are places."""
+        return tuple(row for row in self.names if row.is_rest)
 
     @property
-    def summary(self) -> str:
-        """One line: the kind, the first names, and what was left out."""
-        labels = [str(name.label) for name in self.names]
+    def without_rest(self) -> tuple[ListedName, ...]:
+        """The other rows, for whoever asks for a rest class besides."""
+        return tuple(row for row in self.names if not row.is_rest)
+
+    def summary(self, *, has_background: bool = False) -> str:
+        """One line: the kind, the first names, what was left out, and what of the rest class.
+
+        Args:
+            has_background: A rest class is asked for, in the place of the rows for it.
+        """
+        asked = self.without_rest if has_background else self.names
+        labels = [str(name.label) for name in asked]
         first = ", ".join(shown_text(label) for label in labels[:_SHOWN_NAMES])
         more = ", ..." if len(labels) > _SHOWN_NAMES else ""
         line = f"{self.shown} is read as {self.kind}: {counted(len(labels))}, {first}{more}"
-        if parts := (*self.left_out, *(_rest_shown(row) for row in self.rest)):
-            line += f"; left out: {', '.join(parts)}"
-        return line + (" (--background asks for the rest)" if self.rest else "")
+        rest = ", ".join(shown_text(str(row.label)) for row in self.rest)
+        left_out = (*self.left_out, *([rest] if rest and has_background else []))
+        if left_out:
+            line += f"; left out: {', '.join(left_out)}"
+        if rest and not has_background:
+            line += f"; {rest} is asked like any name (--background asks for the rest instead)"
+        return line
 
 
 def counted(number: int, noun: str = "name") -> str:
@@ -82,31 +91,24 @@ def counted(number: int, noun: str = "name") -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _rest_shown(row: ListedName) -> str:
-    number = "" if row.number is None else f"{row.number} "
-    return f"{number}{shown_text(str(row.label))}"
-
-
 def is_rest_word(label: str) -> bool:
     """Whether tools call the pixels of no class so."""
     return label.strip(" _").casefold() in _REST_WORDS
 
 
-def without_rest(
+def tools_list(
     shown: str, kind: str, rows: Iterable[ListedName], left_out: Iterable[str] = ()
 ) -> ClassList:
-    """The list with the rows of no class set apart.
+    """The list that a tool wrote.
 
     Raises:
-        VocabularyError: If no other row is there.
+        VocabularyError: If it has no row, or none but for pixels of no class.
     """
-    rows = tuple(rows)
-    names = tuple(row for row in rows if not row.is_rest)
-    if not names:
-        only = " besides the rest class" if rows else ""
+    found = ClassList(shown, kind, tuple(rows), tuple(dict.fromkeys(left_out)))
+    if not found.without_rest:
+        only = " besides the rest class" if found.names else ""
         raise VocabularyError(f"{shown}, {kind}, holds no class names{only}: add some")
-    rest = tuple(row for row in rows if row.is_rest)
-    return ClassList(shown, kind, names, rest, tuple(dict.fromkeys(left_out)), rows)
+    return found
 
 
 def by_number(rows: Iterable[ListedName], shown: str) -> tuple[list[ListedName], list[str]]:
@@ -125,8 +127,7 @@ def by_number(rows: Iterable[ListedName], shown: str) -> tuple[list[ListedName],
                 f"{shown} gives {shown_text(str(first.label))} and "
                 f"{shown_text(str(second.label))} the number {first.number}: number them apart"
             )
-    kept = [row.number for row in rows if not row.is_rest]
-    if not rows or numbers[0] is None or kept == list(range(len(kept))):
+    if not rows or numbers[0] is None or numbers == list(range(len(numbers))):
         return rows, []
     return rows, [f"the numbers {numbers[0]} to {numbers[-1]}"]
 

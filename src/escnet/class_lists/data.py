@@ -14,7 +14,7 @@ from escnet.class_lists.class_list import (
     by_number,
     counted,
     shown_text,
-    without_rest,
+    tools_list,
 )
 from escnet.class_lists.values import color_of, number_of
 from escnet.errors import VocabularyError
@@ -61,8 +61,6 @@ def read_data(data: object, shown: str, form: str) -> ClassList:
             "but class names are a list of strings, or an object of label to queries"
         )
     _refuse_placeholders(found)
-    if form == "Python":  # a data set's, whose first row often is the background
-        return without_rest(shown, found.kind, (*found.names, *found.rest), found.left_out)
     return found
 
 
@@ -158,7 +156,7 @@ def _one_of(
     for other, reading in others:
         if _labels(reading) != _labels(found):
             raise _two_lists(key, other, shown)
-    if "nc" in table and number_of(table["nc"]) != (count := len(found.names) + len(found.rest)):
+    if "nc" in table and number_of(table["nc"]) != (count := len(found.names)):
         raise VocabularyError(
             f"{shown} says nc: {shown_text(str(table['nc']), quoted=False)}, but has "
             f"{counted(count)}: correct one of the two"
@@ -224,7 +222,7 @@ def _of_objects(items: Sequence[Mapping[str, object]], shown: str, kind: str) ->
     if kind == _KINDS_BY_KEY["categories"]:
         rows = ordered
     left_out += [*about_numbers, *(shown_text(key) for key in others)]
-    return without_rest(shown, kind, rows, left_out)
+    return tools_list(shown, kind, rows, left_out)
 
 
 def _of_map(table: Mapping[str, object], shown: str, kind: str) -> ClassList:
@@ -247,17 +245,17 @@ def _of_map(table: Mapping[str, object], shown: str, kind: str) -> ClassList:
     if by_key:
         rows = [ListedName(where, v, [v], number_of(key)) for key, v, where in pairs]
         rows, about_numbers = by_number(rows, shown)
-        return without_rest(shown, f"{kind} from number to name", rows, about_numbers)
+        return tools_list(shown, f"{kind} from number to name", rows, about_numbers)
     if by_value:
         rows = [ListedName(where, key, [key], number_of(v)) for key, v, where in pairs]
         rows, about_numbers = by_number(rows, shown)
-        return without_rest(shown, f"{kind} from name to number", rows, about_numbers)
+        return tools_list(shown, f"{kind} from name to number", rows, about_numbers)
     if names and _all(table, color_of):
         rows = [ListedName(where, v, [v], None, color_of(key)) for key, v, where in pairs]
-        return without_rest(shown, f"{kind} from colour to name", rows, ["colours"])
+        return tools_list(shown, f"{kind} from colour to name", rows, ["colours"])
     if _all(table.values(), color_of):
         rows = [ListedName(where, key, [key], None, color_of(v)) for key, v, where in pairs]
-        return without_rest(shown, f"{kind} from name to colour", rows, ["colours"])
+        return tools_list(shown, f"{kind} from name to colour", rows, ["colours"])
     entries = tuple(literal_rows(table, f" of {shown}"))
     return ClassList(shown, f"{kind} from label to queries", entries)
 

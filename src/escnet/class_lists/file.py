@@ -22,6 +22,10 @@ _LIST = SmallFile(
     most_bytes=MAX_FILE_BYTES,
 )
 _MAX_SEARCHED_BYTES = 2**31
+# How pictures begin: JPEG, PNG, GIF, BMP, TIFF twice; WebP; AVIF and HEIC.
+_PICTURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp", re.DOTALL
+)
 _CATEGORIES = re.compile(rb'"categories"\s{0,9}:\s{0,9}\[')
 _MAX_CATEGORIES_BYTES = 2**20
 
@@ -30,9 +34,20 @@ def read_text(path: Path) -> str:
     """The file's text; of a larger JSON file with COCO's categories, an object with these alone.
 
     Raises:
-        VocabularyError: If the file is no regular one, too large, or not UTF-8.
+        VocabularyError: If the file is no regular one, a picture, too large, or not UTF-8.
     """
+    _refuse_picture(path)
     return _categories_in(path) or _LIST.text_of(path)
+
+
+def _refuse_picture(path: Path) -> None:
+    with regular_file(
+        path, shown_path(path), VocabularyError, if_missing=_LIST.if_missing
+    ) as stream:
+        if _PICTURE.match(stream.read(16)):
+            raise VocabularyError(
+                f"{shown_path(path)} is a picture, not a list of class names: give a list"
+            )
 
 
 def _categories_in(path: Path) -> str | None:

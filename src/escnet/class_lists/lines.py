@@ -16,7 +16,7 @@ from escnet.class_lists.class_list import (
     counted,
     is_rest_word,
     shown_text,
-    without_rest,
+    tools_list,
 )
 from escnet.class_lists.grammar import has, parsed, split
 from escnet.class_lists.tables import Line, is_name_header, read_table
@@ -44,6 +44,7 @@ _COLOR_LAST = re.compile(r"(?P<name>\S.*?[^\d\s,:])(?P<values>(?:[\s,:]+\d{1,3})
 _WORDNET = re.compile(r"(?P<number>n\d{8})[\s,:]+(?P<name>\S.*)")
 _BULLET = re.compile(r"[-*•]\s+")
 _QUOTES = "\"'"
+_IGNORED_BY_LABELME = "__ignore__"
 _MARKED = re.compile(r"_+\w+?_+")  # labelme's __ignore__ and _background_
 _SENTENCES = re.compile(r"(?<!\\)\.(?:\s+|$)")
 _MAYBE_HEADER = frozenset({"label", "labels"})  # which are things as well
@@ -95,7 +96,7 @@ def _labelmap(lines: Sequence[Line], shown: str) -> ClassList | None:
     ]
     left_out = ["colours"] if any(row.color for row in rows) else []
     left_out += ["parts and actions"] if any(m["parts"] or m["actions"] for _, m in found) else []
-    return without_rest(shown, "CVAT's labelmap.txt", rows, left_out)
+    return tools_list(shown, "CVAT's labelmap.txt", rows, left_out)
 
 
 def _numbered(lines: Sequence[Line], shown: str) -> ClassList | None:
@@ -120,7 +121,7 @@ def _numbered(lines: Sequence[Line], shown: str) -> ClassList | None:
         for where, match in found
     ]
     rows, about_numbers = by_number(rows, shown)
-    return without_rest(shown, "a list of NUMBER: NAME", rows, about_numbers)
+    return tools_list(shown, "a list of NUMBER: NAME", rows, about_numbers)
 
 
 def _is_value(text: str) -> bool:
@@ -142,7 +143,7 @@ def _valued(lines: Sequence[Line], shown: str) -> ClassList | None:
     ]
     rows, about_numbers = by_number(rows, shown)
     left_out = [*about_numbers, *(["colours"] if any(colors) else [])]
-    return without_rest(shown, "a list of NAME: VALUE", rows, left_out)
+    return tools_list(shown, "a list of NAME: VALUE", rows, left_out)
 
 
 def _colored(lines: Sequence[Line], shown: str) -> ClassList | None:
@@ -164,7 +165,7 @@ def _colored(lines: Sequence[Line], shown: str) -> ClassList | None:
     if any(row.color is None for row in rows):
         return None
     rows, about_numbers = by_number(rows, shown)
-    return without_rest(shown, "a list of colours and names", rows, [*about_numbers, "colours"])
+    return tools_list(shown, "a list of colours and names", rows, [*about_numbers, "colours"])
 
 
 def _wordnet(lines: Sequence[Line], shown: str) -> ClassList | None:
@@ -172,7 +173,7 @@ def _wordnet(lines: Sequence[Line], shown: str) -> ClassList | None:
     if found is None:
         return None
     rows = [ListedName(where, match["name"], [match["name"]]) for where, match in found]
-    return without_rest(shown, "ImageNet's list of WordNet numbers", rows, ["WordNet numbers"])
+    return tools_list(shown, "ImageNet's list of WordNet numbers", rows, ["WordNet numbers"])
 
 
 def _one_line(line: Line, shown: str) -> ClassList:
@@ -248,14 +249,11 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
             *lines[0], shown, "a number and its name", "a label that is a number and its query",
             "write NUMBER: NAME, or an object of label to list of queries into a .json file",
         )  # fmt: skip
-    marked = [row for row in rows if _is_marked(row.label)]
-    if marked:  # labelme's; a word without these marks is a name that somebody wrote
-        names = tuple(row for row in rows if not _is_marked(row.label))
-        if not names:
-            raise VocabularyError(f"{shown} holds no class names besides the rest class: add some")
-        kind, left = "labelme's labels.txt", tuple(left_out)
-        return ClassList(shown, kind, names, tuple(marked), left, tuple(rows))
-    return ClassList(shown, "a list of one name a line", tuple(rows), (), tuple(left_out))
+    if any(_is_marked(row.label) for row in rows):
+        if rows[0].label == _IGNORED_BY_LABELME:  # it gives this row -1, and 0 to the next
+            rows, left_out = rows[1:], [*left_out, shown_text(_IGNORED_BY_LABELME)]
+        return tools_list(shown, "labelme's labels.txt", rows, left_out)
+    return ClassList(shown, "a list of one name a line", tuple(rows), tuple(left_out))
 
 
 def _is_marked(label: object) -> bool:

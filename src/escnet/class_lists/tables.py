@@ -8,7 +8,7 @@ from escnet.class_lists.class_list import (
     ListedName,
     by_number,
     shown_text,
-    without_rest,
+    tools_list,
 )
 from escnet.class_lists.values import color_of, is_numeric, number_of
 from escnet.errors import VocabularyError
@@ -100,7 +100,7 @@ def _of_rows(rows: list[list[str]], numbers: Sequence[int], shown: str) -> Class
     if others := [shown_text(heads[i]) for i in range(len(heads)) if i not in used]:
         left_out.append(f"the columns {', '.join(others)}")
     kind = _KINDS.get(tuple(heads), "a table with a column of names")
-    return without_rest(shown, kind, listed, left_out)
+    return tools_list(shown, kind, listed, left_out)
 
 
 def _is_header(first: Sequence[str], values: Sequence[bool]) -> bool:
@@ -116,7 +116,7 @@ def _of_heads(header: Sequence[str], numbers: Sequence[int], shown: str) -> Clas
     rows = [
         ListedName(f"{where}, column {i}", name, [name]) for i, name in enumerate(header[1:], 2)
     ]
-    return without_rest(shown, "a table of files with a column for each name", rows, ["the files"])
+    return tools_list(shown, "a table of files with a column for each name", rows, ["the files"])
 
 
 def _name_column(

@@ -11,7 +11,7 @@ from escnet.class_lists.class_list import (
     ListedName,
     counted,
     shown_text,
-    without_rest,
+    tools_list,
 )
 from escnet.class_lists.values import color_of
 from escnet.errors import VocabularyError
@@ -89,7 +89,7 @@ def read_xml(text: str, shown: str) -> ClassList:
         ListedName(f"class name {i} of {shown}", name, [name], None, color_of(color))
         for i, (name, color) in enumerate(labels, 1)
     ]
-    return without_rest(shown, kind, rows, ["colours"] if any(c for _, c in labels) else [])
+    return tools_list(shown, kind, rows, ["colours"] if any(c for _, c in labels) else [])
 
 
 def _of_one_control(

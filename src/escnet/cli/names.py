@@ -64,7 +64,7 @@ def check(
         _print_json(file, class_list, vocabulary, findings)
     else:
         if class_list is not None:
-            print(class_list.summary)
+            print(class_list.summary())
         for label, queries in (vocabulary.queries_by_label if vocabulary else {}).items():
             asked = "" if queries == (label,) else f" = {' | '.join(queries)}"
             print(f"  {shown_text(label, quoted=False)}{asked}")

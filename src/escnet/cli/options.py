@@ -70,19 +70,22 @@ def asked_vocabulary(
         VocabularyError: If there is no name, or one is empty, repeated, or too long.
     """
     from escnet.errors import ConfigError
-    from escnet.vocabulary import Vocabulary
 
     if classes is not None and classes_file is not None:
         raise ConfigError("class names come from --classes and --classes-file: give one of them")
     if classes is not None:
-        return Vocabulary.of(vocabulary_of(classes), has_background=background)
+        return vocabulary_of(classes, background=background)
     if classes_file is not None:
-        return Vocabulary.of(vocabulary_in(classes_file), has_background=background)
+        return vocabulary_in(classes_file, background=background)
     raise ConfigError('no class names: pass --classes "road, sky" or --classes-file FILE')
 
 
-def vocabulary_of(classes: str) -> "Vocabulary":
+def vocabulary_of(classes: str, *, background: bool = False) -> "Vocabulary":
     """The class names of --classes: names between commas, or those of a file as "@FILE".
+
+    Args:
+        classes: What was asked for.
+        background: Whether a class for the rest is wanted.
 
     Raises:
         VocabularyError: If there is no name, or one is empty, repeated, or too long.
@@ -90,12 +93,16 @@ def vocabulary_of(classes: str) -> "Vocabulary":
     from escnet.vocabulary import Vocabulary
 
     if classes.startswith("@"):
-        return vocabulary_in(Path(classes[1:]))
-    return Vocabulary.parse(classes)
+        return vocabulary_in(Path(classes[1:]), background=background)
+    return Vocabulary.parse(classes, has_background=background)
 
 
-def vocabulary_in(path: Path) -> "Vocabulary":
+def vocabulary_in(path: Path, *, background: bool = False) -> "Vocabulary":
     """The class names in a file; a line on standard error says how it was read.
+
+    Args:
+        path: Of the file.
+        background: Whether a class for the rest is wanted.
 
     Raises:
         VocabularyError: If the file cannot be read or has two readings, or its names have a fault.
@@ -104,8 +111,8 @@ def vocabulary_in(path: Path) -> "Vocabulary":
     from escnet.vocabulary import Vocabulary
 
     class_list = read_class_list(path)
-    vocabulary = Vocabulary.of(class_list)
-    print(f"escnet: {class_list.summary}", file=sys.stderr)
+    vocabulary = Vocabulary.of(class_list, has_background=background)
+    print(f"escnet: {class_list.summary(has_background=background)}", file=sys.stderr)
     return vocabulary
 
 

@@ -1,8 +1,9 @@
-"""Arrays and tensors at the door: whatever holds pixels in a known range becomes bytes, H W C.
+"""Arrays and tensors at the door: pixels of any type as an array of theirs, channels last.
 
-* uint8 stays as it is; uint16 becomes bytes by the rule of `value_range.py`, as it does in a file.
-* Floats hold 0 to 1, of which 255 become whole numbers; a value outside or a NaN is refused, as
-  nobody can tell what range was meant.
+* uint8 stays as it is. Other whole numbers and floats become bytes by the rule of `value_range.py`,
+  as they do in a file: 0 to 1, 0 to 255, 12 bits in 16, a reflectance.
+* Negative values and NaN are refused, which a file may hold: an array with them is most often one
+  that was standardised for another network.
 * Without a word of the caller the channels of a NumPy array come last and those of a PyTorch tensor
   first, as each library's pictures have them; grey pictures may have no axis for them.
 
@@ -13,9 +14,8 @@ import sys
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped
 
-from escnet.data.value_range import range_of, to_bytes
 from escnet.errors import ImageError
 
 if TYPE_CHECKING:
@@ -44,20 +44,17 @@ def _check_channels(channels: object) -> None:
         raise ImageError(f"channels {channels!r} are nowhere: give 'first', 'last' or nothing")
 
 
-def to_rgb_bytes(
-    values: "Shaped[np.ndarray, '...'] | Tensor",
-    channels: Channels | None = None,
-    depth: int | None = None,
-) -> UInt8[np.ndarray, "H W *C"]:
-    """The picture as bytes, its channels last; a uint8 array of that order is not copied.
+def pixel_values(
+    values: "Shaped[np.ndarray, '...'] | Tensor", channels: Channels | None = None
+) -> Shaped[np.ndarray, "H W *C"]:
+    """The picture's values, channels last; an array of that order is not copied.
 
     Args:
         values: The picture.
         channels: Where their axis is; None for the library's own order.
-        depth: Bits that are used of a uint16; None for what the rule says.
 
     Raises:
-        ImageError: If this is no picture: of another shape, another type, or another range.
+        ImageError: If this is no picture: of another shape or type, or with values of none.
     """
     _check_channels(channels)
     array, noun = _as_array(values)
@@ -68,7 +65,8 @@ def to_rgb_bytes(
         array = np.moveaxis(array, 0, -1)  # (H, W, C)
     if array.shape[2:] == (1,):
         array = array[:, :, 0]
-    return _scaled(array, noun, depth)
+    _check_values(array, noun)
+    return array
 
 
 def _as_array(values: "np.ndarray | Tensor") -> tuple[np.ndarray, str]:
@@ -99,21 +97,16 @@ def _wrong_shape(
     return ImageError(f"{noun} has dtype {array.dtype} and shape {array.shape}: {cure}")
 
 
-def _scaled(
-    array: Shaped[np.ndarray, "H W *C"], noun: str, depth: int | None
-) -> UInt8[np.ndarray, "H W *C"]:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.uint16:
-        return to_bytes(array, range_of(array, depth))
-    if not np.issubdtype(array.dtype, np.floating):
+def _check_values(array: Shaped[np.ndarray, "H W *C"], noun: str) -> None:
+    if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise ImageError(
             f"{noun} has dtype {array.dtype} and shape {array.shape}: "
             "give uint8 (0 to 255), uint16 (0 to 65535), or floats from 0 to 1"
         )
-    if array.size and not (array.min() >= 0 and array.max() <= 1):  # nor where a NaN is
+    if array.dtype == np.uint8 or not array.size:
+        return
+    if not array.min() >= 0:  # nor where a NaN is
         raise ImageError(
-            f"{noun} of {array.dtype} holds values from {array.min():g} to {array.max():g}: "
-            "give floats from 0 to 1, or whole numbers as uint8"
+            f"{noun} of {array.dtype} holds values from {array.min():g} to {array.max():g}: give "
+            "floats from 0 to 1 or whole numbers as uint8, before any mean is taken off"
         )
-    return np.rint(array.astype(np.float64) * 255).astype(np.uint8)

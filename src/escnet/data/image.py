@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from escnet.data.arrays import Channels, is_tensor, to_rgb_bytes
+from escnet.data.arrays import Channels, is_tensor, pixel_values
 from escnet.data.deep_colour import check_upper_bytes, deep_colours, is_deep
 from escnet.data.limits import MAX_PIXELS
 from escnet.data.picture_formats import (
@@ -126,18 +126,36 @@ def read_image(
     Raises:
         ImageError: If there is no such picture, it cannot be decoded, or it is too large.
     """
+    return read_any(
+        source, max_pixels=max_pixels, channels=channels, depth=depth, page=page
+    ).pixels
+
+
+def read_any(
+    source: Picture,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    channels: Channels | None = None,
+    depth: int | None = None,
+    page: int = 1,
+) -> ReadPicture:
+    """As `read_image`, with what was done to read it.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
     if isinstance(source, np.ndarray) or is_tensor(source):
         return _of_array(source, channels, max_pixels, depth)
     if isinstance(source, Image.Image):
         with _without_warnings():
-            return _decoded(source, "picture", max_pixels, depth).pixels
+            return _decoded(source, "picture", max_pixels, depth)
     if isinstance(source, str | Path):
-        return read_picture(source, max_pixels=max_pixels, depth=depth, page=page).pixels
+        return read_picture(source, max_pixels=max_pixels, depth=depth, page=page)
     content = _content_of(source)
     if not content:
         raise ImageError("picture is empty (0 bytes): give the content of a file")
     stream = BytesIO(content)
-    return decode_picture(stream, max_pixels=max_pixels, depth=depth, page=page).pixels
+    return decode_picture(stream, max_pixels=max_pixels, depth=depth, page=page)
 
 
 def _content_of(source: object) -> bytes:
@@ -309,13 +327,20 @@ def decoding(shown: str) -> Iterator[None]:
 
 def _of_array(
     source: "np.ndarray | Tensor", channels: Channels | None, max_pixels: int, depth: int | None
-) -> UInt8[np.ndarray, "H W 3"]:
-    values = to_rgb_bytes(source, channels, depth)
+) -> ReadPicture:
+    check_depth(depth)
+    values = pixel_values(source, channels)
     height, width = values.shape[:2]
     _check_size(height, width, "picture array", max_pixels)
-    if values.shape[2:] == (3,):
-        return np.ascontiguousarray(values)
-    return _rgb(Image.fromarray(np.ascontiguousarray(values)))
+    value_range = None
+    if values.dtype != np.uint8:
+        value_range = range_of(values if values.ndim == 2 else values[:, :, :3], depth)
+        pixels = _of_values(values, value_range)
+    elif values.shape[2:] == (3,):
+        pixels = np.ascontiguousarray(values)
+    else:
+        pixels = _rgb(Image.fromarray(np.ascontiguousarray(values)))
+    return ReadPicture(pixels, orientation=1, value_range=value_range, page=1, num_pages=1)
 
 
 def _num_pages(image: Image.Image, shown: str) -> int:
@@ -368,7 +393,10 @@ def _of_values(
     rgb = to_bytes(values[:, :, :3], value_range)
     if values.shape[2] < 4:
         return rgb
-    opacity = values[:, :, 3:4] / np.float64(np.iinfo(values.dtype).max)
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    most = np.iinfo(values.dtype).max if values.dtype.itemsize <= 2 and is_whole else None
+    opacity = values[:, :, 3:4] / np.float64(most or value_range.high)
+    opacity = opacity.clip(0, 1)
     return np.rint(255 + (rgb - 255.0) * opacity).astype(np.uint8)  # on white
 
 

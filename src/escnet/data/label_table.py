@@ -23,8 +23,6 @@ FILE_NAMES = (
 )
 NUM_VALUES = 65_536  # that a label map can hold
 
-_IGNORED_BY_LABELME = "__ignore__"
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -135,11 +133,7 @@ def _first(table: LabelTable) -> str:
 
 
 def _rows_of(path: Path) -> Iterator[Row]:
-    found = read_class_list(path)
-    rows = found.rows
-    if rows[0].label == _IGNORED_BY_LABELME:  # which gives it -1, and 0 to the next
-        rows = rows[1:]
-    for row in rows:
+    for row in read_class_list(path).names:
         if row.number is not None and not 0 <= row.number < NUM_VALUES:
             raise DatasetError(
                 f"{row.where} has {row.number} as a label: label maps hold 0..{NUM_VALUES - 1}"

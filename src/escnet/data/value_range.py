@@ -3,7 +3,8 @@
 A file says how many bits a value has, but seldom how many are used: cameras leave 12 bits in 16,
 satellites a reflectance of 0 to 10,000, programs fractions of one. So the range goes from 0 to the
 least usual maximum that holds the largest value: 1 (fractions only), 255, 1023, 4095, 16383, or
-65535. Fractions of one are those with a largest value of at most 1. A picture with negative values,
+65535. Fractions of one are those with a largest value of at most 1; a reflectance goes beyond 1 in
+the brightest places, so fractions up to 2 go from 0 to their largest value. A picture with negative values,
 or with larger ones, such as heights or temperatures, is stretched from its smallest value to its
 largest. NaN and minus infinity become 0, infinity 255. A depth that the caller gives, in bits,
 takes the rule's place; values beyond it become 255.
@@ -20,6 +21,7 @@ from escnet.errors import ImageError, setting
 
 DEPTHS = range(8, 33)
 _USUAL_DEPTHS = (8, 10, 12, 14, 16)
+_MOST_REFLECTED = 2.0
 
 
 class ValueRange(NamedTuple):
@@ -60,7 +62,10 @@ def range_of(values: Shaped[np.ndarray, "..."], depth: int | None = None) -> Val
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low >= 0:
-        fractions = [1.0] if np.issubdtype(values.dtype, np.floating) else []
+        is_fraction = np.issubdtype(values.dtype, np.floating)
+        if is_fraction and 1 < high <= _MOST_REFLECTED:
+            return ValueRange(0, high)
+        fractions = [1.0] if is_fraction else []
         for usual in (*fractions, *(2.0**bits - 1 for bits in _USUAL_DEPTHS)):
             if high <= usual:
                 return ValueRange(0, usual)

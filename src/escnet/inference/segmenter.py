@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt, UInt8
 from torch import Tensor
 
 from escnet.data.arrays import Channels
-from escnet.data.image import Picture, Pictures, read_image
+from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.label_maps.labelling import label_pixels
@@ -230,7 +230,7 @@ class Segmenter:
 
         Args:
             picture: The path of a file, its content as bytes or as an open binary file, a PIL
-                image, an array or a tensor; see `escnet.data.image.read_image`.
+                image, an array or a tensor; see `escnet.data.image.read_any`.
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
@@ -288,10 +288,11 @@ class Segmenter:
         channels: Channels | None,
     ) -> Segmentation:
         if not isinstance(picture, str | Path):
-            pixels = read_image(
+            read = read_any(
                 picture, max_pixels=options.max_pixels, channels=channels, depth=options.depth
             )
-            return self.segment_pixels(pixels, vocabulary, options)
+            result = self.segment_pixels(read.pixels, vocabulary, options)
+            return replace(result, reading=read.told())
         with PictureFile(picture, max_pixels=options.max_pixels) as file:
             source, read = file.source, file.read(depth=options.depth)
         result = self.segment_pixels(read.pixels, vocabulary, options)
