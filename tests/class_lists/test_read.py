@@ -163,7 +163,7 @@ CASES = {
         "        palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])\n",
         "the list 'classes'",
         ["background", "cup", "table"],
-        (),
+        ("colours",),
         ("background",),
     ),
     "Python tuple": Case("CLASSES = ('cup', 'table')\n", "Python list", ["cup", "table"]),
@@ -405,11 +405,32 @@ def test_a_rest_class_takes_the_place_of_the_rows_for_it() -> None:
     )
 
 
-@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n", b"II*\0", b"RIFF\1\2\3\4WEBP"])
+@pytest.mark.parametrize(
+    "start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n", b"II*\0", b"RIFF\1\2\3\4WEBP"]
+)
 def test_a_picture_is_told_to_be_one(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "photo.txt").write_bytes(start + bytes(100))
     with pytest.raises(VocabularyError, match="is a picture, not a list of class names"):
         read_class_list(tmp_path / "photo.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "METAINFO = dict(classes=('cup', 'table'), palette=[[255, 0, 0], [0, 255, 0]])",
+        "CLASSES = ('cup', 'table')\nPALETTE = [[255, 0, 0], [0, 255, 0]]\n",
+        '{"classes": ["cup", "table"], "palette": [[255, 0, 0], [0, 255, 0]]}',
+    ],
+)
+def test_a_palette_beside_the_names_gives_their_colours(text: str) -> None:
+    found = recognise(text, "kitchen.py")
+    assert [row.color for row in found.names] == [(255, 0, 0), (0, 255, 0)]
+    assert Vocabulary.of(found).labels == ("cup", "table")
+
+
+def test_a_palette_of_another_length_is_one_error() -> None:
+    with pytest.raises(VocabularyError, match="a palette of 1 colours for 2 names"):
+        recognise('{"classes": ["cup", "table"], "palette": [[255, 0, 0]]}', "f")
 
 
 def test_rows_keep_their_numbers_and_colours() -> None:

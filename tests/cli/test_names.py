@@ -77,11 +77,13 @@ def test_what_was_understood_is_printed(capsys: pytest.CaptureFixture[str]) -> N
     Path("labels.txt").write_text("0: unlabeled\n1: person\n2: bicycle\n")
     assert run(["names", "check", "labels.txt"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "labels.txt is read as a list of NUMBER: NAME: 2 names, 'person', 'bicycle'; left out: the "
-        "numbers 0 to 2, 0 'unlabeled' (--background asks for the rest)",
+        "labels.txt is read as a list of NUMBER: NAME: 3 names, 'unlabeled', 'person', 'bicycle'; "
+        "'unlabeled' is asked like any name (--background asks for the rest instead)",
+        "  unlabeled",
         "  person",
         "  bicycle",
-        "nothing to mend",
+        "warning: 'unlabeled' is asked as a word like any other name: leave it out and pass "
+        "--background for a class of what no name fits",
     ]
 
 

@@ -508,7 +508,12 @@ def test_pages_of_a_tiff_are_told_of_and_can_be_had(
     assert run([*job, "--out", str(tmp_path / "one")]) == 0
     assert "has 3 pages or frames: the first was read; --pages all" in capsys.readouterr().err
     assert run([*job, "--out", str(tmp_path / "all"), "--pages", "2-9"]) == 0
-    assert "pages or frames" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "scan.tif has 3 pages or frames, so 4-9 of --pages cannot be read" in told
+    Image.new("RGB", (20, 10)).save(tmp_path / "photo.png")
+    both = ["segment", str(tmp_path), *job[2:]]
+    assert run([*both, "--out", str(tmp_path / "both"), "--pages", "2,3"]) == 0
+    assert "1 file has none of the pages 2,3" in capsys.readouterr().err
     written = sorted(path.name for path in (tmp_path / "all").glob("*.json"))
     assert written == ["scan.page-2.json", "scan.page-3.json"]
     reading = json.loads((tmp_path / "all" / "scan.page-3.json").read_text())["reading"]

@@ -2,9 +2,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from escnet.data.folder import FolderDataset
+from escnet.data.reading import FolderOptions
 from escnet.errors import DatasetError
 
 SHARED: dict[str, Any] = {
@@ -156,3 +159,36 @@ def test_a_table_that_is_not_json_is_named(text: str, tmp_path: Path) -> None:
 def test_a_table_that_is_no_list_of_names_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"class name 1 of .*classes\.json is of type int"):
         FolderDataset.read(make(tmp_path, [1], "voc__1"))
+
+
+def test_colours_of_a_folder_with_sources_are_those_of_cvats_labelmap(tmp_path: Path) -> None:
+    classes = {"classes": ["cat", "wall"], "sources": {"cvat": {"annotated": [0, 1]}}}
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "classes.json").write_text(json.dumps(classes))
+    labelmap = (
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:48,112,32::\nwall:1,2,3::\n"
+    )
+    (tmp_path / "labelmap.txt").write_text(labelmap)
+    Image.new("RGB", (3, 1)).save(tmp_path / "images" / "cvat__1.png")
+    mask = np.array([[[0, 0, 0], [48, 112, 32], [1, 2, 3]]], np.uint8)
+    Image.fromarray(mask).save(tmp_path / "masks" / "cvat__1.png")
+    (item,) = FolderDataset.read(tmp_path).items
+    assert item.read_truth().tolist() == [[255, 0, 1]]
+    classes["sources"]["cvat"]["has_background"] = True  # type: ignore[index]
+    (tmp_path / "classes.json").write_text(json.dumps(classes))
+    (item,) = FolderDataset.read(tmp_path).items
+    assert item.read_truth().tolist() == [[254, 0, 1]]
+
+
+def test_colours_of_mmsegmentations_metainfo_are_read(tmp_path: Path) -> None:
+    for folder in ("img_dir", "ann_dir"):
+        (tmp_path / folder).mkdir()
+    source = "METAINFO = dict(classes=('cat', 'wall'), palette=[[9, 0, 0], [0, 9, 0]])\n"
+    (tmp_path / "kitchen.py").write_text(source)
+    Image.new("RGB", (2, 1)).save(tmp_path / "img_dir" / "1.jpg")
+    mask = np.array([[[0, 9, 0], [9, 0, 0]]], np.uint8)
+    Image.fromarray(mask).save(tmp_path / "ann_dir" / "1.png")
+    options = FolderOptions(class_file=tmp_path / "kitchen.py")
+    (item,) = FolderDataset.read(tmp_path, options).items
+    assert item.read_truth().tolist() == [[1, 0]]

@@ -20,7 +20,6 @@ from escnet.weights.catalog import (
     model_type_in,
     origin_of,
     require_local,
-    tensor_file_of,
 )
 from escnet.weights.origin import file_sha256
 
@@ -329,13 +328,6 @@ def test_what_is_not_read_is_refused_before_its_tensors_are_fetched(
 def test_a_repository_that_the_hub_does_not_have_says_so() -> None:
     with pytest.raises(WeightsError, match=r"\(the hub has no such repository, or it is private\)"):
         require_local("someone/nothing")
-
-
-def test_the_tensors_of_a_folder_are_preferably_safetensors(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").touch()
-    assert tensor_file_of(tmp_path).name == "pytorch_model.bin"
-    (tmp_path / "model.safetensors").touch()
-    assert tensor_file_of(tmp_path).name == "model.safetensors"
 
 
 def test_a_known_file_is_recognised_by_its_content_not_its_name(

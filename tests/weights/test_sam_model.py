@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamVisionConfig
 
+from escnet.cli.main import run
 from escnet.errors import WeightsError
-from escnet.weights.sam import read_sam_tensors
+from escnet.weights.sam import read_sam_parts, read_sam_tensors, sam_files
 from escnet.weights.sam_model import load_sam_decoder, load_sam_model
+from escnet.weights.tensor_file import tensors_sha256
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,28 @@ def test_a_folder_as_published_gives_the_same_model(
             one(pixel_values=pixels, input_points=points).pred_masks for one in (found, model)
         ]
     torch.testing.assert_close(*answers)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_in_pieces_gives_the_same_model_parts_and_hash_of_all_pieces(
+    saved: tuple[SamModel, Path], tmp_path: Path, name: str
+) -> None:
+    model, folder = saved
+    tensors = load_file(folder / "model.safetensors")
+    shutil.copy(folder / "config.json", tmp_path)
+    stem, suffix = name.split(".")
+    where = {one: f"{stem}-0000{1 + i % 3}-of-00003.{suffix}" for i, one in enumerate(tensors)}
+    for file in set(where.values()):
+        piece = {one: tensors[one] for one in tensors if where[one] == file}
+        (save_file if suffix == "safetensors" else torch.save)(piece, tmp_path / file)
+    (tmp_path / f"{name}.index.json").write_text(json.dumps({"weight_map": where}))
+    found = load_sam_model(tmp_path).state_dict()
+    assert all(torch.equal(found[one], tensor) for one, tensor in model.state_dict().items())
+    parts, expected = read_sam_parts(tmp_path), read_sam_parts(folder)
+    assert torch.equal(parts.output_tokens, expected.output_tokens)
+    assert parts.origin.sha256 == tensors_sha256(sam_files(tmp_path)) != expected.origin.sha256
+    assert len(sam_files(tmp_path)) == 3
+    assert run(["weights", "check", str(tmp_path)]) == 0
 
 
 def test_the_decoder_alone_is_read_from_the_authors_names(

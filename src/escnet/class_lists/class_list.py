@@ -58,7 +58,7 @@ class ClassList:
 
     @property
     def rest(self) -> tuple[ListedName, ...]:
-        """The rows that stand for pixels of no class. They keep their place, as labels are places."""
+        """The rows for pixels of no class; they keep their place, as labels are places."""
         return tuple(row for row in self.names if row.is_rest)
 
     @property

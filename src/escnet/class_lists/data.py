@@ -7,6 +7,7 @@ CVAT, YOLO, Hugging Face, FiftyOne, mmsegmentation, detectron2).
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from escnet.class_lists.class_list import (
     ClassList,
@@ -106,7 +107,7 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
         table = _only_dataset(table, datasets, shown)
     under_keys = {k: _under_key(k, v, shown, form) for k, v in table.items() if k in _KINDS_BY_KEY}
     if readings := {key: found for key, found in under_keys.items() if found is not None}:
-        return _one_of(readings, table, shown)
+        return _with_palette(_one_of(readings, table, shown), table.get("palette"))
     for key in _KINDS_BY_KEY:
         if isinstance(value := table.get(key), str) and (
             form == "YAML" or re.search("[,;\n]", value)
@@ -118,6 +119,26 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
     if not table:
         raise VocabularyError(f"{shown} holds no class names: add some")
     return _of_map(table, shown, f"a {form} map")
+
+
+def _with_palette(found: ClassList, palette: object) -> ClassList:
+    """The list with the colours that stand beside it, as in mmsegmentation's METAINFO.
+
+    Raises:
+        VocabularyError: If there are more or fewer colours than names.
+    """
+    if not isinstance(palette, list) or any(row.color for row in found.names):
+        return found
+    colors = [color_of(one) for one in palette]
+    if not colors or not all(color is not None for color in colors):
+        return found
+    if len(colors) != len(found.names):
+        raise VocabularyError(
+            f"{found.shown} has a palette of {len(colors)} colours for "
+            f"{counted(len(found.names))}: give each name one"
+        )
+    names = tuple(replace(row, color=color) for row, color in zip(found.names, colors, strict=True))
+    return replace(found, names=names, left_out=(*found.left_out, "colours"))
 
 
 def _only_dataset(

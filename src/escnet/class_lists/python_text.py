@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from escnet.class_lists.class_list import shown_text
 from escnet.errors import VocabularyError
@@ -18,6 +19,7 @@ _NAMES = (
     "names",
     "labels",
 )
+_PALETTE = "PALETTE"  # the colours of CLASSES, in mmsegmentation before version 1
 _ASSIGNMENT = re.compile(
     rf"^[ \t]*(?:{'|'.join(_NAMES)})\s*(?::[^=\n]*)?=\s*(?:dict\s*\(|[\[({{])", re.MULTILINE
 )
@@ -43,7 +45,11 @@ def read_python(text: str, shown: str) -> object:
         tree = ast.parse(text)
         if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
             return _plain(_literal(tree.body[0].value))
-        found = [(name, _plain(_literal(value))) for name, value in _assignments(tree)]
+        found = [
+            (name, _plain(_literal(value)))
+            for name, value in _assignments(tree)
+            if name != _PALETTE
+        ]
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise VocabularyError(
@@ -58,7 +64,12 @@ def read_python(text: str, shown: str) -> object:
             )
     if not found:
         raise VocabularyError(f"{shown} holds no class names: add some")
-    return found[0][1]
+    names = found[0][1]
+    palettes = [value for name, value in _assignments(tree) if name == _PALETTE]
+    if palettes and isinstance(names, list):
+        with suppress(SyntaxError, ValueError, TypeError):  # computed, so that nobody knows it
+            return {"classes": names, "palette": _plain(_literal(palettes[0]))}
+    return names
 
 
 def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
@@ -69,7 +80,11 @@ def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
             targets = node.targets if isinstance(node, ast.Assign) else []
             targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
             for target in targets:
-                if isinstance(target, ast.Name) and target.id in _NAMES and node.value is not None:  # type: ignore[attr-defined]
+                if (
+                    isinstance(target, ast.Name)
+                    and target.id in (*_NAMES, _PALETTE)
+                    and node.value is not None
+                ):  # type: ignore[attr-defined]
                     yield target.id, node.value  # type: ignore[attr-defined]
 
 

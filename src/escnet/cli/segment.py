@@ -30,6 +30,7 @@ from escnet.cli.options import (
 from escnet.data.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from escnet.data.pages import Pages
     from escnet.inference.jobs.segment_job import JobReport, PictureReport
     from escnet.inference.options import SegmentOptions
 
@@ -232,6 +233,12 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     )
     if not job.outputs:
         raise ImageError(f"no picture has one of the pages {pages}: give --pages all")
+    if without := len(pictures) - len({output.picture for output in job.outputs}):
+        files = _counted(without, "file has", "files have")
+        print(
+            f"escnet: {files} none of the pages {pages}, so nothing of them is read",
+            file=sys.stderr,
+        )
     _refuse_lone_bad_picture(pictures, options)
 
     from escnet.inference.segmenter import Segmenter
@@ -240,8 +247,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     with shown_progress(len(job.outputs)) as on_progress:
         report = job.run(segmenter, on_progress)
     _raise_if_lone_failure(report)
-    if pages == "first":
-        _tell_of_pages(report)
+    _tell_of_pages(report, chosen_pages)
     if as_json:
         _print_json(report, segmenter.model, segmenter.weights_hash)
     else:
@@ -271,22 +277,38 @@ def _raise_if_lone_failure(report: "JobReport") -> None:
                 raise failure.cause
 
 
-def _tell_of_pages(report: "JobReport") -> None:
-    """Say of how many pictures only the first page was read."""
+def _tell_of_pages(report: "JobReport", pages: "Pages") -> None:
+    """Say of how many pictures only the first page was read, or that they lack some asked for."""
+    from escnet.data.pages import Pages
     from escnet.files import shown_path
 
-    numbers = [
-        (one.picture, one.summary["reading"]["pages"]) for one in report.pictures if one.summary
+    numbers = {
+        one.picture: one.summary["reading"]["pages"] for one in report.pictures if one.summary
+    }
+    is_first = pages == Pages()
+    told = [
+        (picture, number)
+        for picture, number in numbers.items()
+        if (number > 1 if is_first else pages.beyond(number))
     ]
-    several = [(picture, number) for picture, number in numbers if number > 1]
-    if several:
-        picture, number = several[0]
-        more = f", and {len(several) - 1} further files have several" if several[1:] else ""
-        print(
-            f"escnet: {shown_path(picture)} has {number} pages or frames{more}: the first was "
-            "read; --pages all reads every one",
-            file=sys.stderr,
-        )
+    if not told:
+        return
+    picture, number = told[0]
+    said = (
+        f"escnet: {shown_path(picture)} has {_counted(number, 'page or frame', 'pages or frames')}"
+    )
+    others = len(told) - 1
+    if is_first:
+        more = f", and {_counted(others, 'further file has', 'further files have')} several"
+        said += f"{more if others else ''}: the first was read; --pages all reads every one"
+    else:
+        more = f"; {_counted(others, 'further file lacks', 'further files lack')} some, too"
+        said += f", so {pages.beyond(number)} of --pages cannot be read{more if others else ''}"
+    print(said, file=sys.stderr)
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:

@@ -111,7 +111,6 @@ def fetch(
 ) -> None:
     """Bring weights from the model hub to this machine, and show what came."""
     from escnet.weights.catalog import known_as, require_local
-    from escnet.weights.origin import file_sha256
 
     folder = require_local(name)
     files = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if p.is_file())
@@ -162,9 +161,8 @@ def _checked(path: Path) -> dict[str, Any]:
     """What complete weights are; whatever is amiss is an error."""
     from escnet.errors import WeightsError
     from escnet.towers.table import TOWER_KINDS
-    from escnet.weights.catalog import known_as, model_type_in, tensor_file_of
+    from escnet.weights.catalog import known_as, model_type_in
     from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
-    from escnet.weights.origin import file_sha256
     from escnet.weights.tokenizer_files import read_tokenizer
     from escnet.weights.tower_folder import TowerFolder, holds_towers
 
@@ -182,17 +180,17 @@ def _checked(path: Path) -> dict[str, Any]:
             f"{path} holds a model of type {model_type!r}: give a checkpoint of this project, "
             f"towers ({', '.join(TOWER_KINDS)}), a SAM, or CAT-Seg's model_final.pth"
         )
-    file = path if path.is_file() else tensor_file_of(path)
-    sha256 = file_sha256(file)
-    known = known_as(file, sha256)
-    report = {"sha256": sha256, "name": file.name if known is None else known.name}
-    from escnet.weights.tensor_file import read_tensors
+    from escnet.weights.tensor_file import read_all_tensors, tensor_files_in, tensors_sha256
 
-    names = read_tensors(file).keys()
+    files = [path] if path.is_file() else tensor_files_in(path)
+    sha256 = tensors_sha256(files)
+    known = known_as(files[0], sha256)
+    report = {"sha256": sha256, "name": files[0].name if known is None else known.name}
+    names = read_all_tensors(files).keys()
     if any(name.startswith("sem_seg_head.") for name in names):
         from escnet.catseg.conversion import read_catseg
 
-        read_catseg(file)
+        read_catseg(files[0])
         return {"kind": "CAT-Seg as published", "num_tensors": len(names), **report}
     from escnet.weights.sam_model import load_sam_decoder, load_sam_model
 

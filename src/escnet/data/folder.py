@@ -7,6 +7,7 @@ the classes is; both are larger in a data set of very many classes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Integer
 
 from escnet.data.classes_json import ClassesJson, SourceLabels
 from escnet.data.conventions import BACKGROUND, IGNORED, UNKNOWN, Conventions, Labelling
-from escnet.data.label_map import read_label_map
+from escnet.data.label_map import read_coloured_map, read_label_map
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.pairing import label_files, paired, picture_files
@@ -23,6 +24,7 @@ from escnet.data.recognition import recognised
 from escnet.errors import DatasetError
 from escnet.files import shown_path
 
+_COLOURS = "labelmap.txt"  # which colour stands for which class, as CVAT writes it
 _FEW_STRANGE = 3  # values of no meaning in one label map that may be meant
 _FEW_CLASSES = 254  # that fit into 8 bits beside the ignore and the background label
 
@@ -254,14 +256,15 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
     is_class = any(ignored < len(source.classes) for source in own.sources.values())
     if declared.is_plain:
         own.refuse_two_meanings()
+    readers = {name: _own_reader(root, own, source) for name, source in own.sources.items()}
     if declared.is_plain and not is_class:
         return FolderDataset(
             root=root,
-            items=items,
+            items=tuple(replace(item, read=readers[item.source]) for item in items),
             labels=own.sources,
             ignore_index=ignored,
             background_index=own.background_index,
-            read_labels=dict.fromkeys(own.sources, read_label_map),
+            read_labels=readers,
             layout=said,
         )
     if is_class and not declared.ignore:
@@ -272,7 +275,7 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
         for name, source in own.sources.items()
     }
     two = _two_labels(max(len(labelling.classes) for labelling in labellings.values()))
-    read = {name: CodedLabels(read_label_map, labellings[name], *two) for name in labellings}
+    read = {name: CodedLabels(readers[name], labellings[name], *two) for name in labellings}
     return FolderDataset(
         root=root,
         items=tuple(replace(item, read=read[item.source]) for item in items),
@@ -285,6 +288,28 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
         layout=said,
         conventions=declared,
     )
+
+
+def _own_reader(root: Path, own: ClassesJson, source: SourceLabels) -> ReadLabels:
+    """What reads a source's label maps: by CVAT's labelmap.txt, if there is one, colours too.
+
+    Its colours stand for the classes of these names; one for pixels of no class is the source's
+    background, or counts nowhere.
+
+    Raises:
+        DatasetError: If labelmap.txt cannot be read.
+    """
+    path = next((p for p in (root / "masks" / _COLOURS, root / _COLOURS) if p.is_file()), None)
+    table = None if path is None else LabelTable.read(path)
+    if table is None or not table.has_colours:
+        return read_label_map
+    rest = own.background_index if source.has_background else own.ignore_index
+    labels = {
+        row.colour: source.classes.index(row.name) if row.name in source.classes else rest
+        for row in table.rows
+        if row.colour is not None and (row.name in source.classes or row.is_rest)
+    }
+    return partial(read_coloured_map, labels=labels, table_shown=table.shown)
 
 
 def _relabelled(source: SourceLabels, labelling: Labelling) -> SourceLabels:

@@ -126,9 +126,7 @@ def read_image(
     Raises:
         ImageError: If there is no such picture, it cannot be decoded, or it is too large.
     """
-    return read_any(
-        source, max_pixels=max_pixels, channels=channels, depth=depth, page=page
-    ).pixels
+    return read_any(source, max_pixels=max_pixels, channels=channels, depth=depth, page=page).pixels
 
 
 def read_any(

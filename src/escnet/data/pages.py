@@ -55,3 +55,16 @@ class Pages:
         for first, last in self.ranges:
             chosen.update(range(first, min(last, num_pages) + 1))
         return sorted(chosen)
+
+    def beyond(self, num_pages: int) -> str:
+        """The pages asked for that such a file does not have, such as "4-5"; nothing if it has all.
+
+        Args:
+            num_pages: Pages of the file.
+        """
+        parts = [
+            (max(first, num_pages + 1), last)
+            for first, last in self.ranges or ()
+            if last > num_pages
+        ]
+        return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in sorted(set(parts)))

@@ -4,9 +4,9 @@ A file says how many bits a value has, but seldom how many are used: cameras lea
 satellites a reflectance of 0 to 10,000, programs fractions of one. So the range goes from 0 to the
 least usual maximum that holds the largest value: 1 (fractions only), 255, 1023, 4095, 16383, or
 65535. Fractions of one are those with a largest value of at most 1; a reflectance goes beyond 1 in
-the brightest places, so fractions up to 2 go from 0 to their largest value. A picture with negative values,
-or with larger ones, such as heights or temperatures, is stretched from its smallest value to its
-largest. NaN and minus infinity become 0, infinity 255. A depth that the caller gives, in bits,
+the brightest places, so fractions up to 2 go from 0 to their largest value. A picture with negative
+values, or with larger ones, such as heights or temperatures, is stretched from its smallest value
+to its largest. NaN and minus infinity become 0, infinity 255. A depth that the caller gives, in bits,
 takes the rule's place; values beyond it become 255.
 
 Sizes: H x W pixels, C channels, which share one range.

@@ -6,9 +6,9 @@ from pathlib import Path
 from escnet.mini.config import MiniConfig
 from escnet.mini.network import Mini
 from escnet.weights.assemble import with_sam
-from escnet.weights.catalog import origin_of, tensor_file_of
+from escnet.weights.catalog import origin_of
 from escnet.weights.install import install_module, install_tower
-from escnet.weights.tensor_file import read_tensors
+from escnet.weights.tensor_file import read_tensors, tensor_files_in
 
 
 def assemble_paired(
@@ -37,7 +37,7 @@ def assemble_paired(
     vision, language = network.vision, network.text
     install_tower(vision.vit, read_tensors(vit), str(vit))
     install_module(vision.net, read_tensors(efficientnet), str(efficientnet))
-    sentence_file = tensor_file_of(sentence)
+    sentence_file = tensor_files_in(sentence)[0]
     text = {k: v for k, v in read_tensors(sentence_file).items() if _is_used_of_bert(k)}
     install_tower(language.tower, text, str(sentence_file))
     origins = [

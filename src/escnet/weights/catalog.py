@@ -263,21 +263,6 @@ def existing_path(name_or_folder: str | Path) -> Path | None:
         return None
 
 
-def tensor_file_of(folder: Path) -> Path:
-    """The file in a folder, as the hub lays it out, that holds the tensors.
-
-    Raises:
-        WeightsError: If there is none.
-    """
-    for name in TENSOR_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise WeightsError(
-        f"folder {folder} has no {' or '.join(TENSOR_FILES)}: "
-        "put one there, in one piece, or give another folder"
-    )
-
-
 def known_as(path: Path, sha256: str) -> KnownWeights | None:
     """The published weights that a file of that hash is of, if any.
 

@@ -18,10 +18,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from escnet.errors import WeightsError
-from escnet.weights.catalog import origin_of, require_local, tensor_file_of
+from escnet.weights.catalog import origin_of, require_local
 from escnet.weights.config_file import CONFIG_FILE, read_json_config
 from escnet.weights.origin import Origin
-from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
+from escnet.weights.tensor_file import (
+    check_shapes,
+    check_values,
+    read_all_tensors,
+    tensor_files_in,
+    tensors_sha256,
+)
 
 _SUPPORTED = "give SAM (sam_vit_b, _l or _h, facebook/sam-vit-*) or MobileSAM"
 
@@ -93,8 +99,8 @@ def read_sam_parts(source: str | Path) -> SamParts:
     Raises:
         WeightsError: If the file is not SAM's, is damaged, or lacks or adds a tensor.
     """
-    path = _tensor_file(source)
-    tensors = read_sam_tensors(path)
+    files = sam_files(source)
+    tensors = read_sam_tensors(source)
     return SamParts(
         prompt_encoder=_under("prompt_encoder.", tensors),
         two_way=two_way_of(tensors),
@@ -102,7 +108,7 @@ def read_sam_parts(source: str | Path) -> SamParts:
             [tensors["mask_decoder.iou_token.weight"], tensors["mask_decoder.mask_tokens.weight"]]
         ),
         mask_head=mask_head_of(tensors),
-        origin=origin_of(path, part="SAM", name=str(source)),
+        origin=origin_of(files[0], part="SAM", name=str(source), sha256=tensors_sha256(files)),
     )
 
 
@@ -125,8 +131,7 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: If the file is not SAM's, is damaged, or lacks or adds a tensor.
     """
-    path = _tensor_file(source)
-    everything = read_tensors(path)
+    everything, path = read_all_sam_tensors(source)
     _refuse_other_families(path, everything)
     names = _authors_names(everything)
     if not names:
@@ -138,6 +143,16 @@ def read_sam_tensors(source: str | Path) -> dict[str, Tensor]:
     check_shapes(str(path), found, sam_shapes(), cure=f"is it a SAM checkpoint? {_SUPPORTED}")
     check_values(str(path), {renamed: everything[name] for name, renamed in names.items()})
     return by_authors_names(everything, str(path))
+
+
+def read_all_sam_tensors(source: str | Path) -> tuple[dict[str, Tensor], Path]:
+    """All tensors of a SAM, its image encoder's among them, and the file or folder of them.
+
+    Raises:
+        WeightsError: If a file is missing or damaged.
+    """
+    files = sam_files(source)
+    return read_all_tensors(files), files[0] if len(files) == 1 else files[0].parent
 
 
 def by_authors_names(everything: Mapping[str, Tensor], shown: str) -> dict[str, Tensor]:
@@ -237,12 +252,20 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _tensor_file(source: str | Path) -> Path:
+def sam_files(source: str | Path) -> list[Path]:
+    """The files of a SAM's tensors: one, or the pieces that an index names.
+
+    Args:
+        source: As of `read_sam_parts`.
+
+    Raises:
+        WeightsError: If there is none, or a folder says that it holds another model.
+    """
     path = require_local(source)
     if path.is_file():
-        return path
+        return [path]
     _refuse_other_model_types(path)
-    return tensor_file_of(path)
+    return tensor_files_in(path)
 
 
 def _refuse_other_model_types(folder: Path) -> None:

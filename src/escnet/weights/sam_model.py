@@ -15,15 +15,15 @@ from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
 from escnet.errors import WeightsError
-from escnet.weights.catalog import require_local, tensor_file_of
+from escnet.weights.catalog import require_local
 from escnet.weights.config_file import (
     CONFIG_FILE,
     check_settings,
     read_json_config,
     refuse_unusable,
 )
-from escnet.weights.sam import read_sam_tensors
-from escnet.weights.tensor_file import check_shapes, check_values, read_tensors
+from escnet.weights.sam import read_all_sam_tensors, read_sam_tensors
+from escnet.weights.tensor_file import check_shapes, check_values
 
 _SHARED = "shared_image_embedding.positional_embedding"
 _TIED = "prompt_encoder.shared_embedding.positional_embedding"
@@ -73,10 +73,10 @@ def load_sam_model(source: str | Path) -> SamModel:
     """
     path = require_local(source)
     decoder = _decoder_state(read_sam_tensors(path))  # refuses what is not SAM
-    file = path if path.is_file() else tensor_file_of(path)
+    everything, file = read_all_sam_tensors(path)
     stored = {
         _renamed(name, _ENCODER_RENAMES): tensor
-        for name, tensor in read_tensors(file).items()
+        for name, tensor in everything.items()
         if name.startswith(("vision_encoder.", "image_encoder."))
     }
     check_values(str(file), stored)
@@ -85,11 +85,11 @@ def load_sam_model(source: str | Path) -> SamModel:
         raise WeightsError(
             f"{file} holds no image encoder of SAM: give sam_vit_b, _l or _h, or facebook/sam-vit-*"
         )
-    described_in = file if path.is_file() else path / CONFIG_FILE
-    settings = {} if path.is_file() else read_json_config(described_in) or {}
-    check_settings(settings, described_in)
+    settings = None if path.is_file() else read_json_config(path / CONFIG_FILE)
+    described_in = file if settings is None else path / CONFIG_FILE
+    check_settings(settings or {}, described_in)
     with refuse_unusable(described_in):
-        if path.is_file():
+        if settings is None:
             config = SamConfig(
                 vision_config=_encoder_config(file, encoder).to_dict(),
                 mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=_AUTHORS_NORM_EPS),

@@ -29,9 +29,10 @@ from escnet.inference.sam.sam_method import SamMethod
 from escnet.model.mask_head import DECISIVENESS, agreement, levels
 from escnet.model.pseudo_prompt import PseudoPromptGenerator
 from escnet.towers.resize import resized
-from escnet.weights.catalog import require_local, tensor_file_of
-from escnet.weights.origin import file_sha256
+from escnet.weights.catalog import require_local
+from escnet.weights.sam import sam_files
 from escnet.weights.sam_model import load_sam_model
+from escnet.weights.tensor_file import tensors_sha256
 
 NUM_NEGATIVES = 4
 DEFAULT_MOST_CLASSES = 16
@@ -262,5 +263,4 @@ def load_sam(name: ModelName, *, device: str) -> tuple[Sam, str]:
     """
     path = require_local(str(name.sam))
     model = load_sam_model(path)
-    file = path if path.is_file() else tensor_file_of(path)
-    return Sam(model, device=chosen_device(device)), file_sha256(file)
+    return Sam(model, device=chosen_device(device)), tensors_sha256(sam_files(path))
