@@ -6,8 +6,8 @@ least usual maximum that holds the largest value: 1 (fractions only), 255, 1023,
 65535. Fractions of one are those with a largest value of at most 1; a reflectance goes beyond 1 in
 the brightest places, so fractions up to 2 go from 0 to their largest value. A picture with negative
 values, or with larger ones, such as heights or temperatures, is stretched from its smallest value
-to its largest. NaN and minus infinity become 0, infinity 255. A depth that the caller gives, in bits,
-takes the rule's place; values beyond it become 255.
+to its largest. NaN and minus infinity become 0, infinity 255. A depth that the caller gives, in
+bits, takes the rule's place; values beyond it become 255.
 
 Sizes: H x W pixels, C channels, which share one range.
 """
