@@ -38,9 +38,9 @@ from escnet.catseg.network import CatSeg
 from escnet.data.layout import class_names
 from escnet.inference.machine.process_memory import peak_memory
 from escnet.mini.network import Mini
-from escnet.mini.training import mask_loss
+from escnet.mini.training import map_loss
 from escnet.mini.training.data import MiniData
-from escnet.mini.training.mask_stages import NetworkStage
+from escnet.mini.training.network import NetworkStage
 from escnet.mini.training.recipe import MiniRecipe
 from escnet.mini.training.texts import NameTexts
 from escnet.model.escnet import EscNet
@@ -180,7 +180,7 @@ def measure(name: str) -> dict[str, Any]:
         clock = Clock()
         watch(clock, plan.network, is_frozen=isinstance(recipe, MiniRecipe))
         clock.wrap(pictures, "dense_loss", "loss")
-        clock.wrap(mask_loss, "partial_label_loss", "loss")
+        clock.wrap(map_loss, "partial_label_loss", "loss")
         clock.wrap(trainer.accelerator, "backward", "backward")
         clock.wrap(trainer.accelerator, "clip_grad_norm_", "optimiser")
         clock.wrap(trainer.running.optimizer, "step", "optimiser")

@@ -253,11 +253,6 @@ def test_image_nets_that_run_once_cannot_be_trained(path: Path) -> None:
     assert read_recipe(path, ["stages.0.tower_rate=0.1", "stages.0.views={}"])
 
 
-def test_sam_embeddings_need_an_alignment(path: Path) -> None:
-    with pytest.raises(ConfigError, match="sam_embeddings is given without start_from"):
-        read_recipe(path, ["parts.sam_embeddings=f"])
-
-
 def test_blocks_that_are_computed_twice_are_not_compiled(path: Path) -> None:
     both = ["training.compile=true", "training.gradient_checkpointing=true"]
     for override in both:

@@ -5,10 +5,8 @@ processes nor that of workers changes what is trained on.
 """
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -42,7 +40,7 @@ class Example(Generic[View]):
     number: int
     place: Place
     view: View
-    broken: dict[tuple[int, int], str]
+    broken: dict[Place, str]
 
 
 class Examples(Dataset[Example[View]]):
@@ -71,12 +69,11 @@ class Examples(Dataset[Example[View]]):
             DatasetError: If many in a row are broken.
         """
         random = np.random.default_rng([self._seed, _VIEW, number])
-        drawn = (self._sampler.place_of(number, attempt) for attempt in count())
         place, view, broken = first_sound(
-            (one, partial(self._read_view, self.sources.sources[one.source], one.row, random))
-            for one in drawn
+            (self._sampler.place_of(number, attempt) for attempt in count()),
+            lambda one: self._read_view(self.sources.sources[one.source], one.row, random),
         )
-        return Example(number=number, place=Place(*place), view=view, broken=broken)
+        return Example(number=number, place=place, view=view, broken=broken)
 
 
 class ExampleFeed(Generic[View]):
@@ -88,14 +85,12 @@ class ExampleFeed(Generic[View]):
 
     Attributes:
         broken: What was met of broken files.
-        waited: Seconds spent waiting for pictures.
     """
 
     def __init__(self, examples: Examples[View], workers: int) -> None:
         self._examples = examples
         self._workers = workers
         self.broken = BrokenFiles(examples.sources.num_pictures)
-        self.waited = 0.0
 
     def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[list[Example[View]]]:
         """The examples of these numbers, a list for each of the lists.
@@ -114,12 +109,7 @@ class ExampleFeed(Generic[View]):
         )
         iterator = iter(loader)
         try:
-            while True:
-                start = time.perf_counter()
-                sent = next(iterator, None)
-                self.waited += time.perf_counter() - start
-                if sent is None:
-                    return
+            for sent in iterator:
                 examples = [_unpacked(one) for one in sent]
                 for example in examples:
                     self.broken.count(example.place, example.broken)

@@ -181,11 +181,8 @@ class PicturesStage(Stage):
 
     def batches(self, start: int, share: Share) -> Batches:
         """For each step the passes that a process's part of the batch is split into."""
-        size = self.schedule.batch_size
-        steps = range(start, self.schedule.steps)
-        mine = share.of(size)
-        numbers = [[step * size + place for place in mine] for step in steps]
-        for examples in self.feed.batches(numbers):
+        mine = share.of(self.schedule.batch_size)
+        for examples in self.feed.batches(share.numbers(self.schedule, start)):
             yield [
                 Microbatch(place, self._batch(group, share.device))
                 for place, group in self._passes(examples, mine.start)

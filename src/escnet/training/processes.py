@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from escnet.errors import ConfigError
-from escnet.training.recipe import TrainingSection
+from escnet.training.recipe import Schedule, TrainingSection
 
 _PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 _LONGEST_WAIT = timedelta(hours=6)  # for a process that computes features or scores alone
@@ -34,6 +34,14 @@ class Share:
         return range(
             self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count
         )
+
+    def numbers(self, schedule: Schedule, start: int) -> list[list[int]]:
+        """For each step of a stage, from that one on, the numbers of this process's pictures."""
+        size = schedule.batch_size
+        return [
+            [step * size + place for place in self.of(size)]
+            for step in range(start, schedule.steps)
+        ]
 
 
 def start_accelerator(training: TrainingSection) -> Accelerator:

@@ -59,10 +59,9 @@ def test_a_picture_shows_what_its_texts_say_first_and_others_after(tmp_path: Pat
     pictures = captioned(tmp_path / "a", ["nothing"], ["a dog", "a puppy beside a bus"])
     assert [path.stem for path in pictures.paths] == ["01"]
     assert pictures.said == ((0, 2),)
-    names = pictures.names_of(0, 1, np.random.default_rng(0)).tolist()
+    names = pictures.names_of(0, np.random.default_rng(0)).tolist()
     assert names[:2] == [0, 2]
-    assert names[2] in {1, 3}
-    assert len(pictures.names_of(0, 9, np.random.default_rng(0))) == 4
+    assert set(names[2:]) == {1, 3}
 
 
 def test_pictures_with_rare_names_come_more_often(tmp_path: Path) -> None:
@@ -120,15 +119,15 @@ def test_the_loss_of_captions_is_that_computed_by_hand() -> None:
     logits = torch.tensor([[[2.0, 0.0]], [[-1.0, 1.0]]])  # the peak of two patches is one of them
     peaks = -np.log(1 / (1 + np.exp(-2.0))) - np.log(1 - 1 / (1 + np.exp(-1.0)))
     share = 1 / (1 + np.exp(-3.0))  # of the first name at the first patch, where it has most
-    loss = caption_loss(logits, num_said=1, peak_share=0.5)
+    loss = caption_loss(logits, num_said=1)
     assert loss.item() == pytest.approx(peaks - np.log(share + 1e-6), abs=1e-5)
 
 
 def test_captions_are_satisfied_by_a_name_that_is_somewhere() -> None:
     logits = torch.full((2, 4, 4), -8.0)
     logits[0, 1, 1] = 8.0
-    assert caption_loss(logits, num_said=1, peak_share=0.05).item() < 0.01
-    assert caption_loss(logits.flip(0), num_said=1, peak_share=0.05).item() > 10
+    assert caption_loss(logits, num_said=1).item() < 0.01
+    assert caption_loss(logits.flip(0), num_said=1).item() > 10
 
 
 def test_under_autocast_the_loss_of_captions_is_that_of_single_precision() -> None:
@@ -136,5 +135,5 @@ def test_under_autocast_the_loss_of_captions_is_that_of_single_precision() -> No
     found = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            found.append(caption_loss(logits, num_said=2, peak_share=0.1))
+            found.append(caption_loss(logits, num_said=2))
     torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.mini.training.mask_stages import NetworkStage
+from escnet.mini.training.network import NetworkStage
 from escnet.mini.training.plan import plan_mini
 from escnet.training.recipe import Recipe
 from tests.training_data import WHOLE

@@ -10,8 +10,11 @@ from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.errors import DatasetError, ImageError
 from escnet.inference.methods.esc_method import square_image
-from escnet.mini.training.features import compute_features
+from escnet.mini.config import MiniConfig
+from escnet.mini.network import Mini
+from escnet.mini.training.features import compute_features, compute_summaries
 from escnet.mini.vision import PairedMaps, PairedVision
+from tests.mini.conftest import MINI
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +54,30 @@ def test_stored_maps_are_those_of_the_tower_and_of_its_mirrored_view(
 
 def test_maps_are_computed_once(vision: PairedVision, paths: list[Path], tmp_path: Path) -> None:
     compute_features(vision, paths, tmp_path, image_size=64, mirror=False)
-    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npy")}
-    assert len(times) == len(PairedMaps._fields)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npz")}
+    assert len(times) == len(paths)
     compute_features(vision, paths, tmp_path, image_size=64, mirror=False)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npy")} == times
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.npz")} == times
 
 
-@pytest.mark.parametrize("change", ["pictures", "size", "mirror"])
-def test_other_pictures_or_another_size_are_computed_anew(
-    vision: PairedVision, paths: list[Path], tmp_path: Path, change: str
+@pytest.mark.parametrize(("change", "num_more"), [("picture", 1), ("size", 3), ("mirror", 3)])
+def test_only_what_is_not_there_yet_is_computed(
+    vision: PairedVision, paths: list[Path], tmp_path: Path, change: str, num_more: int
 ) -> None:
-    compute_features(vision, paths, tmp_path, image_size=64, mirror=False)
+    is_more = change == "picture"
+    compute_features(vision, paths[is_more:], tmp_path, image_size=64, mirror=False)
+    earlier = set(tmp_path.glob("*/*.npz"))
     store = compute_features(
         vision,
-        paths[1:] if change == "pictures" else paths,
+        paths,
         tmp_path,
         image_size=32 if change == "size" else 64,
         mirror=change == "mirror",
     )
     maps = store.maps(paths[1], mirrored=change == "mirror")
     assert maps.vit.shape[-1] == (2 if change == "size" else 4)
-    counts = sorted(len(np.load(path)) for path in tmp_path.glob("*/plain.vit.npy"))
-    assert counts == ([2, 3] if change == "pictures" else [3, 3])  # the first ones are still there
+    assert earlier < set(tmp_path.glob("*/*.npz"))
+    assert len(set(tmp_path.glob("*/*.npz")) - earlier) == num_more
 
 
 def test_another_towers_maps_are_not_taken_for_this_ones(
@@ -87,16 +92,16 @@ def test_another_towers_maps_are_not_taken_for_this_ones(
     assert not torch.equal(found.maps(paths[0]).vit, own.maps(paths[0]).vit)
 
 
-def test_maps_that_were_not_finished_are_not_believed(
+def test_a_picture_with_another_content_is_another_picture(
     vision: PairedVision, paths: list[Path], tmp_path: Path
 ) -> None:
-    compute_features(vision, paths, tmp_path / "maps", image_size=64, mirror=False)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    with pytest.raises(DatasetError):
-        compute_features(vision, [*paths, broken], tmp_path / "maps", image_size=64, mirror=False)
-    assert len(list((tmp_path / "maps").glob("*/done.json"))) == 1
-    assert not list((tmp_path / "maps").glob(".*"))
+    own = tmp_path / "own.png"
+    found = []
+    for path in paths[:2]:
+        own.write_bytes(path.read_bytes())
+        store = compute_features(vision, [own], tmp_path / "maps", image_size=64, mirror=False)
+        found.append(store.maps(own).vit)
+    assert not torch.equal(*found)
 
 
 NUM_PLAIN = 100
@@ -120,17 +125,29 @@ def test_a_broken_picture_is_skipped_and_known_also_to_later_runs(
             vision, plain_paths, tmp_path / "maps", image_size=32, mirror=False
         )
         assert len(store.broken) == 1
-        assert "p1.png" in (store.reason_of(plain_paths[1]) or "")
         with pytest.raises(ImageError, match=r"p1\.png"):
             store.maps(plain_paths[1])
     with torch.no_grad():
         assert_close(store.maps(plain_paths[2]), vision.read(image_of(plain_paths[2], 32)))
 
 
-def test_more_than_one_broken_picture_in_a_hundred_leaves_no_maps(
+def test_more_than_one_broken_picture_in_a_hundred_is_refused(
     vision: PairedVision, plain_paths: list[Path], tmp_path: Path
 ) -> None:
     plain_paths[99].unlink()
     with pytest.raises(DatasetError, match="2 of 100 pictures are broken"):
         compute_features(vision, plain_paths, tmp_path / "maps", image_size=32, mirror=False)
-    assert not list((tmp_path / "maps").iterdir())
+
+
+def test_summaries_are_those_of_whole_pictures_in_their_order_and_computed_once(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = Mini(MiniConfig(**MINI)).eval()
+    found = compute_summaries(network, paths, tmp_path)
+    assert found.shape == (3, network.vision.summary_channels)
+    assert not torch.allclose(found[0], found[1], atol=1e-3)
+    torch.testing.assert_close(compute_summaries(network, paths[::-1], tmp_path), found.flip(0))
+    for file in tmp_path.glob("*/*.npz"):
+        np.savez(file, summary=np.zeros_like(found[0]))
+    assert not compute_summaries(network, paths, tmp_path).any()  # read from there

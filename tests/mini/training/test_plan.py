@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, DatasetError, EscnetError, OutputError, WeightsError
 from escnet.files import is_ours
 from escnet.inference.segmenter import Segmenter
@@ -372,23 +371,6 @@ def test_the_correlation_has_a_loss_over_all_names_of_the_source(
     assert losses[1.0] > losses[0.0] + 0.1
 
 
-def test_the_map_to_sams_width_is_fitted_to_embeddings_beside_the_pictures(
-    run: Path, make_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
-) -> None:
-    generator = np.random.default_rng(0)
-    for item in FolderDataset.read(data_folder):
-        np.save(tmp_path / f"{item.stem}.npy", generator.normal(0, 0.4, (32, 4, 4)))
-    recipe = make_recipe(
-        WHOLE | {"steps": 1},
-        parts={"start_from": run / "model", "sam_embeddings": tmp_path},
-        seed=5,  # another random SAM
-    )
-    out = train(recipe, tmp_path / "run", cache=tmp_path / "cache")
-    network, earlier = load_checkpoint(out), load_checkpoint(run / "model")
-    assert network.sam_norm.weight.mean().item() == pytest.approx(0.35, rel=0.1)
-    assert not torch.allclose(network.to_sam_width.weight, earlier.to_sam_width.weight, atol=0.01)
-
-
 def test_blocks_that_are_computed_twice_learn_the_same(
     make_recipe: MakeRecipe, cache: Path, tmp_path: Path
 ) -> None:
@@ -412,7 +394,7 @@ def test_sentence_vectors_have_no_dropout_also_in_a_network_in_training(
 def test_all_stages_leave_what_each_of_them_trained(
     make_recipe: MakeRecipe, captions_folder: Path, tmp_path: Path
 ) -> None:
-    captions = {"root": captions_folder, "names_of": "voc", "batch_size": 2}
+    captions = {"root": captions_folder, "names_of": "voc"}
     recipe = make_recipe(
         ALIGNMENT, WHOLE, PRESENCE, DETAIL,
         data={"captions": captions}, model=RANDOM_SAM | EVERYTHING,

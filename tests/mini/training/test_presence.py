@@ -9,16 +9,12 @@ import torch
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.mini.config import MiniConfig
-from escnet.mini.network import Mini
 from escnet.mini.presence import Presence
 from escnet.mini.training.captions import CaptionedPictures, names_said
 from escnet.mini.training.plan import plan_mini
-from escnet.mini.training.presence import (
-    PresenceBatch,
-    PresenceLoss,
+from escnet.mini.training.presence import PresenceBatch, PresenceLoss
+from escnet.mini.training.present_names import (
     PresentNames,
-    kept_summaries,
     listed_words,
     names_in_captions,
     names_in_masks,
@@ -30,20 +26,12 @@ from escnet.training.recipe import Recipe
 from escnet.training.run import train
 from escnet.training.sources import Sources, read_sources
 from escnet.weights.checkpoint import load_checkpoint
-from tests.mini.conftest import MINI
-from tests.training_data import BERT, EVERYTHING, PRESENCE, RANDOM_SAM
+from tests.training_data import EVERYTHING, PRESENCE, RANDOM_SAM
 
 MakeRecipe = Callable[..., Recipe]
 P, D, N, S = 400, 16, 6, 40
-SENTENCE = {"text_config": BERT}
 SKY, CAT, DOG, TABLE, TRAM, CHAIR = range(6)
 WORDS = {CAT: ["cat", "kitten"], CHAIR: ["chair"]}
-
-
-@pytest.fixture(scope="module")
-def network() -> Mini:
-    torch.manual_seed(0)
-    return Mini(MiniConfig(**{**MINI, **SENTENCE, "presence": True})).eval()
 
 
 @pytest.fixture
@@ -121,19 +109,6 @@ def test_the_words_of_the_benchmarks_lists_are_each_there_once() -> None:
     assert {"edifice", "traffic light", "sky"} <= set(words)
     assert words == sorted(set(words))
     assert not [word for word in words if "-" in word or "," in word]
-
-
-def test_summaries_are_those_of_whole_pictures_in_their_order_and_computed_once(
-    network: Mini, sources: Sources, tmp_path: Path
-) -> None:
-    paths = [one.image_path for source in sources.sources for one in source.pictures]
-    found = kept_summaries(network, paths, tmp_path)
-    assert found.shape == (6, network.vision.summary_channels)
-    assert not torch.allclose(found[0], found[1], atol=1e-3)
-    (file,) = tmp_path.iterdir()
-    np.save(file, np.zeros((6, 2)))
-    assert kept_summaries(network, paths, tmp_path).shape == (6, 2)  # read from there
-    torch.testing.assert_close(kept_summaries(network, paths[::-1], tmp_path), found.flip(0))
 
 
 def made_up(embedding: Tensor) -> tuple[Tensor, np.ndarray]:

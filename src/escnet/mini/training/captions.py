@@ -34,6 +34,8 @@ _TEXTS_FILE = SmallFile(
     noun="", error=DatasetError, cure="it holds {STEM: [text, ...]}", most_bytes=2**30
 )
 _PLURAL = r"(?:e?s)?"
+_MOST_OTHERS = 24  # class names that a picture's texts do not say
+_PEAK_SHARE = 0.05  # of a map's patches, the highest of which stand for it
 _LEAST_SHARE = 1e-6  # keeps the logarithm finite where a name is nowhere
 
 
@@ -96,19 +98,16 @@ class CaptionedPictures:
         worth = np.array([(number[list(one)] ** -0.5).sum() for one in self.said])
         return Sampler([len(self.paths)], [1.0], seed, worth=[worth / worth.mean()])
 
-    def names_of(
-        self, row: int, num_others: int, random: np.random.Generator
-    ) -> Int[np.ndarray, " n"]:
+    def names_of(self, row: int, random: np.random.Generator) -> Int[np.ndarray, " n"]:
         """The class names of a step with a picture: those that its texts say, then some others.
 
         Args:
             row: Of the picture.
-            num_others: At most.
-            random: Chooses these.
+            random: Chooses the others.
         """
         said = np.array(self.said[row], np.int64)
         others = np.setdiff1d(np.array(self.names), said)
-        drawn = random.choice(others, min(num_others, len(others)), replace=False)
+        drawn = random.choice(others, min(_MOST_OTHERS, len(others)), replace=False)
         return np.concatenate([said, drawn])
 
     def content_hash(self) -> str:
@@ -156,34 +155,32 @@ def names_said(
     ]
 
 
-def caption_loss(
-    logits: Float[Tensor, "n h w"], num_said: int, peak_share: float
-) -> Float[Tensor, ""]:
+def caption_loss(logits: Float[Tensor, "n h w"], num_said: int) -> Float[Tensor, ""]:
     """Names that are said are somewhere, and win there; the others are nowhere.
 
     Args:
         logits: One map for each name, those that are said first.
         num_said: How many are.
-        peak_share: The share of the patches, the highest of each map, whose mean stands for it.
 
     Returns:
         The binary cross-entropy of each map's peak, said and others weighing the same, plus minus
         the logarithm of what the said names have, at their peak, of a softmax over the names.
     """
-    peak = _peak(logits, peak_share)  # (n,)
+    peak = _peak(logits)  # (n,)
     truth = torch.zeros_like(peak)
     truth[:num_said] = 1.0
     binary = F.binary_cross_entropy_with_logits(peak, truth, reduction="none")
     loss = binary[:num_said].mean()
     if num_said < len(logits):
         loss = loss + binary[num_said:].mean()
-    share = _peak(logits.softmax(dim=0)[:num_said], peak_share)
+    share = _peak(logits.softmax(dim=0)[:num_said])
     return loss - torch.log(share + _LEAST_SHARE).mean()
 
 
-def _peak(maps: Float[Tensor, "n h w"], share: float) -> Float[Tensor, " n"]:
+def _peak(maps: Float[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """The mean of each map's highest places."""
     flat = maps.flatten(1)
-    return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean(dim=1)
+    return flat.topk(max(1, round(_PEAK_SHARE * flat.shape[1])), dim=1).values.mean(dim=1)
 
 
 def _table_of(path: Path) -> dict[str, list[str]]:

@@ -9,10 +9,6 @@ Sizes: n class names, h x w patches, D joint space, V the ViT's layers, M texts,
 H x W pixels.
 """
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,19 +19,17 @@ from torch import Tensor
 
 from escnet.data.check import pair_checksum
 from escnet.data.image import read_image
-from escnet.errors import OutputError
-from escnet.files import make_folder, replace_file
 from escnet.inference.label_maps.labelling import share_shift
 from escnet.inference.methods.esc_method import square_image
 from escnet.inference.methods.memory import class_chunk
 from escnet.mini.network import Mini
 from escnet.mini.presence import presence_gain
+from escnet.mini.training.picture_cache import PictureCache, short_hash
 from escnet.mini.training.texts import NameTexts
 from escnet.mini.vision import MiniPatches
 from escnet.training.sources import Source
 from escnet.weights.tensor_file import tensors_hash
 
-_KEY_LENGTH = 16
 _PEAK = 20  # patches that stand for a map where the likeliest names are looked for
 _LIKELY = 2 / 3  # of the names that a picture does not show; chance gives the others
 
@@ -89,12 +83,9 @@ class CoarseNetwork:
         self._vision = network.vision
         self._most_names = most_names
         own = {n: v for n, v in network.state_dict().items() if "detail." not in n}
+        weights = tensors_hash({**own, "texts": embedding})
         config = {**network.config.to_dict(), "detail": None, "trained_on": None}
-        digest = sha256(f"{tensors_hash(own)} {config} {most_names} {names.wordings} ".encode())
-        digest.update(tensors_hash({"texts": embedding}).encode())
-        self._folder = folder / digest.hexdigest()[:_KEY_LENGTH]
-        with _told_of_cache(folder):
-            make_folder(self._folder)
+        self._cache = PictureCache(folder, f"{weights} {config} {most_names} {names.wordings}")
 
     def of(self, source: Source, row: int) -> CoarseAnswer:
         """The answers for a picture, for names that its source annotates.
@@ -112,19 +103,14 @@ class CoarseNetwork:
         names = np.array(sorted(source.annotated), np.int64)
         labels = source.read_labels(row)
         content = pair_checksum(image_path, labels)
-        key = sha256(f"{content} {names.tolist()}".encode()).hexdigest()[:_KEY_LENGTH]
-        path = self._folder / f"{key}.npz"
-        if not path.exists():
-            random = np.random.default_rng(int(key, 16))
+        name = short_hash(f"{content} {names.tolist()}")
+        if name not in self._cache:
+            random = np.random.default_rng(int(name, 16))
             answer = self._answer(read_image(image_path), names, np.isin(names, labels), random)
-            with _told_of_cache(self._folder):
-                replace_file(path, _packed(answer))
-        with np.load(path) as stored:
-            return CoarseAnswer(
-                stored["names"],
-                stored["rows"],
-                *(torch.from_numpy(stored[name]).float() for name in CoarseAnswer._fields[2:]),
-            )
+            self._cache.write(name, _arrays_of(answer))
+        arrays = self._cache.read(name)
+        tensors = (torch.from_numpy(arrays[one]).float() for one in CoarseAnswer._fields[2:])
+        return CoarseAnswer(arrays["names"], arrays["rows"], *tensors)
 
     @torch.inference_mode()
     def _answer(
@@ -184,23 +170,8 @@ class CoarseNetwork:
         return np.sort(np.concatenate([shown, others[:num_likely], rest]))
 
 
-def _packed(answer: CoarseAnswer) -> bytes:
-    """As the bytes of a file, in half precision."""
-    file = io.BytesIO()
-    tensors = {
-        name: getattr(answer, name).half().cpu().numpy() for name in CoarseAnswer._fields[2:]
-    }
-    np.savez(file, names=answer.names, rows=answer.rows, **tensors)
-    return file.getvalue()
-
-
-@contextmanager
-def _told_of_cache(folder: Path) -> Iterator[None]:
-    """What cannot be written is told with the option that names its place."""
-    try:
-        yield
-    except OutputError as error:
-        raise OutputError(
-            f"the network's answers cannot be kept in {folder} "
-            f"({error.__cause__ or error}): free some space, or give another folder with --cache"
-        ) from error
+def _arrays_of(answer: CoarseAnswer) -> dict[str, np.ndarray]:
+    """Those of an answer, in half precision."""
+    tensors = answer._asdict()
+    names = {name: tensors.pop(name) for name in ("names", "rows")}
+    return names | {name: tensor.half().cpu().numpy() for name, tensor in tensors.items()}

@@ -3,32 +3,41 @@
 Sizes: N class names, M texts, V width of the sentence vectors, P pictures of a source.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from escnet.errors import ConfigError
+from escnet.mini.network import Mini
 from escnet.mini.training.captions import CaptionedPictures
-from escnet.mini.training.recipe import CaptionsSection
+from escnet.mini.training.features import FeatureStore, compute_features
 from escnet.mini.training.texts import NameTexts
 from escnet.mini.training.views import PartView
-from escnet.training.examples import ExampleFeed, Examples
+from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.sampler import Sampler
 from escnet.training.sources import Source, Sources
+from escnet.training.targets import target_of_names
+
+NAMES = 3  # a kind of chance, beside those of the sampler and of the examples
 
 ReadPartView = Callable[[Source, int, np.random.Generator], PartView]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captions:
-    """Pictures with texts beside the labelled ones, and the recipe's settings of them."""
+class NamedTarget(NamedTuple):
+    """What the pixels of a picture say of the names that it is trained on.
 
-    pictures: CaptionedPictures
-    section: CaptionsSection
+    Attributes:
+        rows: Of the texts that stand for the names.
+        target: For each place a position in `rows`, or a value of `targets.py`.
+    """
+
+    rows: list[int]
+    target: Int[Tensor, "_ _"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +56,44 @@ class MiniData:
     sources: Sources
     names: NameTexts
     sentences: Float[Tensor, "M V"]
-    captions: Captions | None
+    captions: CaptionedPictures | None
     cache: Path
     workers: int
+
+    @property
+    def paths(self) -> list[Path]:
+        """The labelled pictures."""
+        return [one.image_path for source in self.sources.sources for one in source.pictures]
+
+    def features(self, network: Mini, paths: Sequence[Path], *, mirror: bool) -> FeatureStore:
+        """What the image nets make of some whole pictures."""
+        side, folder = network.config.image_size, self.cache / "features"
+        return compute_features(network.vision, paths, folder, image_size=side, mirror=mirror)
+
+    def source_of(self, example: Example[PartView]) -> Source:
+        """Where a picture comes from."""
+        return self.sources.sources[example.place.source]
+
+    def named_target(
+        self,
+        example: Example[PartView],
+        names: Int[np.ndarray, " n"],
+        random: np.random.Generator,
+    ) -> NamedTarget:
+        """A picture with some of the class names, each in a wording that chance draws."""
+        target = target_of_names(example.view.target, names, len(self.sources.names))
+        return NamedTarget(self.names.draw(names.tolist(), random), target)
+
+    def target_of_all(self, example: Example[PartView], seed: int) -> NamedTarget:
+        """A picture with all names that its source annotates.
+
+        Args:
+            example: The picture.
+            seed: Of the stage.
+        """
+        random = np.random.default_rng([seed, NAMES, example.number, 1])
+        names = np.array(self.source_of(example).annotated, np.int64)
+        return self.named_target(example, names, random)
 
     def feed(
         self,

@@ -7,7 +7,6 @@ Sizes: n class names of a picture, M texts, D joint space.
 """
 
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import cast
 
@@ -111,13 +110,11 @@ class DetailStage(Stage):
 
     def batches(self, start: int, share: Share) -> Batches:
         """One microbatch a picture."""
-        size = self._section.batch_size
-        steps = range(start, self._section.steps)
-        numbers = [[step * size + place for place in share.of(size)] for step in steps]
-        for examples in self._feed.batches(numbers):
+        places = share.of(self.schedule.batch_size)
+        for examples in self._feed.batches(share.numbers(self.schedule, start)):
             yield [
                 Microbatch(place, self._batch(one.place, one.view, one.number).on(share.device))
-                for place, one in zip(share.of(size), examples, strict=True)
+                for place, one in zip(places, examples, strict=True)
             ]
 
     def _batch(self, place: Place, view: PartView, number: int) -> DetailPart:
@@ -136,11 +133,11 @@ class DetailStage(Stage):
     def _partner(self, source: int, number: int, random: np.random.Generator) -> DetailPart:
         """A part of another picture of the same source."""
         own, sampler = self._data.sources.sources[source], self._partners[source]
-        rows = (sampler.place_of(number, attempt).row for attempt in count())
-        place, view, _ = first_sound(
-            ((source, row), partial(self._read, own, row, random)) for row in rows
+        row, view, _ = first_sound(
+            (sampler.place_of(number, attempt).row for attempt in count()),
+            lambda row: self._read(own, row, random),
         )
-        return self._part(Place(*place), view)
+        return self._part(Place(source, row), view)
 
     def _part(self, place: Place, view: PartView) -> DetailPart:
         answer = self.coarse.of(self._data.sources.sources[place.source], place.row)
@@ -148,7 +145,7 @@ class DetailStage(Stage):
         target = target_of_names(view.target, answer.names, len(self._data.sources.names))
         return DetailPart(
             names=answer.names,
-            image=cast("Tensor", view.image),
+            image=cast("Tensor", view.inputs)[0],
             target=target,
             logits=view.part.of(answer.logits, target.shape[0]),
             vit=view.part.of(answer.vit, grid),

@@ -7,10 +7,11 @@ from escnet.files import make_folder, replace_file
 from escnet.inference.methods.tokens import Tokenize
 from escnet.inference.names.glued_words import WORDS_FILE
 from escnet.mini.network import Mini
+from escnet.mini.training.alignment import AlignmentStage
 from escnet.mini.training.captions import CaptionedPictures
-from escnet.mini.training.data import Captions, MiniData
+from escnet.mini.training.data import MiniData
 from escnet.mini.training.detail import DetailStage
-from escnet.mini.training.mask_stages import AlignmentStage, NetworkStage
+from escnet.mini.training.network import NetworkStage
 from escnet.mini.training.parts import (
     build_network,
     known_words,
@@ -25,7 +26,6 @@ from escnet.mini.training.recipe import (
     NetworkSection,
     StageSection,
 )
-from escnet.mini.training.sam_width import fit_sam_width
 from escnet.mini.training.texts import NameTexts, sentence_vectors
 from escnet.training.pictures_recipe import SourceSection
 from escnet.training.sources import FOLDER, Sources, read_sources
@@ -59,11 +59,7 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
     names = NameTexts.of(sources.names, section.synonyms)
     captions = None
     if section.captions is not None:
-        pictures = CaptionedPictures.read(section.captions, sources, names)
-        captions = Captions(pictures=pictures, section=section.captions)
-    if recipe.parts.sam_embeddings is not None:
-        labelled = [picture for source in sources.sources for picture in source.pictures]
-        fit_sam_width(network, labelled, recipe.parts.sam_embeddings)
+        captions = CaptionedPictures.read(section.captions, sources, names)
     data = MiniData(
         sources=sources,
         names=names,
@@ -91,7 +87,7 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
             "network": network.config.to_dict(),
             "frozen weights": tensors_hash(frozen),
             **sources.identity(),
-            "texts": None if captions is None else captions.pictures.content_hash(),
+            "texts": None if captions is None else captions.content_hash(),
         },
     )
 

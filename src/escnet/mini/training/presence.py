@@ -1,75 +1,47 @@
 """The stage that learns which names a whole picture shows, behind the network.
 
-What a label map shows is present, what its source annotates and it does not show is absent; so it
-is with the class names that captions say, and with any other words that they say. The rest of the
-network stays as it is, so every picture is summed up once.
+The rest of the network stays as it is, so every picture is summed up once (`present_names.py` has
+what is known of it).
 
-Sizes: P pictures, S channels of a summary, M texts, D joint space, N class names, Q pictures with
-captions, W words, B pictures of a microbatch.
+Sizes: P pictures, S channels of a summary, M texts, D joint space, N class names, W words,
+B pictures of a microbatch.
 """
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from io import BytesIO
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from escnet.data.layout import class_names, synonyms_in
 from escnet.errors import ConfigError
-from escnet.files import make_folder, replace_file
 from escnet.inference.methods.tokens import Tokenize
 from escnet.mini.network import Mini
 from escnet.mini.presence import Presence
-from escnet.mini.training.captions import CaptionedPictures, names_said
 from escnet.mini.training.data import MiniData
-from escnet.mini.training.features import features_key, whole_features
+from escnet.mini.training.features import compute_summaries
 from escnet.mini.training.parameters import decay_of
+from escnet.mini.training.present_names import (
+    PresentNames,
+    listed_words,
+    names_in_captions,
+    names_in_masks,
+    words_in_captions,
+)
 from escnet.mini.training.recipe import PresenceSection
 from escnet.mini.training.text_space import blurred
 from escnet.mini.training.texts import sentence_vectors
-from escnet.training.broken_files import BrokenFiles
 from escnet.training.processes import Share
 from escnet.training.sampler import Sampler
-from escnet.training.sources import Sources
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
-from escnet.weights.tensor_file import tensors_hash
 
 _DROPOUT = 0.7  # of a summary
 _NOISE = 0.5  # length of what blurs a text embedding of length 1, for words never met
 _WORDS_WEIGHT = 0.3  # of the loss of words beside that of class names
-_FEWEST_PICTURES = 2  # that say a word
-_NEAR = 0.5  # cosine from which two words may mean the same thing
-_LISTS = ("ade847", "pc459", "coco171")  # whose names captions are searched for
 _AT_ONCE = 8  # pictures of a microbatch
 _TEXTS, _WORDS = 3, 7  # kinds of chance, beside those of the sampler and of the examples
-_KEY_LENGTH = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresentNames:
-    """What pictures are known to show.
-
-    Attributes:
-        present: Whether a picture shows the name, by its label map or its captions.
-        is_known: Whether it does, or somebody looked for the name there.
-    """
-
-    present: Bool[np.ndarray, "P N"]
-    is_known: Bool[np.ndarray, "P N"]
-
-    def and_then(self, others: "PresentNames") -> "PresentNames":
-        """The same of further pictures behind these."""
-        return PresentNames(
-            present=np.concatenate([self.present, others.present]),
-            is_known=np.concatenate([self.is_known, others.is_known]),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,67 +59,6 @@ class PresenceBatch:
     text: Int[Tensor, " N"]
     said: Int[Tensor, " _"]
     share: float
-
-
-def names_in_masks(sources: Sources) -> PresentNames:
-    """What the label maps say of whole pictures."""
-    present = np.zeros((sources.num_pictures, len(sources.names)), bool)
-    is_known = np.zeros_like(present)
-    first = 0
-    for source in sources.sources:
-        rows = slice(first, first + len(source.pictures))
-        present[rows, : source.shown.shape[1]] = source.shown
-        is_known[rows, list(source.annotated)] = True
-        first = rows.stop
-    return PresentNames(present=present, is_known=is_known)
-
-
-def names_in_captions(pictures: CaptionedPictures, num_names: int) -> PresentNames:
-    """What captions say of whole pictures: a name that they do not say counts as absent.
-
-    Args:
-        pictures: With captions.
-        num_names: N.
-    """
-    present = _table_of(pictures.said, num_names)
-    is_known = np.zeros_like(present)
-    is_known[:, list(pictures.names)] = True
-    return PresentNames(present=present, is_known=is_known)
-
-
-def words_in_captions(
-    pictures: CaptionedPictures, words: Sequence[str], embedding: Float[Tensor, "_ D"]
-) -> tuple[PresentNames, Float[Tensor, "W D"]]:
-    """Which of some words captions say; what is near a word that they say is not known.
-
-    Args:
-        pictures: With captions.
-        words: Words to look for; of those only W are said often enough.
-        embedding: Their text embeddings.
-    """
-    said = names_said(pictures.texts, {index: [word] for index, word in enumerate(words)})
-    present = _table_of(said, len(words))
-    kept = present.sum(axis=0) >= _FEWEST_PICTURES
-    present, embedding = present[:, kept], embedding[torch.from_numpy(kept)]
-    unit = F.normalize(embedding, dim=1)
-    is_near = (unit @ unit.T > _NEAR).numpy()
-    is_doubtful = present @ is_near  # (Q, W)
-    return PresentNames(present=present, is_known=present | ~is_doubtful), embedding
-
-
-def listed_words() -> list[str]:
-    """The names of the benchmarks' lists, each in one wording."""
-    names = (name for listed in _LISTS for name in class_names(listed))
-    parts = (part.removesuffix("-other") for name in names for part in synonyms_in(name))
-    return sorted({part.replace("-", " ").lower() for part in parts})
-
-
-def _table_of(said: Sequence[Collection[int]], num_names: int) -> Bool[np.ndarray, "Q _"]:
-    """Of each picture the names that its captions say, as a row."""
-    present = np.zeros((len(said), num_names), bool)
-    for row, own in enumerate(said):
-        present[row, list(own)] = True
-    return present
 
 
 class PresenceStage(Stage):
@@ -179,7 +90,7 @@ class PresenceStage(Stage):
             raise ConfigError(
                 "a stage trains the presence, which is off: set model.settings.presence = true"
             )
-        self.schedule = self._section = section
+        self.schedule = section
         self.rates = {"presence": 1.0}
         self.groups = groups_by_kind(
             network,
@@ -193,13 +104,13 @@ class PresenceStage(Stage):
         network, data = self._network.eval(), self._data
         text = network.text
         device = text.to_joint.weight.device
-        paths = [one.image_path for source in data.sources.sources for one in source.pictures]
+        paths = data.paths
         known, words, word_embedding = names_in_masks(data.sources), None, None
         self._num_said = 0
         with torch.no_grad():
             embedding = text.to_joint(data.sentences.to(device)).cpu()
             if data.captions is not None:
-                pictures = data.captions.pictures
+                pictures = data.captions
                 self._num_said = len(pictures.paths)
                 paths += pictures.paths
                 known = known.and_then(names_in_captions(pictures, len(data.sources.names)))
@@ -209,7 +120,7 @@ class PresenceStage(Stage):
                     pictures, listed, text.to_joint(vectors).cpu()
                 )
         self._num_pictures = len(paths)
-        summary = kept_summaries(network, paths, data.cache / "summaries")
+        summary = compute_summaries(network, paths, data.cache / "summaries")
         presence = cast("Presence", network.presence)
         _start_anew(presence, summary)
         return PresenceLoss(presence, summary, known, embedding, words, word_embedding)
@@ -220,26 +131,24 @@ class PresenceStage(Stage):
 
     def batches(self, start: int, share: Share) -> Batches:
         """A few pictures at once, each with the texts that chance gives the names in the step."""
-        size = self._section.batch_size
+        size = self.schedule.batch_size
+        places = share.of(size)
         sampler = Sampler([self._num_pictures], [1.0], self._seed)
         with_words = Sampler([max(1, self._num_said)], [1.0], self._seed + _WORDS)
-        for step in range(start, self._section.steps):
+        for step, numbers in enumerate(share.numbers(self.schedule, start), start):
             random = np.random.default_rng([self._seed, _TEXTS, step])
             text = self._data.names.draw(range(len(self._data.sources.names)), random)
-            mine = share.of(size)
             microbatches = []
-            for first in range(mine.start, mine.stop, _AT_ONCE):
-                numbers = [
-                    step * size + place for place in range(first, min(first + _AT_ONCE, mine.stop))
-                ]
-                said = [with_words.place_of(one).row for one in numbers] if self._num_said else []
+            for first in range(0, len(numbers), _AT_ONCE):
+                own = numbers[first : first + _AT_ONCE]
+                said = [with_words.place_of(one).row for one in own] if self._num_said else []
                 batch = PresenceBatch(
-                    row=torch.tensor([sampler.place_of(one).row for one in numbers]),
+                    row=torch.tensor([sampler.place_of(one).row for one in own]),
                     text=torch.tensor(text),
                     said=torch.tensor(said, dtype=torch.int64),
                     share=1 / size,
                 )
-                microbatches.append(Microbatch(first, batch))
+                microbatches.append(Microbatch(places[first], batch))
             yield microbatches
 
 
@@ -311,32 +220,3 @@ def _start_anew(presence: Presence, summary: Float[Tensor, "P S"]) -> None:
         norm = presence.norm
         cast("Tensor", norm.running_mean).copy_(summary.mean(dim=0))
         cast("Tensor", norm.running_var).copy_(summary.var(dim=0, correction=0))
-
-
-def kept_summaries(network: Mini, paths: Sequence[Path], folder: Path) -> Float[Tensor, "P S"]:
-    """What the tower makes of every whole picture, computed unless the folder holds it already.
-
-    Args:
-        network: Of the built-in model's kind.
-        paths: The pictures; of one that cannot be read the summary means nothing.
-        folder: Made if it does not exist.
-
-    Raises:
-        DatasetError: If more than one picture in a hundred is broken.
-        OutputError: If the folder cannot be written.
-    """
-    vision = network.vision
-    side = network.config.image_size
-    nets = features_key(vision, paths, image_size=side, mirror=False)
-    key = sha256(f"{nets} {tensors_hash(vision.head.state_dict())}".encode()).hexdigest()
-    path = make_folder(folder) / f"{key[:_KEY_LENGTH]}.npy"
-    if not path.exists():
-        broken = BrokenFiles(len(paths))
-        parts = []
-        for maps in whole_features(vision, paths, side, broken=broken):
-            with torch.inference_mode(), torch.autocast(maps.vit.device.type, torch.bfloat16):
-                parts.append(vision.project(maps).summary.float().cpu())
-        content = BytesIO()
-        np.save(content, torch.cat(parts).numpy())
-        replace_file(path, content.getvalue())
-    return torch.from_numpy(np.load(path))

@@ -38,8 +38,6 @@ class PartsSection(Section):
         clip_text: Folder of published CLIP text vectors; see `text_space.py`.
         label_names: texts.json of the tagged pictures, which names ImageNet's labels.
         start_from: A checkpoint of this kind, or its name.
-        sam_embeddings: Folder of what SAM's image encoder makes of some of the pictures, to which
-            the map to SAM's width is fitted before the first step (`sam_width.py`).
     """
 
     vit: Path | None = None
@@ -49,7 +47,6 @@ class PartsSection(Section):
     clip_text: Path | None = None
     label_names: Path | None = None
     start_from: Path | None = None
-    sam_embeddings: Path | None = None
 
     @property
     def is_whole_checkpoint(self) -> bool:
@@ -62,29 +59,19 @@ class PartsSection(Section):
         for name in PART_FILES:
             if not self.is_whole_checkpoint and getattr(self, name) is None:
                 raise ValueError(f"{name} is missing: give all parts, or start_from and no part")
-        if self.sam_embeddings is not None and self.start_from is None:
-            raise ValueError("sam_embeddings is given without start_from: align first")
         return self
 
 
 class CaptionsSection(Section):
-    """Pictures with texts but no label maps, whose loss on the correlation is added.
+    """Pictures with texts but no label maps, from which alignment and presence learn as well.
 
     Attributes:
         root: Folder with images/ and texts.json, {STEM: [text, ...]}.
         names_of: The source of the labelled pictures whose class names are looked for in the texts.
-        weight: Factor of their loss.
-        batch_size: Pictures for each step.
-        num_others: Class names that a picture's texts do not say, for each picture.
-        peak_share: The share of a map's patches that stands for the map.
     """
 
     root: Path
     names_of: str
-    weight: float = Field(default=1.0, ge=0)
-    batch_size: int = Field(default=8, ge=1)
-    num_others: int = Field(default=24, ge=0)
-    peak_share: float = Field(default=0.05, gt=0, le=1)
 
 
 class DataSection(Section):
@@ -148,20 +135,15 @@ class _DrawnPictures(Section):
 class AlignmentSection(Schedule, _DrawnPictures):
     """The map to the joint space and the text map alone, on the correlation.
 
-    The image nets run once; whole pictures are shown.
+    The image nets run once; whole pictures are shown. Pictures with texts take part.
 
     Attributes:
-        labels: What is seen of the label maps: all of them ("maps"), or only which names a picture
-            shows ("names"), from which the correlation learns as CLIP's does.
         text_rate: Factor of the rate for the text map.
-        captions: Whether the pictures with texts take part.
     """
 
     kind: Literal["alignment"]
     batch_size: int = Field(default=12, ge=1)
-    labels: Literal["maps", "names"] = "maps"
     text_rate: float = Field(default=0.1, ge=0)
-    captions: bool = True
 
 
 class NetworkSection(Schedule, _DrawnPictures):
@@ -182,7 +164,6 @@ class NetworkSection(Schedule, _DrawnPictures):
             (docs/paper-notes.md, note 13).
         kept: In the end, this share of the weights is as it was before the stage: the mean of two
             networks is often better than either (Wortsman et al., CVPR 2022).
-        captions: Whether the pictures with texts take part.
     """
 
     kind: Literal["network"]
@@ -196,7 +177,6 @@ class NetworkSection(Schedule, _DrawnPictures):
     correlation_weight: float = Field(default=0.0, ge=0)
     evidence_weight: float = Field(default=0.3, ge=0)
     kept: float = Field(default=0.0, ge=0, lt=1)
-    captions: bool = True
 
     @model_validator(mode="after")
     def _nets_that_run(self) -> "NetworkSection":

@@ -6,9 +6,7 @@ often as the recipe says, and else a part of it, so that the same things come in
 Sizes: H x W pixels of the file, s the side of the square, c that of the label map, C channels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +16,13 @@ from jaxtyping import Float, Int, Integer
 from PIL import Image
 from torch import Tensor
 
-from escnet.errors import DatasetError
+from escnet.mini.training.features import FeatureStore
 from escnet.mini.training.recipe import ViewsSection
+from escnet.mini.vision import PairedMaps
 from escnet.training.augmentation import recoloured
 from escnet.training.sources import Source
 
+NetInput = Tensor | PairedMaps
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the file
 
 
@@ -65,12 +65,12 @@ class PartView(NamedTuple):
     """What is seen of a picture.
 
     Attributes:
-        image: In [0, 1]; None where it is the whole picture, of which there are feature maps.
+        inputs: Its pixels, in [0, 1], or what the image nets make of them; a batch of one.
         target: For each place an index into the vocabulary, or a value of `targets.py`.
         part: The part of the picture that is seen.
     """
 
-    image: Float[Tensor, "3 s s"] | None
+    inputs: NetInput
     target: Int[Tensor, "c c"]
     part: Part
 
@@ -109,36 +109,40 @@ class ReadPart:
         height, width = labels.shape
         left, upper, right, lower = box
         part = Part(left / width, upper / height, right / width, lower / height, is_mirrored)
-        return PartView(image, torch.from_numpy(target.copy()), part)
+        return PartView(image[None], torch.from_numpy(target.copy()), part)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWhole:
-    """Reads the label map of a whole picture, mirrored every other time.
+    """Reads the feature maps of a whole picture and its label map, mirrored every other time.
 
     Attributes:
+        store: The feature maps.
         label_side: c.
-        reason_of: What is known to be wrong with a picture, if anything is.
     """
 
+    store: FeatureStore
     label_side: int
-    reason_of: Callable[[Path], str | None]
 
     def __call__(self, source: Source, row: int, random: np.random.Generator) -> PartView:
-        """The whole picture without its pixels, and what they say.
+        """The whole picture, and what its pixels say.
 
         Raises:
-            DatasetError: If the label map is broken, or the picture is known to be.
+            DatasetError: If the label map is broken.
+            ImageError: If the picture is.
         """
-        if (reason := self.reason_of(source.pictures[row].image_path)) is not None:
-            raise DatasetError(reason)
         labels = source.read_labels(row)
         is_mirrored = bool(random.integers(2))
-        box = (0.0, 0.0, float(labels.shape[1]), float(labels.shape[0]))
-        target = labels_in(labels, box, self.label_side)
+        maps = self.store.maps(source.pictures[row].image_path, mirrored=is_mirrored)
+        target = labels_in(labels, whole_box(labels.shape), self.label_side)
         if is_mirrored:
             target = target[:, ::-1]
-        return PartView(None, torch.from_numpy(target.copy()), Part(is_mirrored=is_mirrored))
+        return PartView(maps, torch.from_numpy(target.copy()), Part(is_mirrored=is_mirrored))
+
+
+def whole_box(size_hw: tuple[int, ...]) -> Box:
+    """All of a picture."""
+    return (0.0, 0.0, float(size_hw[1]), float(size_hw[0]))
 
 
 def random_box(
@@ -147,7 +151,7 @@ def random_box(
     """The part that is seen: the whole picture, or one of a random size, shape and place."""
     height, width = size_hw
     if random.random() < settings.whole:
-        return (0.0, 0.0, float(width), float(height))
+        return whole_box(size_hw)
     side = float(np.sqrt(random.uniform(settings.least_area, 1.0)))
     stretch = float(np.exp(random.uniform(-1, 1) * np.log(settings.stretch)))
     part_w, part_h = width * min(1.0, side * stretch), height * min(1.0, side / stretch)
