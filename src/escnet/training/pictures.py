@@ -17,8 +17,8 @@ from escnet.model.escnet import Prediction
 from escnet.towers.network import Network
 from escnet.towers.resize import resized
 from escnet.training.augmentation import augmented
-from escnet.training.dense_loss import dense_loss
 from escnet.training.examples import Example, ExampleFeed, Examples
+from escnet.training.loss import binary_loss, cross_loss
 from escnet.training.name_embeddings import NameEmbeddings
 from escnet.training.parameters import HEAD, SAM, TOWERS, pictures_groups
 from escnet.training.pictures_recipe import AugmentationSection, PicturesRecipe, PicturesSection
@@ -122,13 +122,12 @@ class PicturesLoss(nn.Module):
         return loss.sum() * batch.share
 
     def _dense(self, logits: Float[Tensor, "B N _ _"], batch: LabelledBatch) -> Float[Tensor, " B"]:
-        return dense_loss(
-            logits,
-            batch.target,
-            batch.is_known,
-            kind=self._section.loss,
-            unlabelled=self._section.unlabelled,
-        )
+        """The loss of each picture, at the resolution of its label map."""
+        logits = resized(logits.float(), (batch.target.shape[1], batch.target.shape[2]))
+        if self._section.loss == "ce":
+            return cross_loss(logits, batch.target, batch.is_known)
+        unlabelled = self._section.unlabelled
+        return binary_loss(logits, batch.target, batch.is_known, unlabelled=unlabelled)
 
 
 class PicturesStage(Stage):

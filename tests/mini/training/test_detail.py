@@ -20,10 +20,10 @@ from escnet.mini.detail import DetailLogits
 from escnet.mini.network import Mini
 from escnet.mini.training.detail import DetailStage
 from escnet.mini.training.detail_part import DetailPart
-from escnet.mini.training.loss import partial_label_loss
 from escnet.mini.training.parts import load_part_tokenizer
 from escnet.mini.training.plan import plan_mini
 from escnet.mini.training.texts import sentence_vectors
+from escnet.training.loss import binary_loss, cross_loss, overlap_loss
 from escnet.training.pace import StepReport
 from escnet.training.pictures_recipe import SourceSection
 from escnet.training.processes import Share
@@ -321,9 +321,12 @@ def test_the_loss_by_hand(detail_recipe: MakeDetailRecipe, cache: Path) -> None:
     stage = stage_of(recipe, cache)
     loss, part = stage.begin(), parts_of(stage)[0]
     shifted = part.logits + part.shift[:, None, None]
-    expected = partial_label_loss(
-        part.logits, part.target, binary_weight=0.5, cross_weight=0.0
-    ) + partial_label_loss(shifted, part.target, binary_weight=0.0, overlap_weight=2.0)
+    target = part.target[None]
+    expected = 0.5 * len(part.names) * binary_loss(part.logits[None], target)
+    expected = (
+        expected + cross_loss(shifted[None], target) + 2 * overlap_loss(shifted[None], target)
+    )
+    expected = expected[0]
     torch.testing.assert_close(loss(part), expected / 2)
     assert part.shift.abs().max() > 0.1
     loss.branch.pixel.bias[0] = 3.0

@@ -22,12 +22,13 @@ from escnet.mini.network import Mini
 from escnet.mini.training.coarse import CoarseNetwork
 from escnet.mini.training.data import MiniData, check_sources
 from escnet.mini.training.detail_part import DetailPart, disturbed, pasted
-from escnet.mini.training.loss import partial_label_loss
+from escnet.mini.training.map_loss import summed_binary_loss
 from escnet.mini.training.parameters import decay_of
 from escnet.mini.training.recipe import DetailSection
 from escnet.mini.training.text_space import blurred
 from escnet.mini.training.views import PartView, ReadPart
 from escnet.training.broken_files import first_sound
+from escnet.training.loss import cross_loss, overlap_loss
 from escnet.training.processes import Share
 from escnet.training.sampler import Place, Sampler
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
@@ -214,19 +215,12 @@ class DetailLoss(nn.Module):
             F.dropout2d(maps[None], self._section.dropout) for maps in (part.vit, part.joint)
         )
         pixel = vision.look_closely(image, vit, joint)
-        text = blurred(part.text, _NOISE)
+        text, weights = blurred(part.text, _NOISE), self._section
         with torch.autocast(image.device.type, enabled=False):
             logits = part.logits + self.logits(pixel.float(), text)[0]
-            loss = partial_label_loss(
-                logits,
-                part.target,
-                binary_weight=self._section.binary_weight,
-                cross_weight=0.0,
-            ) + partial_label_loss(
-                logits + part.shift[:, None, None],
-                part.target,
-                binary_weight=0.0,
-                cross_weight=self._section.cross_weight,
-                overlap_weight=self._section.overlap_weight,
-            )
-        return loss * part.share
+            logits, target = logits[None], part.target[None]
+            shifted = logits + part.shift[:, None, None]
+            loss = weights.binary_weight * summed_binary_loss(logits, target)
+            loss = loss + weights.cross_weight * cross_loss(shifted, target)
+            loss = loss + weights.overlap_weight * overlap_loss(shifted, target)
+        return loss[0] * part.share

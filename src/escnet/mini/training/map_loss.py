@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from escnet.mini.network import Mini
 from escnet.mini.training.data import NamedTarget
-from escnet.mini.training.loss import partial_label_loss
 from escnet.mini.training.recipe import AlignmentSection, NetworkSection
 from escnet.mini.training.views import NetInput
 from escnet.mini.vision import PairedMaps
 from escnet.towers.patches import Patches
 from escnet.towers.resize import resized
+from escnet.training.loss import binary_loss, cross_loss, overlap_loss
 
 
 class MapLoss(nn.Module):
@@ -40,11 +40,7 @@ class MapLoss(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("sentences", sentences, persistent=False)
-        self._weights = {
-            "binary_weight": section.binary_weight,
-            "cross_weight": section.cross_weight,
-            "overlap_weight": section.overlap_weight,
-        }
+        self._weights = section
 
     def patches(self, inputs: NetInput) -> Patches:
         """What the image tower makes of some pictures."""
@@ -74,7 +70,24 @@ class MapLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """The loss of a picture's maps, enlarged to its label map."""
         logits = resized(logits.float(), (target.shape[0], target.shape[1]))
-        return partial_label_loss(logits[0], target.to(logits.device), **self._weights)
+        target = target[None].to(logits.device)
+        weights = self._weights
+        loss = weights.binary_weight * summed_binary_loss(logits, target)
+        loss = loss + weights.cross_weight * cross_loss(logits, target)
+        if weights.overlap_weight:
+            loss = loss + weights.overlap_weight * overlap_loss(logits, target)
+        return loss[0]
+
+
+def summed_binary_loss(
+    logits: Float[Tensor, "B n h w"], target: Int[Tensor, "B h w"]
+) -> Float[Tensor, " B"]:
+    """Binary cross-entropy, summed over the names.
+
+    It makes a confidence that can say "none of them" (docs/paper-notes.md, note 18), beside the
+    cross-entropy, which makes the names compete.
+    """
+    return logits.shape[1] * binary_loss(logits, target)
 
 
 def batch_of(inputs: Sequence[NetInput], device: torch.device) -> NetInput:

@@ -118,7 +118,7 @@ class _DrawnPictures(Section):
             have 1.
         rarity: Within a source, a name counts the number of pictures that show it to the power of
             minus this, and a picture is drawn as often as its names count: 0 draws all alike.
-        binary_weight: Weight of the binary cross-entropy (`loss.py`).
+        binary_weight: Weight of the binary cross-entropy (`training/loss.py`).
         cross_weight: Weight of the cross-entropy.
         overlap_weight: Weight of the overlap loss, which counts every shown name alike.
         dropout: How often a channel of a feature map is left out.
