@@ -280,6 +280,7 @@ def _plan(recipe: Recipe, data: Path, folder: Path) -> Plan:
         tokenize=None,
         tokenizer=folder,
         names=sources.names,
+        folders=(),
         validate_on=None,
         identity={},
     )

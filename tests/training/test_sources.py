@@ -150,7 +150,7 @@ def test_a_part_that_is_not_there_is_refused_with_those_that_are(two: Path) -> N
 
 
 def test_a_published_data_set_has_no_parts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"0\.only is 'x', but coco-stuff-train has no parts"):
+    with pytest.raises(ConfigError, match=r"0\.only is 'x', but coco-stuff-train has a layout"):
         read_sources([section(COCO.name, tmp_path, only="x")])
 
 
@@ -205,3 +205,40 @@ def test_a_folder_that_another_tool_wrote_is_a_source_as_well(tmp_path: Path) ->
     assert sources.names == ("sky", "cat")
     assert labels_of(sources, 0, 0) == [[0, 1, UNKNOWN]]
     assert sources.sources[0].shown.tolist() == [[True, True]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # The first name is 0 in the vocabulary; 7 is nobody's, as 0 is where it is no class.
+        ({"ignore": (7,)}, [[0, 1, 2, UNKNOWN]]),
+        ({"zero_is": "unlabelled", "ignore": (7,)}, [[UNKNOWN, 0, 1, UNKNOWN]]),
+        ({"zero_is": "background", "ignore": (7,)}, [[NONE_OF_THEM, 0, 1, UNKNOWN]]),
+        ({"ignore": (0, 7), "offset": 1}, [[UNKNOWN, 0, 1, UNKNOWN]]),
+    ],
+)
+def test_a_folder_is_read_as_the_recipe_says(
+    tmp_path: Path, settings: dict[str, object], expected: list[list[int]]
+) -> None:
+    (tmp_path / "names.txt").write_text("sky\ncat\ndog\n")
+    label_map = np.array([[0, 1, 2, 7]], np.uint8)
+    write_pair(tmp_path / "own/images/a.png", tmp_path / "own/masks/a.png", label_map)
+    own = section(FOLDER, tmp_path / "own", classes_file=tmp_path / "names.txt", **settings)
+    sources = read_sources([own])
+    assert labels_of(sources, 0, 0) == expected
+    assert [one.root for one in sources.folders] == [tmp_path / "own"]
+
+
+def test_an_id_map_in_a_recipe_gives_the_names(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("0: ignore\n1: road\n2: tree\n7: road\n")
+    label_map = np.array([[0, 1, 2, 7]], np.uint8)
+    write_pair(tmp_path / "own/images/a.png", tmp_path / "own/masks/a.png", label_map)
+    sources = read_sources([section(FOLDER, tmp_path / "own", id_map=tmp_path / "ids.txt")])
+    assert sources.names == ("road", "tree")
+    assert labels_of(sources, 0, 0) == [[UNKNOWN, 0, 1, 0]]
+
+
+def test_how_a_published_data_set_is_read_cannot_be_declared(tmp_path: Path) -> None:
+    coco(tmp_path, {"1": [[0]]})
+    with pytest.raises(ConfigError, match=r"sources\.0\.zero_is is 'first', but coco-stuff-train"):
+        read_sources([section(COCO.name, tmp_path, zero_is="first")])

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from escnet.data.folder import FolderDataset
 from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.mini.config import MiniConfig
 from escnet.mini.network import Mini
@@ -16,7 +17,8 @@ def test_answers_have_the_networks_share_prior(data_folder: Path) -> None:
         torch.manual_seed(0)
         config = MiniConfig(**{**MINI, "share_prior": share_prior})
         tokenize = byte_tokenizer(298, 299, 77)
-        validation = Validation(Mini(config).eval(), tokenize, data_folder, dtype="float32")
+        dataset = FolderDataset.read(data_folder)
+        validation = Validation(Mini(config).eval(), tokenize, dataset, dtype="float32")
         answers = list(validation.answers(4))
         assert len(answers) == 4
         largest.append(sum(np.bincount(answer.prediction.ravel()).max() for answer in answers))

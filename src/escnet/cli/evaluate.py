@@ -19,6 +19,7 @@ from escnet.cli.labelled_folder import (
     Split,
     ZeroIs,
     folder_options,
+    say_reading,
 )
 from escnet.cli.options import Device, Dtype, Limit, Model, SharePrior, Threads, check_machine
 from escnet.files import shown_path
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from escnet.inference.segmenter import Segmenter
 
     Plan = Sequence[tuple[EvalTarget, EvalProtocol]]
-
-_MOST_LOOKED_AT = 200  # pictures of a folder whose truth is looked at before a model is loaded
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
@@ -290,7 +289,6 @@ def _refuse_asking(changes: dict[str, Any], share_prior: float | None) -> None:
 def _targets(
     name: str, data: Path | None, options: "FolderOptions", *, with_background: bool
 ) -> "list[EvalTarget]":
-    from escnet.data.doubts import doubts_about
     from escnet.data.folder import FolderDataset
     from escnet.data.reading import FolderOptions
     from escnet.errors import ConfigError
@@ -318,9 +316,7 @@ def _targets(
             f"of {', '.join(BENCHMARKS)}"
         )
     dataset = FolderDataset.read(path, options)
-    print(f"{shown_path(path)} is read as {dataset.layout}", file=sys.stderr)
-    for doubt in doubts_about(dataset, _MOST_LOOKED_AT):
-        print(f"warning: {shown_path(path)}: {doubt}", file=sys.stderr)
+    say_reading(dataset)
     return folder_targets(dataset, with_background=with_background)
 
 

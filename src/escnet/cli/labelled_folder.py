@@ -1,12 +1,18 @@
 """Options that say how a folder of pictures with label maps is to be read."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.files import shown_path
+
 if TYPE_CHECKING:
+    from escnet.data.folder import FolderDataset
     from escnet.data.reading import FolderOptions
+
+_MOST_LOOKED_AT = 200  # pictures of a source; `escnet data check` looks at all
 
 Layout = Annotated[
     str | None,
@@ -84,3 +90,17 @@ def folder_options(
             ids=None if id_map is None else read_id_map(id_map),
         ),
     )
+
+
+def say_reading(dataset: "FolderDataset") -> None:
+    """Say how a folder is read, and what makes one doubt that its truth is what its owner thinks.
+
+    Args:
+        dataset: The folder; some pictures of each of its sources are looked at.
+    """
+    from escnet.data.doubts import doubts_about
+
+    shown = shown_path(dataset.root)
+    print(f"{shown} is read as {dataset.layout}", file=sys.stderr)
+    for doubt in doubts_about(dataset, _MOST_LOOKED_AT):
+        print(f"warning: {shown}: {doubt}", file=sys.stderr)

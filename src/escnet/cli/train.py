@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.labelled_folder import say_reading
+
 if TYPE_CHECKING:
     from escnet.training.pace import StepReport
 
@@ -34,7 +36,7 @@ def train(
 
     settings = read_recipe(recipe, override or [])
     try:
-        model = run(settings, out, cache=cache, resume=resume, on_step=_say)
+        model = run(settings, out, cache=cache, resume=resume, on_folder=say_reading, on_step=_say)
     except Stopped as stopped:
         print(f"escnet: {stopped}", file=sys.stderr)
         raise typer.Exit(stopped.exit_code) from None

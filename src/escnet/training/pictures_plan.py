@@ -6,6 +6,7 @@ The network may be of any structure, all of which are trained in the same way.
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.inference.methods.tokens import load_tokenizer
 from escnet.model.config import EscNetConfig
@@ -52,7 +53,7 @@ def plan_pictures(recipe: PicturesRecipe, cache: Path, *, build: BuildForRecipe)
         WeightsError: If a part of the network is missing or damaged.
     """
     del cache
-    sources = read_sources(recipe.pictures.sources)
+    sources, validate_on = read_sources(recipe.pictures.sources), recipe.pictures.validate_on
     config = config_of(recipe.model)
     network = build(config, recipe, num_names=len(sources.names))
     tokenizer = _tokenizer_folder(recipe.towers)
@@ -68,7 +69,8 @@ def plan_pictures(recipe: PicturesRecipe, cache: Path, *, build: BuildForRecipe)
         tokenize=tokenize,
         tokenizer=tokenizer,
         names=sources.names,
-        validate_on=recipe.pictures.validate_on,
+        folders=sources.folders,
+        validate_on=None if validate_on is None else FolderDataset.read(validate_on),
         identity={
             "network": network.config.to_dict(),
             "frozen weights": tensors_hash(frozen),

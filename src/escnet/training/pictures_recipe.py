@@ -5,15 +5,19 @@ walks through one.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from escnet.data.conventions import ZERO_IS, Conventions, read_id_map
+from escnet.data.label_table import NUM_VALUES
+from escnet.data.reading import FolderOptions
 from escnet.training.recipe import Recipe, Schedule, Section, TrainingSection
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
+LabelValue = Annotated[int, Field(ge=0, lt=NUM_VALUES)]
 Number = TypeVar("Number", int, float)
 
 
@@ -53,12 +57,65 @@ class TowersSection(Section):
     sam_rate: float = Field(default=0.01, ge=0)
 
 
-class SourceSection(Section):
-    """Labelled pictures of one kind.
+class FolderSection(Section):
+    """How a folder of labelled pictures is read, where it does not say so itself.
 
     Attributes:
-        data: The name of a published data set, such as "coco-stuff-train", or "folder" for one in
-            the project's own format.
+        layout: Which reading is meant, where a folder allows several.
+        split: Which part is meant, where it has several.
+        classes_file: The class names, in label order, where they are not beside the label maps.
+        ignore: Values of label maps that count nowhere, besides 255.
+        zero_is: What 0 is in label maps: the "first" class, or "unlabelled" or "background", and
+            the classes begin with 1.
+        offset: The value of the first class in label maps.
+        id_map: A file from values of label maps to class names, "ignore" or "background".
+    """
+
+    layout: str | None = None
+    split: str | None = None
+    classes_file: Path | None = None
+    ignore: tuple[LabelValue, ...] = ()
+    zero_is: ZERO_IS | None = None
+    offset: LabelValue | None = None
+    id_map: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> "FolderSection":
+        if self.id_map is not None and (self.zero_is or self.offset is not None):
+            raise ValueError(
+                "id_map says what every value is, 0 and the first too: leave zero_is and offset out"
+            )
+        return self
+
+    def reading(self) -> dict[str, Any]:
+        """These settings alone, without those of a section that has more."""
+        return {name: getattr(self, name) for name in FolderSection.model_fields}
+
+    def options(self) -> FolderOptions:
+        """The same for what reads the folder.
+
+        Raises:
+            ConfigError: If the id map cannot be read.
+        """
+        return FolderOptions(
+            layout=self.layout,
+            split=self.split,
+            class_file=self.classes_file,
+            conventions=Conventions(
+                ignore=self.ignore,
+                zero_is=self.zero_is,
+                offset=self.offset,
+                ids=None if self.id_map is None else read_id_map(self.id_map),
+            ),
+        )
+
+
+class SourceSection(FolderSection):
+    """Labelled pictures of one kind; how they are read is said of folders alone.
+
+    Attributes:
+        data: The name of a published data set, such as "coco-stuff-train", or "folder" for any
+            other folder of labelled pictures.
         root: The folder that holds it.
         only: Of a folder, only the pictures of this source.
         weight: How large a share of the pictures comes from here, relative to other sources'.
@@ -119,8 +176,8 @@ class PicturesSection(Section):
         loss: "bce": binary cross-entropy of every name; "ce": cross-entropy among the names
             (docs/paper-notes.md, note 18).
         workers: Processes that read pictures, for each process that trains; 0 reads in between.
-        validate_on: A folder in the project's own format whose scores are reported; never trained
-            on.
+        validate_on: A folder of labelled pictures whose scores are reported; never trained on. What
+            its label maps mean, a classes.json beside them can say.
     """
 
     sources: tuple[SourceSection, ...] = Field(min_length=1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from escnet.annotations.json_text import to_marked_json
+from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError
 from escnet.evaluation.metrics import Scores
 from escnet.files import check_replaceable, is_ours, make_folder, replace_file, write_file
@@ -35,6 +36,7 @@ def train(
     *,
     cache: Path,
     resume: bool = False,
+    on_folder: Callable[[FolderDataset], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Path:
     """Train what the recipe says, and write the checkpoint and its scores.
@@ -47,6 +49,8 @@ def train(
             scores.json if the recipe names pictures to validate on.
         cache: Where what frozen networks say of pictures is kept; runs may share it.
         resume: Go on from the newest state in the folder.
+        on_folder: Called with every folder of labelled pictures, in the first process, before
+            anything is trained.
         on_step: Called after every step, in the first process.
 
     Returns:
@@ -66,6 +70,9 @@ def train(
     torch.manual_seed(recipe.training.seed)
     with accelerator.main_process_first():  # it leaves the others what it computed
         plan = builder_of(recipe.model.preset).plan(recipe, cache)
+    if accelerator.is_main_process and on_folder is not None:
+        for dataset in (*plan.folders, *([plan.validate_on] if plan.validate_on else [])):
+            on_folder(dataset)
     validation = _validation_of(plan, recipe)
     trainer = Trainer(plan, recipe, folder, accelerator, _look(recipe, folder, validation))
     if resume:

@@ -89,10 +89,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """All sources of a run, and the one vocabulary that their labels are indices of."""
+    """All sources of a run, and the one vocabulary that their labels are indices of.
+
+    Attributes:
+        sources: In the recipe's order.
+        names: The vocabulary.
+        folders: Those that are no published data sets.
+    """
 
     sources: tuple[Source, ...]
     names: tuple[str, ...]
+    folders: tuple[FolderDataset, ...] = ()
 
     @property
     def num_pictures(self) -> int:
@@ -142,17 +149,24 @@ def read_sources(sections: Sequence[SourceSection]) -> Sources:
     """
     names: dict[str, int] = {}
     sources: list[Source] = []
+    folders: list[FolderDataset] = []
     for index, section in enumerate(sections):
         if section.data == FOLDER:
-            sources.extend(_folder_sources(section, index, names))
-        elif section.only:
-            raise ConfigError(
-                f"pictures.sources.{index}.only is {section.only!r}, but {section.data} has no "
-                "parts: leave it out"
-            )
+            folders.append(FolderDataset.read(section.root, section.options()))
+            sources.extend(_folder_sources(folders[-1], section, index, names))
         else:
+            _refuse_folder_settings(section, index)
             sources.append(_published_source(section, index, names))
-    return Sources(sources=tuple(sources), names=tuple(names))
+    return Sources(sources=tuple(sources), names=tuple(names), folders=tuple(folders))
+
+
+def _refuse_folder_settings(section: SourceSection, index: int) -> None:
+    settings = {"only": section.only, **section.reading()}
+    if given := [name for name, value in settings.items() if value not in (None, "", ())]:
+        raise ConfigError(
+            f"pictures.sources.{index}.{given[0]} is {settings[given[0]]!r}, but {section.data} "
+            "has a layout and label values of its own, and no parts: leave it out"
+        )
 
 
 def source_weights(sections: Sequence[SourceSection], sources: Sources) -> list[float]:
@@ -186,8 +200,9 @@ def _published_source(section: SourceSection, index: int, names: dict[str, int])
     )
 
 
-def _folder_sources(section: SourceSection, index: int, names: dict[str, int]) -> list[Source]:
-    dataset = FolderDataset.read(section.root)
+def _folder_sources(
+    dataset: FolderDataset, section: SourceSection, index: int, names: dict[str, int]
+) -> list[Source]:
     present = {item.source for item in dataset}
     known = [name for name in dataset.sources if name in present]
     if section.only and section.only not in known:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from escnet.data.folder import FolderDataset
 from escnet.inference.methods.tokens import Tokenize
 from escnet.towers.network import Network
 from escnet.training.processes import Share
@@ -91,7 +92,8 @@ class Plan:
         tokenize: Of the network's text tower.
         tokenizer: Folder with the tokenizer's files, which the checkpoint will hold.
         names: Class names that the network is shown labelled.
-        validate_on: The folder whose scores are reported, if there is one.
+        folders: Folders of labelled pictures that it is trained on.
+        validate_on: The one whose scores are reported, if there is one.
         identity: What must be equal, beside the recipe, for a saved state to be taken up again.
     """
 
@@ -100,7 +102,8 @@ class Plan:
     tokenize: Tokenize
     tokenizer: Path
     names: tuple[str, ...]
-    validate_on: Path | None
+    folders: Sequence[FolderDataset]
+    validate_on: FolderDataset | None
     identity: Mapping[str, Any]
 
 

@@ -5,7 +5,6 @@ Sizes: H x W pixels.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,16 +38,15 @@ class Validation:
     Args:
         network: May change between the calls.
         tokenize: Its text tower's.
-        folder: A folder dataset.
+        dataset: The pictures.
         dtype: What matrix products are computed in.
-
-    Raises:
-        DatasetError: If the folder is not a dataset.
     """
 
-    def __init__(self, network: Network, tokenize: Tokenize, folder: Path, *, dtype: str) -> None:
+    def __init__(
+        self, network: Network, tokenize: Tokenize, dataset: FolderDataset, *, dtype: str
+    ) -> None:
         self._network, self._tokenize, self._dtype = network, tokenize, dtype
-        self._dataset = FolderDataset.read(folder)
+        self._dataset = dataset
 
     def scores(self, most_pictures: int = 0) -> dict[str, Scores]:
         """The scores of each source.

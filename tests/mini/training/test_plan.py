@@ -439,6 +439,23 @@ def test_several_folders_have_one_vocabulary(
     assert plan.names == ("sky", "cat", "dog", "diningtable", "tram", "goat")
 
 
+def test_what_label_maps_mean_holds_for_training_and_validation(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    for name in ("own", "held-out"):
+        for part, values in (("images", [[9, 9]]), ("masks", [[0, 1]])):
+            (tmp_path / name / part).mkdir(parents=True)
+            pixels = np.array(values, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / part / "a.png")
+        (tmp_path / name / "classes.txt").write_text("cat\ndog\n")
+    data = {"train": tmp_path / "own", "validate_on": tmp_path / "held-out"}
+    recipe = make_recipe(WHOLE, data={**data, "zero_is": "unlabelled"})
+    plan = plan_mini(recipe, tmp_path / "cache")
+    assert [one.root for one in (*plan.folders, plan.validate_on)] == [*data.values()]
+    for dataset in (*plan.folders, plan.validate_on):
+        assert dataset.items[0].read_truth().tolist() == [[255, 0]]
+
+
 def test_each_source_may_have_a_list_of_its_own(
     make_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from hashlib import sha256
 from pathlib import Path
 
+from escnet.data.folder import FolderDataset
 from escnet.files import make_folder, replace_file
 from escnet.inference.methods.tokens import Tokenize
 from escnet.inference.names.glued_words import WORDS_FILE
@@ -51,8 +52,12 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
         WeightsError: If a part of the network is missing or damaged.
     """
     section = recipe.data
-    sources = read_sources([SourceSection(data=FOLDER, root=root) for root in section.train])
-    sources = sources.without(section.withheld)
+    sources = read_sources(
+        [SourceSection(data=FOLDER, root=root, **section.reading()) for root in section.train]
+    ).without(section.withheld)
+    validate_on = None
+    if section.validate_on is not None:
+        validate_on = FolderDataset.read(section.validate_on, section.options())
     network = build_network(recipe)
     tokenizer = _write_tokenizer(recipe, sources, cache / "tokenizers")
     tokenize = load_part_tokenizer(tokenizer)
@@ -82,7 +87,8 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
         tokenize=tokenize,
         tokenizer=tokenizer,
         names=tuple(dict.fromkeys((*network.config.trained_on, *shown))),
-        validate_on=section.validate_on,
+        folders=sources.folders,
+        validate_on=validate_on,
         identity={
             "network": network.config.to_dict(),
             "frozen weights": tensors_hash(frozen),

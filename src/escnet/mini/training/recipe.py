@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from escnet.training.pictures_recipe import ColourSection, Probability
+from escnet.training.pictures_recipe import ColourSection, FolderSection, Probability
 from escnet.training.recipe import Recipe, Schedule, Section
 
 # What the network is put together from.
@@ -74,8 +74,8 @@ class CaptionsSection(Section):
     names_of: str
 
 
-class DataSection(Section):
-    """What all stages are trained on.
+class DataSection(FolderSection):
+    """What all stages are trained on; all folders of labelled pictures are read alike.
 
     Attributes:
         train: One or more folders of labelled pictures; their class names become one vocabulary.
