@@ -184,8 +184,8 @@ def measure(name: str) -> dict[str, Any]:
         clock.wrap(trainer.accelerator, "backward", "backward")
         clock.wrap(trainer.accelerator, "clip_grad_norm_", "optimiser")
         clock.wrap(trainer.running.optimizer, "step", "optimiser")
-        clock.wrap(trainer, "_update_average", "optimiser")
-        clock.wrap(trainer, "advance", "the rest")
+        clock.wrap(trainer.running, "_update_average", "optimiser")
+        clock.wrap(trainer.running, "advance", "the rest")
         clock.wrap(Examples, "__getitem__", "reading")
         trainer.save = lambda *_: None  # no part of a step
         marks: list[dict[str, float]] = []
@@ -214,10 +214,9 @@ def measure(name: str) -> dict[str, Any]:
 
 def _shares_of_operations(trainer: Trainer) -> dict[str, float]:
     """Of the time of one more step, the share of each of torch's operations."""
-    trainer.step = 0
     microbatches = next(trainer.running.stage.batches(0, trainer.share))
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        trainer.advance(microbatches)
+        trainer.running.advance(0, 0, microbatches)
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     total = sum(times.values())
     return {name: times[name] / total for name in sorted(times, key=lambda one: -times[one])}

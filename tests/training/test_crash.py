@@ -62,7 +62,7 @@ def make_staged(make_recipe: MakeRecipe, captions_folder: Path) -> MakeRecipe:
             one | ({"batch_size": batch_size} if one["kind"] in {"network", "detail"} else {})
             for one in stages
         ]
-        captions = {"root": captions_folder, "names_of": "voc", "batch_size": 2}
+        captions = {"root": captions_folder, "names_of": "voc"}
         model = RANDOM_SAM | EVERYTHING
         return make_recipe(*stages, data={"captions": captions}, model=model, **training)
 

@@ -206,7 +206,7 @@ def test_other_class_names_or_texts_are_refused(
         sources = [{"data": "folder", "root": data}]
         recipe = make_pictures_recipe(pictures={"sources": sources}, steps=1)
     else:
-        captions = {"root": texts, "names_of": "voc", "batch_size": 1}
+        captions = {"root": texts, "names_of": "voc"}
         recipe = make_recipe(WHOLE | {"steps": 1}, data={"train": data, "captions": captions})
     folder = tmp_path / "run"
     train(recipe, folder, cache=tmp_path / "cache")

@@ -153,7 +153,7 @@ def test_a_missing_key_is_named(path: Path) -> None:
         (
             "tiny",
             '[towers]\nmodel = ""\n[pictures]\nsources = [{ data = "folder", rot = "x" }]',
-            r"no setting pictures\.sources\.0\.rot: choose from data, only, root, weight",
+            r"no setting pictures\.sources\.0\.rot: choose from .*data, .*root",
         ),
         (
             "tiny",
@@ -233,7 +233,7 @@ def test_one_of_several_sources_is_counted_from_nought(path: Path) -> None:
         ("pictures.sources.2.root=x", r"no 2 in a list of 2: count from 0"),
         ("pictures.sources.first.root=x", r"no first in a list of 2"),
         ("pictures.sources.2=x", r"no 2 in a list of 2"),
-        ("pictures.sources.0.rot=x", r"no setting pictures\.sources\.0\.rot: choose from data, "),
+        ("pictures.sources.0.rot=x", r"no setting pictures\.sources\.0\.rot: choose from .*data, "),
         ("pictures.loss=bc", r"pictures\.loss is 'bc': input should be 'bce' or 'ce'"),
         ("pictures.unlabelled=void", r"pictures\.unlabelled is 'void'"),
         ("towers.trained=['q']", r"towers\.trained\.0 is 'q': input should be 'q_proj'"),
