@@ -71,7 +71,8 @@ def train(
     with accelerator.main_process_first():  # it leaves the others what it computed
         plan = builder_of(recipe.model.preset).plan(recipe, cache)
     if accelerator.is_main_process and on_folder is not None:
-        for dataset in (*plan.folders, *([plan.validate_on] if plan.validate_on else [])):
+        used = (*plan.folders, plan.validate_on)
+        for dataset in {one.root: one for one in used if one is not None}.values():
             on_folder(dataset)
     validation = _validation_of(plan, recipe)
     trainer = Trainer(plan, recipe, folder, accelerator, _look(recipe, folder, validation))
