@@ -16,11 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from escnet.errors import EscnetError
 from escnet.training.broken_files import BrokenFiles, first_sound
+from escnet.training.chance import Purpose, chance
 from escnet.training.sampler import Place, Sampler
 from escnet.training.sources import Source, Sources
 from escnet.training.stopping import STOP_SIGNALS
-
-_VIEW = 2  # a kind of chance, beside those of `sampler.py`
 
 View = TypeVar("View")
 ReadView = Callable[[Source, int, np.random.Generator], View]
@@ -68,7 +67,7 @@ class Examples(Dataset[Example[View]]):
         Raises:
             DatasetError: If many in a row are broken.
         """
-        random = np.random.default_rng([self._seed, _VIEW, number])
+        random = chance(self._seed, Purpose.VIEW, number)
         place, view, broken = first_sound(
             (self._sampler.place_of(number, attempt) for attempt in count()),
             lambda one: self._read_view(self.sources.sources[one.source], one.row, random),

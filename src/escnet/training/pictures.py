@@ -17,6 +17,7 @@ from escnet.model.escnet import Prediction
 from escnet.towers.network import Network
 from escnet.towers.resize import resized
 from escnet.training.augmentation import augmented
+from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.loss import binary_loss, cross_loss
 from escnet.training.name_embeddings import NameEmbeddings
@@ -27,8 +28,6 @@ from escnet.training.sampler import Sampler
 from escnet.training.sources import Source, Sources, source_weights
 from escnet.training.stage import Batches, Microbatch, Stage
 from escnet.training.targets import UNKNOWN, names_shown, some_names, target_of_names
-
-_NAMES = 3  # a kind of chance, beside those of `sampler.py` and `examples.py`
 
 
 class LabelledImage(NamedTuple):
@@ -215,6 +214,6 @@ class PicturesStage(Stage):
         )
 
     def _names_of(self, example: Example[LabelledImage], most_names: int) -> Int[np.ndarray, " N"]:
-        random = np.random.default_rng([self._training.seed, _NAMES, example.number])
+        random = chance(self._training.seed, Purpose.NAMES, example.number)
         annotated = self._sources.sources[example.place.source].annotated
         return some_names(names_shown(example.view.target), annotated, most_names, random)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from escnet.training.chance import Purpose, chance
+
 _BLOCK = 1000  # numbers in which the sources' shares are exact
 LEAST_SHARE = 1 / (2 * _BLOCK)  # less would round to nothing
-_ORDER, _TURN = 0, 1  # kinds of chance
 
 Worth = Sequence[Float[np.ndarray, " _"] | None]
 
@@ -76,10 +77,10 @@ class Sampler:
 
     def _sources_in_block(self, block: int) -> Int[np.ndarray, " n"]:
         order = np.repeat(np.arange(len(self._quotas)), self._quotas)
-        return np.random.default_rng([self._seed, _ORDER, block]).permutation(order)
+        return chance(self._seed, Purpose.ORDER, block).permutation(order)
 
     def _shuffled(self, source: int, turn: int) -> Int[np.ndarray, " n"]:
-        random = np.random.default_rng([self._seed, _TURN, source, turn])
+        random = chance(self._seed, Purpose.TURN, source, turn)
         rows = np.arange(self._sizes[source])
         if (worth := self._worth[source]) is not None:
             ends = np.floor(np.cumsum(worth) * len(rows) / worth.sum() + random.random())

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,13 +20,13 @@ from escnet.mini.training.parameters import decay_of, kind_of
 from escnet.mini.training.recipe import AlignmentSection
 from escnet.mini.training.views import NetInput, ReadWhole
 from escnet.training.broken_files import first_sound
+from escnet.training.chance import Purpose, chance
 from escnet.training.processes import Share
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
 
 _LABEL_SIDE = 48
 _CAPTIONS = 1 << 20  # their place in a batch, behind every labelled picture's
 _CAPTIONS_AT_ONCE = 8  # pictures of a step
-_CAPTION = 4  # a kind of chance, beside those of `data.py`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +153,7 @@ class AlignmentStage(Stage):
                 (self._sampler.place_of(number, attempt) for attempt in count()),
                 lambda place: self._store.maps(captions.paths[place.row]),
             )
-            random = np.random.default_rng([self._seed, _CAPTION, number])
+            random = chance(self._seed, Purpose.CAPTION, number)
             names = captions.names_of(place.row, random)
             inputs.append(maps)
             rows.append(self._data.names.draw(names.tolist(), random))

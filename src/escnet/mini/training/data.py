@@ -18,12 +18,11 @@ from escnet.mini.training.captions import CaptionedPictures
 from escnet.mini.training.features import FeatureStore, compute_features
 from escnet.mini.training.texts import NameTexts
 from escnet.mini.training.views import PartView
+from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.sampler import Sampler
 from escnet.training.sources import Source, Sources
 from escnet.training.targets import target_of_names
-
-NAMES = 3  # a kind of chance, beside those of the sampler and of the examples
 
 ReadPartView = Callable[[Source, int, np.random.Generator], PartView]
 
@@ -91,7 +90,7 @@ class MiniData:
             example: The picture.
             seed: Of the stage.
         """
-        random = np.random.default_rng([seed, NAMES, example.number, 1])
+        random = chance(seed, Purpose.NAMES, example.number, 1)
         names = np.array(self.source_of(example).annotated, np.int64)
         return self.named_target(example, names, random)
 

@@ -28,6 +28,7 @@ from escnet.mini.training.recipe import DetailSection
 from escnet.mini.training.text_space import blurred
 from escnet.mini.training.views import PartView, ReadPart
 from escnet.training.broken_files import first_sound
+from escnet.training.chance import Purpose, chance
 from escnet.training.loss import cross_loss, overlap_loss
 from escnet.training.processes import Share
 from escnet.training.sampler import Place, Sampler
@@ -37,7 +38,7 @@ from escnet.training.targets import target_of_names
 _BRANCH, _NET = "branch", "tower"  # kinds of rate
 _PIXELS_PER_LABEL = 2  # the branch's own grid
 _NOISE = 0.3  # length of what blurs a text embedding of length 1, for words never met
-_PARTNERS, _HARDER = 5, 6  # kinds of chance, beside those of the sampler and of the examples
+_PARTNERS = 5  # between the seeds of the samplers
 
 
 class DetailStage(Stage):
@@ -121,7 +122,7 @@ class DetailStage(Stage):
     def _batch(self, place: Place, view: PartView, number: int) -> DetailPart:
         """A part, perhaps made harder."""
         section = self._section
-        random = np.random.default_rng([self._seed, _HARDER, number])
+        random = chance(self._seed, Purpose.HARDER, number)
         part = self._part(place, view)
         source = self._data.sources.sources[place.source]
         if section.harder is None or source.name in section.harder:

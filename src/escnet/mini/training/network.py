@@ -6,18 +6,18 @@ Each picture brings its own class names.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.mini.network import Mini
-from escnet.mini.training.data import NAMES, MiniData, NamedTarget
+from escnet.mini.training.data import MiniData, NamedTarget
 from escnet.mini.training.map_loss import MapLoss, batch_of
 from escnet.mini.training.parameters import decay_of, kind_of, tower_kind_of
 from escnet.mini.training.recipe import NetworkSection
 from escnet.mini.training.views import NetInput, PartView, ReadPart, ReadWhole
+from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example
 from escnet.training.processes import Share
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
@@ -151,7 +151,7 @@ class NetworkStage(Stage):
 
     def _batch(self, example: Example[PartView], device: torch.device) -> NetworkBatch:
         data = self._data
-        random = np.random.default_rng([self._seed, NAMES, example.number])
+        random = chance(self._seed, Purpose.NAMES, example.number)
         shown, annotated = names_shown(example.view.target), data.source_of(example).annotated
         names = some_names(shown, annotated, self._section.names_per_picture, random)
         return NetworkBatch(

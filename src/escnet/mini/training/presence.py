@@ -10,7 +10,6 @@ B pictures of a microbatch.
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -33,6 +32,7 @@ from escnet.mini.training.present_names import (
 from escnet.mini.training.recipe import PresenceSection
 from escnet.mini.training.text_space import blurred
 from escnet.mini.training.texts import sentence_vectors
+from escnet.training.chance import Purpose, chance
 from escnet.training.processes import Share
 from escnet.training.sampler import Sampler
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
@@ -41,7 +41,7 @@ _DROPOUT = 0.7  # of a summary
 _NOISE = 0.5  # length of what blurs a text embedding of length 1, for words never met
 _WORDS_WEIGHT = 0.3  # of the loss of words beside that of class names
 _AT_ONCE = 8  # pictures of a microbatch
-_TEXTS, _WORDS = 3, 7  # kinds of chance, beside those of the sampler and of the examples
+_WORDS = 7  # between the seeds of the two samplers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class PresenceStage(Stage):
         sampler = Sampler([self._num_pictures], [1.0], self._seed)
         with_words = Sampler([max(1, self._num_said)], [1.0], self._seed + _WORDS)
         for step, numbers in enumerate(share.numbers(self.schedule, start), start):
-            random = np.random.default_rng([self._seed, _TEXTS, step])
+            random = chance(self._seed, Purpose.NAMES, step)
             text = self._data.names.draw(range(len(self._data.sources.names)), random)
             microbatches = []
             for first in range(0, len(numbers), _AT_ONCE):
