@@ -23,7 +23,7 @@ from escnet.towers.network import Network, NetworkConfig, of_preset
 if TYPE_CHECKING:
     from escnet.inference.methods.method import LoadedMethod
     from escnet.inference.methods.network_method import NetworkMethod
-    from escnet.training.builder import Builder
+    from escnet.training.stage import Builder
 
 _CAT_SEG = "cat-seg-"  # before the names of CAT-Seg's presets
 
@@ -139,18 +139,18 @@ def _mini_method() -> "type[NetworkMethod[Any]]":
 
 
 def _esc_builder() -> "Builder":
-    from escnet.training.builder import Builder
     from escnet.training.pictures_plan import build_esc_net, plan_pictures
     from escnet.training.pictures_recipe import PicturesRecipe
+    from escnet.training.stage import Builder
 
     return Builder(PicturesRecipe, partial(plan_pictures, build=build_esc_net))
 
 
 def _catseg_builder() -> "Builder":
     from escnet.catseg.training import build_for_recipe
-    from escnet.training.builder import Builder
     from escnet.training.pictures_plan import plan_pictures
     from escnet.training.pictures_recipe import PicturesRecipe
+    from escnet.training.stage import Builder
 
     return Builder(PicturesRecipe, partial(plan_pictures, build=build_for_recipe))
 
@@ -158,7 +158,7 @@ def _catseg_builder() -> "Builder":
 def _mini_builder() -> "Builder":
     from escnet.mini.training.plan import plan_mini
     from escnet.mini.training.recipe import MiniRecipe
-    from escnet.training.builder import Builder
+    from escnet.training.stage import Builder
 
     return Builder(MiniRecipe, plan_mini)
 

@@ -18,7 +18,7 @@ from escnet.data.folder import FolderDataset
 from escnet.inference.methods.tokens import Tokenize
 from escnet.towers.network import Network
 from escnet.training.processes import Share
-from escnet.training.recipe import Schedule
+from escnet.training.recipe import Recipe, Schedule
 
 ParameterGroups = Mapping[tuple[str, float], Mapping[str, nn.Parameter]]
 
@@ -105,6 +105,21 @@ class Plan:
     folders: Sequence[FolderDataset]
     validate_on: FolderDataset | None
     identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What the registry of structures (`escnet.structures`) gives for a structure's training.
+
+    Attributes:
+        recipe: The kind of its recipes.
+        plan: From such a recipe, and the folder where what frozen networks say is kept, to the plan
+            of a run. It raises a ConfigError, DatasetError or WeightsError where the recipe, the
+            data or a part of the network is wrong.
+    """
+
+    recipe: type[Recipe]
+    plan: Callable[[Any, Path], Plan]
 
 
 def groups_by_kind(
