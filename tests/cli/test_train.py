@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from escnet.cli.main import run
 
@@ -23,13 +25,38 @@ def test_a_run_tells_how_far_it_is_and_where_the_checkpoint_lies(
     monkeypatch.chdir(ROOT)
     short = ["--set", "training.steps=4", "--set", "records.validate_every=2"]
     assert run(["train", RECIPE, "--out", str(tmp_path / "run"), *short]) == 0
-    said = capsys.readouterr().out
+    captured = capsys.readouterr()
+    said = captured.out
+    assert captured.err.count("recipes/shapes is read as images/ with masks/") == 1
     assert re.search(
         r"pictures 4/4: loss \d+\.\d{3}, rate \d\.\de-\d+, mIoU \d+\.\d, 0:00:00 left, "
         r"\d+% waiting for data",
         said,
     ), said
     assert f"checkpoint: {tmp_path / 'run' / 'model'}" in said
+
+
+def test_a_doubt_about_the_label_maps_is_told_and_what_they_mean_can_be_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    own = tmp_path / "own"
+    for part in ("images", "masks"):
+        (own / part).mkdir(parents=True)
+    (own / "classes.txt").write_text("ground\nthing\n")
+    label_map = np.zeros((48, 64), np.uint8)
+    label_map[10:30, 20:40] = 255  # as many tools draw a thing
+    Image.fromarray(label_map).save(own / "masks" / "a.png")
+    Image.fromarray(label_map).save(own / "images" / "a.png")
+    short = ["--set", "training.steps=1", "--set", "records.sheet_pictures=0"]
+    sources = f"pictures.sources=[{{data='folder', root='{own}'%s}}]"
+    for declared in ("", f", id_map='{tmp_path / 'ids.txt'}'"):
+        (tmp_path / "ids.txt").write_text("0: ground\n255: thing\n")
+        out = ["--out", str(tmp_path / f"run{len(declared)}")]
+        assert run(["train", RECIPE, *out, *short, "--set", sources % declared]) == 0
+        said = capsys.readouterr().err
+        assert f"{own} is read as " in said
+        assert (f"warning: {own}: " in said) == (not declared)
 
 
 @pytest.mark.parametrize(

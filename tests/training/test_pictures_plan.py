@@ -14,6 +14,7 @@ from escnet import Segmenter
 from escnet.catseg.config import CATSEG_PRESETS
 from escnet.catseg.network import CatSeg
 from escnet.catseg.training import build_catseg
+from escnet.data.folder import FolderDataset
 from escnet.errors import ConfigError, OutputError, WeightsError
 from escnet.structures import builder_of
 from escnet.training.pictures_recipe import TowersSection
@@ -307,3 +308,14 @@ def test_a_new_run_in_a_folder_forgets_the_best_state_of_an_earlier_one(
     (states / "best.pt").write_bytes(b"of an earlier run")
     train(make_pictures_recipe(steps=1), tmp_path / "run", cache=tmp_path / "cache")
     assert sorted(path.name for path in states.iterdir()) == ["step-00000001.pt"]
+
+
+def test_each_folder_is_told_once(
+    make_pictures_recipe: MakeRecipe, data_folder: Path, tmp_path: Path
+) -> None:
+    told: list[FolderDataset] = []
+    recipe = make_pictures_recipe(
+        pictures={"validate_on": data_folder}, records={"sheet_pictures": 0}, steps=1
+    )
+    train(recipe, tmp_path / "run", cache=tmp_path / "cache", on_folder=told.append)
+    assert [one.root for one in told] == [data_folder]
