@@ -165,7 +165,7 @@ def test_a_part_holds_what_is_known_of_the_place_that_it_shows(
         source = stage._data.sources.sources[example.place.source]
         answer, seen = stage.coarse.of(source, example.place.row), example.view.part
         mirrored.add(seen.is_mirrored)
-        assert torch.equal(part.image[None], example.view.inputs)
+        assert torch.equal(part.image[None], example.view.image)
         assert torch.equal(part.logits, seen.of(answer.logits, 32))
         assert torch.equal(part.vit, seen.of(answer.vit, 4))
         assert torch.equal(part.joint, seen.of(answer.joint, 4))

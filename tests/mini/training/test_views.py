@@ -102,11 +102,11 @@ def test_a_view_is_a_tensor_of_the_sides_asked_for() -> None:
     view = view_of(
         PICTURE, LABELS, ViewsSection(), np.random.default_rng(0), side=32, label_side=12
     )
-    assert view.inputs.shape == (1, 3, 32, 32)
-    assert view.inputs.dtype == torch.float32
+    assert view.image.shape == (1, 3, 32, 32)
+    assert view.image.dtype == torch.float32
     assert view.target.shape == (12, 12)
-    assert view.inputs.min() >= 0
-    assert view.inputs.max() == pytest.approx(1.0, abs=0.2)
+    assert view.image.min() >= 0
+    assert view.image.max() == pytest.approx(1.0, abs=0.2)
 
 
 def test_maps_of_the_whole_picture_are_cut_as_its_pixels_are() -> None:
@@ -120,7 +120,7 @@ def test_maps_of_the_whole_picture_are_cut_as_its_pixels_are() -> None:
         view = view_of(picture, labels, settings, random, side=32, label_side=32)
         inner = np.s_[:, 2:-2, 2:-2]
         found = view.part.of(whole, 32)
-        torch.testing.assert_close(found[inner], view.inputs[0][inner], atol=0.01, rtol=0)
+        torch.testing.assert_close(found[inner], view.image[0][inner], atol=0.01, rtol=0)
         mirrored.add(view.part.is_mirrored)
     assert mirrored == {True, False}
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from escnet.mini.network import Mini
 from escnet.mini.training.captions import CaptionedPictures, caption_loss
-from escnet.mini.training.data import MiniData, NamedTarget
+from escnet.mini.training.data import MiniData, NamedTarget, NetInput
 from escnet.mini.training.map_loss import MapLoss, batch_of
 from escnet.mini.training.parameters import decay_of, kind_of
 from escnet.mini.training.recipe import AlignmentSection
-from escnet.mini.training.views import NetInput, ReadWhole
+from escnet.mini.training.views import ReadWhole
 from escnet.training.broken_files import first_sound
 from escnet.training.chance import Purpose, chance
 from escnet.training.processes import Share
@@ -110,15 +110,16 @@ class AlignmentStage(Stage):
         """The loss; all pictures go through the image nets."""
         network, data, section = self._network.eval(), self._data, self._section
         network.vision.head.dropout.p = section.dropout
+        self._store = data.features(network, data.paths, mirror=True)
         self._feed = data.feed(
-            ReadWhole(data.features(network, data.paths, mirror=True), _LABEL_SIDE),
+            ReadWhole(self._store, _LABEL_SIDE),
             source_weights=section.source_weights,
             rarity=section.rarity,
             seed=self._seed,
         )
         if data.captions is not None:
             self._sampler = data.captions.sampler(self._seed)
-            self._store = data.features(network, data.captions.paths, mirror=False)
+            self._captioned = data.features(network, data.captions.paths, mirror=False)
         return AlignmentLoss(network, data.sentences, section)
 
     def set_mode(self) -> None:
@@ -135,7 +136,9 @@ class AlignmentStage(Stage):
         numbers = Share().numbers(self.schedule, start)
         for step, examples in enumerate(self._feed.batches(numbers), start):
             batch = MaskBatch(
-                inputs=batch_of([one.view.inputs for one in examples], share.device),
+                inputs=batch_of(
+                    [data.inputs_of(one, self._store) for one in examples], share.device
+                ),
                 targets=[data.target_of_all(one, self._seed) for one in examples],
                 share=1 / share.count,
             )
@@ -151,7 +154,7 @@ class AlignmentStage(Stage):
         for number in range(step * _CAPTIONS_AT_ONCE, (step + 1) * _CAPTIONS_AT_ONCE):
             place, maps, _ = first_sound(  # what is broken is counted already
                 (self._sampler.place_of(number, attempt) for attempt in count()),
-                lambda place: self._store.maps(captions.paths[place.row]),
+                lambda place: self._captioned.maps(captions.paths[place.row]),
             )
             random = chance(self._seed, Purpose.CAPTION, number)
             names = captions.names_of(place.row, random)

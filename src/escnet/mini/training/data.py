@@ -6,7 +6,7 @@ Sizes: N class names, M texts, V width of the sentence vectors, P pictures of a 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from escnet.mini.training.captions import CaptionedPictures
 from escnet.mini.training.features import FeatureStore, compute_features
 from escnet.mini.training.texts import NameTexts
 from escnet.mini.training.views import PartView
+from escnet.mini.vision import PairedMaps
 from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.sampler import Sampler
@@ -25,6 +26,9 @@ from escnet.training.sources import Source, Sources
 from escnet.training.targets import target_of_names
 
 ReadPartView = Callable[[Source, int, np.random.Generator], PartView]
+
+
+NetInput = Tensor | PairedMaps  # of pictures: themselves, or what the image nets make of them
 
 
 class NamedTarget(NamedTuple):
@@ -72,6 +76,13 @@ class MiniData:
     def source_of(self, example: Example[PartView]) -> Source:
         """Where a picture comes from."""
         return self.sources.sources[example.place.source]
+
+    def inputs_of(self, example: Example[PartView], store: FeatureStore | None) -> NetInput:
+        """What the network is shown of a picture: its pixels, or what the store has of it."""
+        if store is None:
+            return cast("Tensor", example.view.image)
+        path = self.source_of(example).pictures[example.place.row].image_path
+        return store.maps(path, mirrored=example.view.part.is_mirrored)
 
     def named_target(
         self,

@@ -147,7 +147,7 @@ class DetailStage(Stage):
         target = target_of_names(view.target, answer.names, len(self._data.sources.names))
         return DetailPart(
             names=answer.names,
-            image=cast("Tensor", view.inputs)[0],
+            image=cast("Tensor", view.image)[0],
             target=target,
             logits=view.part.of(answer.logits, target.shape[0]),
             vit=view.part.of(answer.vit, grid),

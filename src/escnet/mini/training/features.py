@@ -37,12 +37,16 @@ class FeatureStore:
         Raises:
             ImageError: If it could not be read.
         """
-        if (reason := self.broken.reason_of(path)) is not None:
-            raise ImageError(reason)
+        self.refuse_broken(path)
         arrays = self._cache.read(_view_name(self._names[path], mirrored=mirrored))
         return PairedMaps(
             *(torch.from_numpy(arrays[name])[None].float() for name in PairedMaps._fields)
         )
+
+    def refuse_broken(self, path: Path) -> None:
+        """Raise an ImageError if a picture could not be read."""
+        if (reason := self.broken.reason_of(path)) is not None:
+            raise ImageError(reason)
 
 
 def compute_features(

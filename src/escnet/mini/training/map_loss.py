@@ -11,9 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.mini.network import Mini
-from escnet.mini.training.data import NamedTarget
+from escnet.mini.training.data import NamedTarget, NetInput
 from escnet.mini.training.recipe import AlignmentSection, NetworkSection
-from escnet.mini.training.views import NetInput
 from escnet.mini.vision import PairedMaps
 from escnet.towers.patches import Patches
 from escnet.towers.resize import resized

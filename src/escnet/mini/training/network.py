@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from escnet.mini.network import Mini
-from escnet.mini.training.data import MiniData, NamedTarget
+from escnet.mini.training.data import MiniData, NamedTarget, NetInput
 from escnet.mini.training.map_loss import MapLoss, batch_of
 from escnet.mini.training.parameters import decay_of, kind_of, tower_kind_of
 from escnet.mini.training.recipe import NetworkSection
-from escnet.mini.training.views import NetInput, PartView, ReadPart, ReadWhole
+from escnet.mini.training.views import PartView, ReadPart, ReadWhole
 from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example
 from escnet.training.processes import Share
@@ -119,10 +119,11 @@ class NetworkStage(Stage):
         network, data, section = self._network.eval(), self._data, self._section
         side, vision = network.config.image_size, network.vision
         vision.head.dropout.p = section.dropout
+        self._store = None
         read_view: ReadPart | ReadWhole
         if section.views is None:
-            store = data.features(network, data.paths, mirror=True)
-            read_view = ReadWhole(store, side // _PIXELS_PER_LABEL)
+            self._store = data.features(network, data.paths, mirror=True)
+            read_view = ReadWhole(self._store, side // _PIXELS_PER_LABEL)
         else:
             read_view = ReadPart(section.views, side, side // _PIXELS_PER_LABEL)
             vision.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -155,7 +156,7 @@ class NetworkStage(Stage):
         shown, annotated = names_shown(example.view.target), data.source_of(example).annotated
         names = some_names(shown, annotated, self._section.names_per_picture, random)
         return NetworkBatch(
-            inputs=batch_of([example.view.inputs], device),
+            inputs=batch_of([data.inputs_of(example, self._store)], device),
             some_names=data.named_target(example, names, random),
             all_names=data.target_of_all(example, self._seed),
             share=1 / self._section.batch_size,

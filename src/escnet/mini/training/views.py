@@ -18,11 +18,9 @@ from torch import Tensor
 
 from escnet.mini.training.features import FeatureStore
 from escnet.mini.training.recipe import ViewsSection
-from escnet.mini.vision import PairedMaps
 from escnet.training.augmentation import recoloured
 from escnet.training.sources import Source
 
-NetInput = Tensor | PairedMaps
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the file
 
 
@@ -65,12 +63,12 @@ class PartView(NamedTuple):
     """What is seen of a picture.
 
     Attributes:
-        inputs: Its pixels, in [0, 1], or what the image nets make of them; a batch of one.
+        image: Its pixels, in [0, 1], as a batch of one; None where feature maps stand for them.
         target: For each place an index into the vocabulary, or a value of `targets.py`.
         part: The part of the picture that is seen.
     """
 
-    inputs: NetInput
+    image: Float[Tensor, "1 3 s s"] | None
     target: Int[Tensor, "c c"]
     part: Part
 
@@ -114,7 +112,9 @@ class ReadPart:
 
 @dataclass(frozen=True, slots=True)
 class ReadWhole:
-    """Reads the feature maps of a whole picture and its label map, mirrored every other time.
+    """Reads the label map of a whole picture, mirrored every other time.
+
+    Its feature maps are read where they are used: they would fill the memory that processes share.
 
     Attributes:
         store: The feature maps.
@@ -125,19 +125,19 @@ class ReadWhole:
     label_side: int
 
     def __call__(self, source: Source, row: int, random: np.random.Generator) -> PartView:
-        """The whole picture, and what its pixels say.
+        """The whole picture without its pixels, and what they say.
 
         Raises:
             DatasetError: If the label map is broken.
             ImageError: If the picture is.
         """
+        self.store.refuse_broken(source.pictures[row].image_path)
         labels = source.read_labels(row)
         is_mirrored = bool(random.integers(2))
-        maps = self.store.maps(source.pictures[row].image_path, mirrored=is_mirrored)
         target = labels_in(labels, whole_box(labels.shape), self.label_side)
         if is_mirrored:
             target = target[:, ::-1]
-        return PartView(maps, torch.from_numpy(target.copy()), Part(is_mirrored=is_mirrored))
+        return PartView(None, torch.from_numpy(target.copy()), Part(is_mirrored=is_mirrored))
 
 
 def whole_box(size_hw: tuple[int, ...]) -> Box:
