@@ -126,7 +126,7 @@ class NetworkStage(Stage):
             read_view = ReadWhole(self._store, side // _PIXELS_PER_LABEL)
         else:
             read_view = ReadPart(section.views, side, side // _PIXELS_PER_LABEL)
-            vision.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            vision.net.to(memory_format=torch.channels_last)
         self._feed = data.feed(
             read_view,
             source_weights=section.source_weights,

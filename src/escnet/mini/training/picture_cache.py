@@ -59,7 +59,7 @@ class PictureCache:
             OutputError: If they cannot be written.
         """
         content = BytesIO()
-        np.savez(content, **arrays)
+        np.savez(content, allow_pickle=False, **arrays)
         with _advise():
             replace_file(self._path(name), content.getvalue())
 
