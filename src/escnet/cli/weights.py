@@ -111,6 +111,7 @@ def fetch(
 ) -> None:
     """Bring weights from the model hub to this machine, and show what came."""
     from escnet.weights.catalog import known_as, require_local
+    from escnet.weights.origin import file_sha256
 
     folder = require_local(name)
     files = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if p.is_file())
