@@ -36,7 +36,7 @@ class StubSegmenter:
         red = pixels[:, :, 0]
         label_map = (red % len(names)).astype(np.uint8 if len(names) <= 254 else np.uint16)
         confidence = (red / 255).astype(np.float16)
-        label_map[confidence < options.void_below] = np.iinfo(label_map.dtype).max
+        label_map[confidence < options.void_below] = 255 if len(names) <= 254 else 65535
         return Segmentation(
             label_map=label_map,
             confidence=confidence,
