@@ -121,9 +121,17 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Pane
 
 def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     """Whether the segmenter would answer as the result's did."""
-    settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
+    from escnet.evaluation.model_answers import settings_under
+
+    settings = json.loads(
+        json.dumps(settings_under(segmenter, result.protocol))
+    )  # as a result's file holds them
     ours = (segmenter.method.name, segmenter.weights_hash, settings)
-    theirs = {"share_prior": 0.0, **result.model.settings}  # unless it says otherwise
+    theirs = {
+        "share_prior": 0.0,
+        "rejection": [],
+        **result.model.settings,
+    }  # unless it says otherwise
     return ours == (result.model.method, result.model.weights_hash, theirs)
 
 

@@ -68,6 +68,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     template: Annotated[
         str | None, typer.Option(help='Such as "a photo of a {}".', metavar="TEXT")
     ] = None,
+    exact: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact/--no-exact",
+            help="Let every name take part in all work, or reject early those that seem to be "
+            "nowhere in a picture.",
+        ),
+    ] = None,
     names: Annotated[
         str | None,
         typer.Option(
@@ -137,7 +145,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     check_machine(device, dtype, threads)
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
-        "seams": seams, "global_view": global_view, "template": template, "names": names,
+        "seams": seams, "global_view": global_view, "template": template, "exact": exact,
+        "names": names,
         "vocabulary": vocabulary, "background": background, "headline": headline,
     }  # fmt: skip
     options = folder_options(
@@ -243,7 +252,7 @@ def _models(
     )
     for target, protocol in plan:
         asked = under_protocol(segmenter, protocol)
-        used = _model_used(asked, _trained_on(segmenter))
+        used = _model_used(asked, protocol, _trained_on(segmenter))
         yield _Answerer(target, protocol, used, predict_with(asked, protocol), segmenter)
 
 
@@ -359,14 +368,17 @@ def _refuse_idle(plan: "Plan", changes: dict[str, Any]) -> None:
                 )
 
 
-def _model_used(segmenter: "Segmenter", trained_on: list[str] | None) -> "ModelUsed":
+def _model_used(
+    segmenter: "Segmenter", protocol: "EvalProtocol", trained_on: list[str] | None
+) -> "ModelUsed":
+    from escnet.evaluation.model_answers import settings_under
     from escnet.evaluation.result import ModelUsed
 
     return ModelUsed(
         name=segmenter.model,
         method=segmenter.method.name,
         weights_hash=segmenter.weights_hash,
-        settings=dict(segmenter.settings),
+        settings=settings_under(segmenter, protocol),
         trained_on=trained_on,
     )
 

@@ -47,6 +47,14 @@ WindowsMode = Annotated[
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Search folders within folders too.")]
 MaxPixels = Annotated[int, typer.Option(help="Largest picture that is read, in pixels.")]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Let every name take part in all work; else those that seem to be nowhere in the "
+        "picture are rejected early, which is faster for long lists.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps")]
 Dtype = Annotated[str, typer.Option(metavar="float32|bfloat16|float16")]

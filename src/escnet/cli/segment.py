@@ -14,6 +14,7 @@ from escnet.cli.options import (
     ClassesFile,
     Device,
     Dtype,
+    Exact,
     Limit,
     MaxPixels,
     Model,
@@ -170,6 +171,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = "first",
     model: Model = "mini",
     share_prior: SharePrior = None,
+    exact: Exact = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -202,6 +204,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         depth=depth,
         min_area=min_area,
         fill_holes=fill_holes,
+        exact=exact,
     )
     format_options = FormatOptions(
         tolerance=tolerance,

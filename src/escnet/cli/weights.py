@@ -32,6 +32,7 @@ _SHOWN_SETTINGS = (
     "hidden_dim",
     "presence",
     "detail",
+    "rejection",
     "share_prior",
 )
 

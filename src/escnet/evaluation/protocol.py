@@ -30,6 +30,8 @@ class EvalProtocol(BaseModel):
         seams: Whether windows count alike where they overlap, or each fades out.
         global_view: Whether the whole picture is one more view, averaged with the windows.
         template: Sentence that a class name is put into; None is the model's own.
+        exact: Whether every name takes part in all work; else a model may reject early those that
+            seem to be nowhere in the picture. Results state the numbers that are left.
         names: What of "door, double door" is asked: the string as a whole, its first name, or each
             name by itself, of which the best counts. The first of the classes that share a first
             name has it; "first" asks it once for each of them, "first-once" only once. Where names
@@ -53,6 +55,7 @@ class EvalProtocol(BaseModel):
     seams: Literal["equal", "smooth"] = "equal"
     global_view: bool = True
     template: str | None = None
+    exact: bool = True
     names: Literal["whole", "first", "first-once", "synonyms"] = "whole"
     vocabulary: Literal["all", "present"] = "all"
     background: Literal["none", "others", "name", "rest"] = "none"
@@ -108,7 +111,7 @@ class EvalProtocol(BaseModel):
         ]
 
 
-WHOLE_VIEW = EvalProtocol()  # of a folder
+WHOLE_VIEW = EvalProtocol(exact=False)  # of a folder
 PAPER = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
 
 

@@ -26,6 +26,7 @@ class OptionValues(TypedDict, total=False):
     depth: int | None
     min_area: int
     fill_holes: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class SegmentOptions:
             `escnet.data.value_range`.
         min_area: Regions of fewer pixels go to the neighbour with the longest border.
         fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that name.
+        exact: Whether every name takes part in all work; else those that seem to be nowhere in
+            the picture are rejected early, which is faster for long lists.
 
     Raises:
         ConfigError: If a value is no number or out of range, or two contradict each other.
@@ -56,6 +59,7 @@ class SegmentOptions:
     depth: int | None = None
     min_area: int = 0
     fill_holes: int = 0
+    exact: bool = False
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)

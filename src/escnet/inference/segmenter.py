@@ -201,6 +201,7 @@ class Segmenter:
         settings = {
             **self.settings,
             "share_prior": options.share_prior,
+            "rejection": [] if options.exact else list(self.method.rejection),
             "void_below": options.void_below,
             "background": vocabulary.has_background,
             "synonyms": {
@@ -234,8 +235,9 @@ class Segmenter:
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
-            options: void_below, windows, share_prior, max_pixels, depth, min_area and fill_holes,
-                as `SegmentOptions` has them; windows may be the name "whole", "paper" or "native".
+            options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes and
+                exact, as `SegmentOptions` has them; windows may be the name "whole", "paper" or
+                "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -341,11 +343,17 @@ class Segmenter:
         }
         if options.windows is not None:
             scores = WindowedScores(
-                self.method, pixels, text_embedding, vocabulary.owner, options.windows
+                self.method,
+                pixels,
+                text_embedding,
+                vocabulary.owner,
+                options.windows,
+                exact=options.exact,
             )
             return label_windows(scores, len(vocabulary), size_hw, **rule)
-        (logits, kept) = self.method.logits([pixels], text_embedding)[0]
-        # A label none of whose queries were kept has no logits and cannot win.
+        asked = None if options.exact else vocabulary.owner
+        (logits, kept) = self.method.logits([pixels], text_embedding, asked)[0]
+        # A label that was rejected has no logits and cannot win.
         owner = [vocabulary.owner[query] for query in kept]
         prior = options.share_prior or 0.0
         return label_pixels(logits, owner, len(vocabulary), size_hw, share_prior=prior, **rule)

@@ -69,6 +69,7 @@ class Colours:
 
     name, template, view_size = "colours", "{}", 8
     settings = {"some": 1}  # noqa: RUF012
+    rejection = ()
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
@@ -80,6 +81,7 @@ class Colours:
         self,
         views: Sequence[np.ndarray],
         text_embedding: torch.Tensor,  # noqa: ARG002
+        owner: Sequence[int] | None = None,  # noqa: ARG002
     ) -> list[ViewLogits]:
         self.seen += views
         grid = [

@@ -271,7 +271,7 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
         with torch.no_grad():
             vectors = sentence_vectors(network, tokenize, sources.names)
             text = network.text.to_joint(vectors)
-            gains.append(detail_logits(network)(pixel, text)[0])
+            gains.append(detail_logits(network)(pixel, text[None])[0])
     centred, weak = gains
     assert centred.abs().max() > 1e-2
     assert centred.mean(dim=0).abs().max() < 1e-4

@@ -164,9 +164,14 @@ class TrainingFreeMethod:
             parts.append(each.mean(dim=1))
         return torch.cat(parts)
 
+    rejection = ()  # every name has a map
+
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """The logits of every text in each view; the same as one by one."""
         image = torch.stack([square_image(view, self.view_size) for view in views])

@@ -77,7 +77,10 @@ class MaskProposals(SamMethod):
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
         results = []

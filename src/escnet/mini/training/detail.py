@@ -219,7 +219,7 @@ class DetailLoss(nn.Module):
         pixel = vision.look_closely(image, vit, joint)
         text = blurred(part.text, _NOISE)
         with torch.autocast(image.device.type, enabled=False):
-            logits = part.logits + self.logits(pixel.float(), text)[0]
+            logits = part.logits + self.logits(pixel.float(), text[None])[0]
             loss = partial_label_loss(
                 logits,
                 part.target,

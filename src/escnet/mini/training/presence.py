@@ -295,7 +295,7 @@ class PresenceLoss(nn.Module):
         mean = self._mean.to(device)
         seen = mean + F.dropout(summary.to(device) - mean, _DROPOUT)
         with torch.autocast(device.type, enabled=False):
-            logits = self.presence(seen, blurred(embedding.to(device), _NOISE))
+            logits = self.presence(seen, blurred(embedding.to(device), _NOISE)[None])
         return F.binary_cross_entropy_with_logits(
             logits,
             torch.from_numpy(known.present[row.numpy()]).to(logits),
