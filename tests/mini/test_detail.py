@@ -86,9 +86,9 @@ def test_a_name_gains_the_same_whatever_stands_beside_it(stir: Stir, texts: Tens
     stir(logits)
     pixel, before = torch.randn(1, K, 4, 4), torch.randn(1, N, 4, 4)
     expected = before + logits(pixel, texts[None])
-    torch.testing.assert_close(logits.added(before, pixel, texts[None]), expected)
-    torch.testing.assert_close(logits.added(before, pixel, texts[None], 2), expected)
-    alone = logits.added(before[:, 1:2], pixel, texts[None, 1:2])
+    torch.testing.assert_close(logits.add_to(before, pixel, texts[None]), expected)
+    torch.testing.assert_close(logits.add_to(before, pixel, texts[None], 2), expected)
+    alone = logits.add_to(before[:, 1:2], pixel, texts[None, 1:2])
     torch.testing.assert_close(alone, expected[:, 1:2])
 
 

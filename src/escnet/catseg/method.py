@@ -48,7 +48,7 @@ class CatSegMethod(NetworkMethod[CatSeg]):
         }
 
     def _image(self, view: View) -> Float[Tensor, "3 side side"]:
-        return seen_as(view, self.view_size, self.network.config.image_size)
+        return square_input(view, self.view_size, self.network.config.image_size)
 
     def of_patches(
         self,
@@ -85,7 +85,7 @@ def load_catseg_method(
     return method, weights_hash(folder)
 
 
-def seen_as(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
+def square_input(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
     """A view as the tower's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
 
     A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is

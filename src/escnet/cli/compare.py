@@ -22,9 +22,9 @@ from escnet.cli.options import (
     Sources,
     Threads,
     WindowsMode,
-    asked_vocabulary,
-    asked_windows,
     check_machine,
+    vocabulary_from_options,
+    windows_from_options,
     without_results,
 )
 from escnet.data.limits import MAX_PIXELS
@@ -75,9 +75,9 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.inference.options import SegmentOptions
 
     # everything that can be wrong comes before the models, which take long
-    vocabulary = asked_vocabulary(classes, classes_file, background=background)
+    vocabulary = vocabulary_from_options(classes, classes_file, background=background)
     options = SegmentOptions(
-        windows=asked_windows(windows, None), max_pixels=max_pixels, exact=exact
+        windows=windows_from_options(windows, None), max_pixels=max_pixels, exact=exact
     )
     check_machine(device, dtype, threads)
     paths = without_results(find_images(sources, recursive=recursive), sources)

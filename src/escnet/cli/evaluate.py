@@ -92,7 +92,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     background: Annotated[
         str | None,
         typer.Option(
-            help="Other names count as background, the word is asked, or the rest class has it.",
+            help="What counts as background: names of things outside the benchmark, the word "
+            "itself, or the model's rest class.",
             metavar="others|name|rest",
         ),
     ] = None,
@@ -133,12 +134,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
     a folder of pictures with label maps as tools write them (docs: reading folders), seen as a
-    whole. Where its classes.json names several sources each is scored by itself; with --background
-    rest only those that label pixels of no class, which are one more class then. OUT/NAME.json is
-    the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl what was counted
-    in each picture. With --predictions the label maps in a folder are scored, whichever program or
-    person made them, and NAME ends with that folder's. Start it with torchrun or accelerate launch
-    to share the work among processes or GPUs.
+    whole. If its classes.json names several sources, each is scored by itself; --background rest
+    scores only those that label pixels of no class, and counts these as one more class.
+    OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl
+    what was counted in each picture. With --predictions the label maps in a folder are scored,
+    whichever program or person made them, and NAME ends with that folder's. Start it with torchrun
+    or accelerate launch to share the work among processes or GPUs.
     """
     from escnet.errors import ConfigError
 

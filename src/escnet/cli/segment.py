@@ -23,9 +23,9 @@ from escnet.cli.options import (
     Sources,
     Threads,
     WindowsMode,
-    asked_vocabulary,
-    asked_windows,
     check_machine,
+    vocabulary_from_options,
+    windows_from_options,
     without_results,
 )
 from escnet.data.limits import MAX_PIXELS
@@ -66,7 +66,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     fill_holes: Annotated[
         int,
         typer.Option(
-            help="What lies wholly inside one name, of up to this many pixels, becomes that name.",
+            help="Holes of up to this many pixels within one name become that name.",
             metavar="PIXELS",
         ),
     ] = 0,
@@ -195,10 +195,10 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.inference.options import SegmentOptions
 
     # everything cheap comes before the model, which takes seconds to load
-    vocabulary = asked_vocabulary(classes, classes_file, background=background)
+    vocabulary = vocabulary_from_options(classes, classes_file, background=background)
     options = SegmentOptions(
         void_below=void_below,
-        windows=asked_windows(windows, window_overlap, window_side),
+        windows=windows_from_options(windows, window_overlap, window_side),
         share_prior=share_prior,
         max_pixels=max_pixels,
         depth=depth,
@@ -221,7 +221,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     check_machine(device, dtype, threads)
     search = find_pictures(sources, recursive=recursive)
     pictures = without_results(search.paths, sources)[:limit]
-    for line in search.told():
+    for line in search.remarks():
         print(f"escnet: {line}", file=sys.stderr)
     job = SegmentJob.plan(
         pictures,

@@ -105,14 +105,14 @@ class EvalProtocol(BaseModel):
             idle.add("names")
         mine, other = self.model_dump(), paper.model_dump()
         return [
-            f"{name}: {_shown(other[name])} -> {_shown(mine[name])}"
+            f"{name}: {_as_text(other[name])} -> {_as_text(mine[name])}"
             for name in mine
             if mine[name] != other[name] and name not in idle
         ]
 
 
 WHOLE_VIEW = EvalProtocol(exact=False)  # of a folder
-PAPER = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
+PAPER_PROTOCOL = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
 
 
 def _lowered(message: str) -> str:
@@ -120,5 +120,5 @@ def _lowered(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     return "own" if value is None else f"{value:.4g}" if type(value) is float else str(value)

@@ -164,7 +164,7 @@ class DetailLogits(nn.Module):
         self.query.load_state_dict({"weight": weight[:-1, :-1], "bias": weight[:-1, -1]})
         self.shift.load_state_dict({"weight": weight[-1:, :-1], "bias": weight[-1:, -1]})
 
-    def added(
+    def add_to(
         self,
         logits: Float[Tensor, "B N H W"],
         pixel: Float[Tensor, "B E _ _"],

@@ -89,7 +89,7 @@ class Mini(EscNet):
             presence = self.presence(patches.summary, text_embedding)
             logits = logits + presence_gain(presence)[..., None, None]
         if self.detail is not None and patches.detail is not None:
-            logits = self.detail.added(logits, patches.detail, text_embedding, class_chunk)
+            logits = self.detail.add_to(logits, patches.detail, text_embedding, class_chunk)
         return logits
 
 

@@ -11,7 +11,7 @@ MOST = 0.01  # share of the pictures
 _MOST_ATTEMPTS = 20  # to draw a picture that is not broken
 _FIRST_VERDICT = 1000  # pictures after which a share means something
 
-Place = tuple[int, int]  # index of a picture's source, and its index there
+SourceAndRow = tuple[int, int]  # index of a picture's source, and its index there
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -26,17 +26,17 @@ class BrokenFiles:
 
     def __init__(self, num_pictures: int) -> None:
         self._first_verdict = min(num_pictures, _FIRST_VERDICT)
-        self._drawn: set[Place] = set()
-        self._broken: dict[Place, str] = {}
+        self._drawn: set[SourceAndRow] = set()
+        self._broken: dict[SourceAndRow, str] = {}
 
     def __len__(self) -> int:
         return len(self._broken)
 
-    def reason_of(self, place: Place) -> str | None:
+    def reason_of(self, place: SourceAndRow) -> str | None:
         """What was wrong with a picture; None if nothing was so far."""
         return self._broken.get(place)
 
-    def count(self, place: Place, broken: dict[Place, str]) -> None:
+    def count(self, place: SourceAndRow, broken: dict[SourceAndRow, str]) -> None:
         """Take note of a picture that was drawn, and of those that it replaces.
 
         Args:
@@ -64,8 +64,8 @@ class BrokenFiles:
 
 
 def first_sound(
-    draws: Iterable[tuple[Place, Callable[[], T]]],
-) -> tuple[Place, T, dict[Place, str]]:
+    draws: Iterable[tuple[SourceAndRow, Callable[[], T]]],
+) -> tuple[SourceAndRow, T, dict[SourceAndRow, str]]:
     """Read the first of the pictures drawn that is not broken.
 
     Args:
@@ -78,7 +78,7 @@ def first_sound(
     Raises:
         DatasetError: If many in a row are broken.
     """
-    broken: dict[Place, str] = {}
+    broken: dict[SourceAndRow, str] = {}
     for place, read in islice(draws, _MOST_ATTEMPTS):
         try:
             return place, read(), broken

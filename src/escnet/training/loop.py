@@ -31,7 +31,7 @@ from escnet.training.stage import (
     Stage,
     average_decay,
     cosine_share,
-    names_in,
+    parameter_names,
 )
 from escnet.training.states import SavedStates, check_same, check_shared
 from escnet.training.stopping import Stopped, StopRequest, stop_requests
@@ -181,7 +181,7 @@ class Trainer:
         """Score, save and stop, each if it is time to."""
         is_last = self.step == self.num_steps
         is_look = self._is_look()
-        asked = self._asked(request.signal_number)
+        asked = self._largest(request.signal_number)
         if is_look or asked or self.step in self._ends or not self.step % self._training.save_every:
             self.save(log)
         if is_look:
@@ -204,7 +204,7 @@ class Trainer:
         entries = read_log(self._folder) if self.accelerator.is_main_process else []
         is_scored = any(one["step"] == self.step and "scores" in one for one in entries)
         owes = self._is_look() and self.accelerator.is_main_process and not is_scored
-        return bool(self._asked(int(owes)))
+        return bool(self._largest(int(owes)))
 
     def _take_a_look(self, log: RunLog | None, pace: Pace) -> None:
         """Score the averaged network, in the first process; the others wait."""
@@ -223,7 +223,7 @@ class Trainer:
         """Make a stage ready, behind the weights that those before it left."""
         stage = self.plan.stages[index]
         self.accelerator.free_memory()
-        names = names_in(stage.groups)
+        names = parameter_names(stage.groups)
         for name, parameter in self.plan.network.named_parameters():
             parameter.requires_grad_(name in names)
         torch.manual_seed(self._training.seed)  # what a stage begins at random
@@ -301,7 +301,7 @@ class Trainer:
             for name, parameter in running.trained.items():
                 running.average[name].lerp_(parameter, 1 - decay)
 
-    def _asked(self, number: int) -> int:
+    def _largest(self, number: int) -> int:
         """The largest number of any process; all of them have to do the same at the same step."""
         return max(self._of_all(number))
 
@@ -336,7 +336,7 @@ class Trainer:
             log.flush()
         running, scaler = self.running, self.accelerator.scaler
         earlier = self.plan.stages[: running.index]
-        before = set[str]().union(*(names_in(one.groups) for one in earlier))
+        before = set[str]().union(*(parameter_names(one.groups) for one in earlier))
         parameters = dict(self.plan.network.named_parameters())
         state = {
             "of": self._identity(),
@@ -363,8 +363,8 @@ class Trainer:
             WeightsError: If it is damaged.
         """
         newest = self.states.newest_step()
-        found = self._of_all(_NO_STATE if newest is None else newest)
-        check_shared(self._folder, [None if step == _NO_STATE else step for step in found])
+        steps = self._of_all(_NO_STATE if newest is None else newest)
+        check_shared(self._folder, [None if step == _NO_STATE else step for step in steps])
         state = self.states.load_newest()
         if state is None:
             return False

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from escnet.mini.training.mask_loss import shown_names_loss
+from escnet.mini.training.mask_loss import present_names_loss
 from escnet.training.targets import NONE_OF_THEM, UNKNOWN
 
 
@@ -13,7 +13,7 @@ def test_the_loss_of_shown_names_by_hand() -> None:
     binary = binary + F.softplus(torch.tensor(-1.0))
     shares = logits.softmax(dim=0)[[0, 2]].amax(dim=(1, 2))
     wanted = binary - shares.log().mean()
-    found = shown_names_loss(logits, target)
+    found = present_names_loss(logits, target)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
     found.backward()
     assert logits.grad is not None
@@ -22,7 +22,7 @@ def test_the_loss_of_shown_names_by_hand() -> None:
 
 def test_a_picture_that_shows_no_name_has_no_loss_of_shown_names() -> None:
     logits = torch.ones(2, 3, 3, requires_grad=True)
-    loss = shown_names_loss(logits, torch.full((4, 4), NONE_OF_THEM))
+    loss = present_names_loss(logits, torch.full((4, 4), NONE_OF_THEM))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None

@@ -18,7 +18,7 @@ from escnet.mini.training.presence import (
     PresenceBatch,
     PresenceLoss,
     PresentNames,
-    kept_summaries,
+    image_summaries,
     listed_words,
     names_in_captions,
     names_in_masks,
@@ -127,13 +127,13 @@ def test_summaries_are_those_of_whole_pictures_in_their_order_and_computed_once(
     network: Mini, sources: Sources, tmp_path: Path
 ) -> None:
     paths = [one.image_path for source in sources.sources for one in source.pictures]
-    found = kept_summaries(network, paths, tmp_path)
+    found = image_summaries(network, paths, tmp_path)
     assert found.shape == (6, network.vision.summary_channels)
     assert not torch.allclose(found[0], found[1], atol=1e-3)
     (file,) = tmp_path.iterdir()
     np.save(file, np.zeros((6, 2)))
-    assert kept_summaries(network, paths, tmp_path).shape == (6, 2)  # read from there
-    torch.testing.assert_close(kept_summaries(network, paths[::-1], tmp_path), found.flip(0))
+    assert image_summaries(network, paths, tmp_path).shape == (6, 2)  # read from there
+    torch.testing.assert_close(image_summaries(network, paths[::-1], tmp_path), found.flip(0))
 
 
 def made_up(embedding: Tensor) -> tuple[Tensor, np.ndarray]:

@@ -15,12 +15,10 @@ from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
-from escnet.inference.methods.tokens import Tokenize
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts
 from escnet.model.pruning import Rejection
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
-
-_TEXTS_AT_ONCE = 256
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -85,15 +83,12 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
-        parts = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            tokens = self.tokenize(texts[start : start + _TEXTS_AT_ONCE])
-            parts.append(
-                self.network.encode_text(
-                    tokens.token.to(self.device), tokens.is_token.to(self.device)
-                )
-            )
-        return torch.cat(parts)
+
+        def encode(some: Sequence[str]) -> Float[Tensor, "n D"]:
+            token, is_token = self.tokenize(some)
+            return self.network.encode_text(token.to(self.device), is_token.to(self.device))
+
+        return encode_in_parts(texts, encode)
 
     @torch.inference_mode()
     def logits(

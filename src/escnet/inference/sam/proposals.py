@@ -94,7 +94,7 @@ class MaskProposals(SamMethod):
             score = region_means(maps, region)
             if self.classified_by == "crop":
                 score[:, :-1] = self._of_crops(pixels, masks, text_embedding, answer.kept)
-            results.append(ViewLogits(painted(score, region, quality), answer.kept))
+            results.append(ViewLogits(paint_regions(score, region, quality), answer.kept))
         return results
 
     def _of_crops(
@@ -189,7 +189,7 @@ def region_means(
     return torch.einsum("nab,rab->nr", maps, region) / region.sum(dim=(1, 2)).clamp(min=1)
 
 
-def painted(
+def paint_regions(
     score: Float[Tensor, "N R"], region: Float[Tensor, "R a b"], quality: Float[Tensor, " _"]
 ) -> Float[Tensor, "N a b"]:
     """Each pixel the logits of its regions, the better masks counting more.

@@ -26,11 +26,11 @@ from escnet.mini.training.detail_part import DetailPart, disturbed, pasted
 from escnet.mini.training.loss import partial_label_loss
 from escnet.mini.training.parameters import decay_of
 from escnet.mini.training.recipe import DetailSection
-from escnet.mini.training.text_space import blurred
+from escnet.mini.training.text_space import with_noise
 from escnet.mini.training.views import PartView, ReadPart
 from escnet.training.broken_files import first_sound
 from escnet.training.processes import Share
-from escnet.training.sampler import Place, Sampler
+from escnet.training.sampler import PictureIndex, Sampler
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
 from escnet.training.targets import target_of_names
 
@@ -120,7 +120,7 @@ class DetailStage(Stage):
                 for place, one in zip(share.of(size), examples, strict=True)
             ]
 
-    def _batch(self, place: Place, view: PartView, number: int) -> DetailPart:
+    def _batch(self, place: PictureIndex, view: PartView, number: int) -> DetailPart:
         """A part, perhaps made harder."""
         section = self._section
         random = np.random.default_rng([self._seed, _HARDER, number])
@@ -140,9 +140,9 @@ class DetailStage(Stage):
         place, view, _ = first_sound(
             ((source, row), partial(self._read, own, row, random)) for row in rows
         )
-        return self._part(Place(*place), view)
+        return self._part(PictureIndex(*place), view)
 
-    def _part(self, place: Place, view: PartView) -> DetailPart:
+    def _part(self, place: PictureIndex, view: PartView) -> DetailPart:
         answer = self.coarse.of(self._data.sources.sources[place.source], place.row)
         grid = self._section.side // self._network.config.patch_size
         target = target_of_names(view.target, answer.names, len(self._data.sources.names))
@@ -182,7 +182,7 @@ class DetailStage(Stage):
         number = np.zeros(len(self._data.sources.names), np.int64)
         for source, weight in zip(self._data.sources.sources, self._weights, strict=True):
             if weight:
-                number[: source.shown.shape[1]] += source.shown.sum(axis=0)
+                number[: source.presence.shape[1]] += source.presence.sum(axis=0)
         return number
 
 
@@ -217,7 +217,7 @@ class DetailLoss(nn.Module):
             F.dropout2d(maps[None], self._section.dropout) for maps in (part.vit, part.joint)
         )
         pixel = vision.look_closely(image, vit, joint)
-        text = blurred(part.text, _NOISE)
+        text = with_noise(part.text, _NOISE)
         with torch.autocast(image.device.type, enabled=False):
             logits = part.logits + self.logits(pixel.float(), text[None])[0]
             loss = partial_label_loss(

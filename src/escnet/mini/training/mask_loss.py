@@ -164,7 +164,7 @@ class AlignmentLoss(_MaskLoss):
             return self._correlation_losses(patches, batch.all_names)
         logits = self._correlations(patches, [rows for rows, _ in batch.all_names])
         return [
-            shown_names_loss(one[0], target)
+            present_names_loss(one[0], target)
             for one, (_, target) in zip(logits, batch.all_names, strict=True)
         ]
 
@@ -189,7 +189,7 @@ class NetworkLoss(_MaskLoss):
         return [loss]
 
 
-def shown_names_loss(
+def present_names_loss(
     logits: Float[Tensor, "n h w"], target: Int[Tensor, "_ _"]
 ) -> Float[Tensor, ""]:
     """The loss of a picture of which only the names that it shows are known, not where they are.

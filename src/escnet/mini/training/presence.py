@@ -32,7 +32,7 @@ from escnet.mini.training.data import MiniData
 from escnet.mini.training.features import features_key, whole_features
 from escnet.mini.training.parameters import decay_of
 from escnet.mini.training.recipe import PresenceSection
-from escnet.mini.training.text_space import blurred
+from escnet.mini.training.text_space import with_noise
 from escnet.mini.training.texts import sentence_vectors
 from escnet.training.broken_files import BrokenFiles
 from escnet.training.processes import Share
@@ -96,7 +96,7 @@ def names_in_masks(sources: Sources) -> PresentNames:
     first = 0
     for source in sources.sources:
         rows = slice(first, first + len(source.pictures))
-        present[rows, : source.shown.shape[1]] = source.shown
+        present[rows, : source.presence.shape[1]] = source.presence
         is_known[rows, list(source.annotated)] = True
         first = rows.stop
     return PresentNames(present=present, is_known=is_known)
@@ -209,7 +209,7 @@ class PresenceStage(Stage):
                     pictures, listed, text.to_joint(vectors).cpu()
                 )
         self._num_pictures = len(paths)
-        summary = kept_summaries(network, paths, data.cache / "summaries")
+        summary = image_summaries(network, paths, data.cache / "summaries")
         presence = cast("Presence", network.presence)
         _start_anew(presence, summary)
         return PresenceLoss(presence, summary, known, embedding, words, word_embedding)
@@ -247,7 +247,7 @@ class PresenceLoss(nn.Module):
     """The binary cross-entropy of the names that are known, summed over them.
 
     Much of a summary is left out, which counts as its mean then, and the text embeddings are
-    blurred: words never met lie near those that were.
+    disturbed: words never met lie near those that were.
 
     Args:
         presence: What is trained.
@@ -295,7 +295,7 @@ class PresenceLoss(nn.Module):
         mean = self._mean.to(device)
         seen = mean + F.dropout(summary.to(device) - mean, _DROPOUT)
         with torch.autocast(device.type, enabled=False):
-            logits = self.presence(seen, blurred(embedding.to(device), _NOISE)[None])
+            logits = self.presence(seen, with_noise(embedding.to(device), _NOISE)[None])
         return F.binary_cross_entropy_with_logits(
             logits,
             torch.from_numpy(known.present[row.numpy()]).to(logits),
@@ -313,7 +313,7 @@ def _start_anew(presence: Presence, summary: Float[Tensor, "P S"]) -> None:
         cast("Tensor", norm.running_var).copy_(summary.var(dim=0, correction=0))
 
 
-def kept_summaries(network: Mini, paths: Sequence[Path], folder: Path) -> Float[Tensor, "P S"]:
+def image_summaries(network: Mini, paths: Sequence[Path], folder: Path) -> Float[Tensor, "P S"]:
     """What the tower makes of every whole picture, computed unless the folder holds it already.
 
     Args:
