@@ -157,10 +157,13 @@ def _sam_pair(
         region=torch.zeros(1, num_names, _GRID, _GRID, dtype=torch.int64),
     )
     appearance = torch.randn(1, _GRID * _GRID, _SAM_WIDTH)
-    unused_text, unused_evidence = torch.zeros(num_names, 1), torch.zeros(1, num_names)
+    unused_text = torch.zeros(num_names, 1)
+    unused_evidence = torch.zeros(1, num_names, _GRID, _GRID)
 
     def ours(prompt: PseudoPrompt, appearance: Tensor) -> Tensor:
-        return block(appearance, prompt, prompt_encoder, unused_text, unused_evidence, _CLASS_CHUNK)
+        return block(
+            appearance, prompt, prompt_encoder, unused_text, unused_evidence, _CLASS_CHUNK
+        ).appearance
 
     def theirs(prompt: PseudoPrompt, appearance: Tensor, class_chunk: int) -> Tensor:
         return _plain_sam_block(model, block, prompt, appearance, class_chunk)

@@ -11,7 +11,7 @@ _EITHER = re.compile("\ue000(.*?)\ue001(.*?)\ue002", re.DOTALL)  # no text of a 
 
 
 def either(python: str, command_line: str) -> str:
-    """Words for a message that differ by where it is read."""
+    """Words of a message that differ between Python and the command line."""
     return f"\ue000{python}\ue001{command_line}\ue002"
 
 

@@ -115,7 +115,7 @@ class Segmentation:
         return torch.from_numpy(self.label_map.astype(np.int64))
 
     def summary(self) -> dict[str, Any]:
-        """Size, shares, mean confidences, and what they are of and by, as plain values for JSON."""
+        """Size, shares and mean confidences, with model, settings and file, as values for JSON."""
         summary = summarise(
             self.label_map,
             self.confidence,
@@ -168,12 +168,12 @@ class Segmentation:
     def tidied(self, *, min_area: int = 0, fill_holes: int = 0) -> "Segmentation":
         """The result without specks and small holes; its settings state both.
 
-        Pixels that change their name have no confidence of it, so theirs becomes 0.
+        The confidence of pixels that change their name becomes 0.
 
         Args:
             min_area: Regions of fewer pixels go to the neighbour with the longest border.
-            fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that
-                name; 0 fills none. Comes before `min_area`.
+            fill_holes: Holes of up to this many pixels within one name become that name; 0 fills
+                none. Done before `min_area`.
 
         Raises:
             ConfigError: If one is negative.
@@ -198,9 +198,9 @@ class Segmentation:
     ) -> dict[str, Path]:
         """Write the result's files, each atomically, such as STEM.labels.png and STEM.json.
 
-        STEM.json is written last and holds the others' sizes and SHA-256 digests, so that it tells
-        whether the files beside it are its own, and those of the picture's file, if there is one.
-        Formats that have one file for many pictures get this picture's part of it here, which is
+        STEM.json is written last. It holds size and SHA-256 of the other files, and of the
+        picture's file if there is one, so that a later run can tell whether they belong together.
+        Of a format with one file for many pictures this writes the picture's part, which is
         complete by itself; `save_all` makes the whole.
 
         Args:

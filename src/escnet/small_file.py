@@ -88,7 +88,7 @@ class SmallFile:
 
     def bytes_of(self, path: str | Path) -> bytes:
         """The content of a file."""
-        shown = self._shown(path)
+        shown = self._title(path)
         with self._opened(path, shown) as stream:
             content = _read(stream, self.most_bytes, shown, self.error)
         if len(content) > self.most_bytes:
@@ -97,27 +97,27 @@ class SmallFile:
 
     def text_of(self, path: str | Path) -> str:
         """The text in a file: UTF-8, with or without a byte order mark."""
-        return self._decoded(self.bytes_of(path), self._shown(path))
+        return self._decoded(self.bytes_of(path), self._title(path))
 
     def json_of(self, path: str | Path) -> Any:
         """The value in a JSON file."""
-        return self.parsed_json(self.bytes_of(path), self._shown(path))
+        return self.parsed_json(self.bytes_of(path), self._title(path))
 
     def object_of(self, path: str | Path) -> dict[str, Any]:
         """The object in a JSON file."""
         value = self.json_of(path)
         if not isinstance(value, dict):
-            self._refuse(self._shown(path), f"holds a JSON {type(value).__name__}, not an object")
+            self._refuse(self._title(path), f"holds a JSON {type(value).__name__}, not an object")
         return value
 
     def toml_of(self, path: str | Path) -> dict[str, Any]:
         """The table in a TOML file."""
-        shown = self._shown(path)
+        shown = self._title(path)
         return self.parsed_toml(self.text_of(path), shown)
 
     def lines_of(self, path: str | Path) -> Iterator[tuple[int, bytes]]:
         """The lines of a file with their numbers, without a torn last one; each of limited size."""
-        shown = self._shown(path)
+        shown = self._title(path)
         with self._opened(path, shown) as stream:
             number = 0
             while line := _read(stream, _MAX_LINE_BYTES, shown, self.error, is_line=True):
@@ -145,7 +145,7 @@ class SmallFile:
         except json.JSONDecodeError as reason:
             self._refuse(shown, f"is not JSON ({reason.msg} at line {reason.lineno})")
         except ValueError as reason:
-            self._refuse(shown, f"is not JSON ({_told(reason)})")
+            self._refuse(shown, f"is not JSON ({_number_fault(reason)})")
 
     def parsed_toml(self, text: str, shown: str) -> dict[str, Any]:
         """The table that TOML text holds.
@@ -163,7 +163,7 @@ class SmallFile:
         except RecursionError:
             self._refuse(shown, f"is nested more than {MAX_DEPTH} levels deep")
         except ValueError as reason:
-            self._refuse(shown, f"is not TOML ({_told(reason)})")
+            self._refuse(shown, f"is not TOML ({_number_fault(reason)})")
         return table
 
     def _opened(self, path: str | Path, shown: str) -> AbstractContextManager[BufferedReader]:
@@ -176,7 +176,7 @@ class SmallFile:
             byte = f"byte 0x{content[reason.start]:02x} at {reason.start}"
             raise self.error(f"{shown} is not UTF-8 text ({byte}): save it as UTF-8") from None
 
-    def _shown(self, path: str | Path) -> str:
+    def _title(self, path: str | Path) -> str:
         return f"{self.noun} {shown_path(path)}".lstrip()
 
     def _refuse(self, shown: str, what: str) -> NoReturn:
@@ -236,7 +236,7 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text:.30} is no finite number")
 
 
-def _told(error: ValueError) -> str:
+def _number_fault(error: ValueError) -> str:
     told = first_line(error)  # Python's own of a number of 5,000 digits speaks of its settings
     return "a number has too many digits" if told.startswith("Exceeds the limit") else told
 

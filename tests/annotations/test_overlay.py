@@ -172,7 +172,7 @@ def test_names_that_are_not_asked_for_leave_the_picture_alone(
 def test_the_legend_lists_the_names_asked_for_alone() -> None:
     labels = np.repeat(np.array([[2, 0, 0, 0, 255, 255]], dtype=np.uint8), 10, axis=0)
     names = ["a", "absent", "c"]
-    shown = overlay._Shown.of(labels.dtype, names, ["c"])
+    shown = overlay._Selection.of(labels.dtype, names, ["c"])
     entries = overlay._entries(labels, names, class_colours(3), shown)
     assert [(entry.text, entry.percent) for entry in entries] == [("c", "16.7%")]
 

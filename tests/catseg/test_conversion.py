@@ -14,7 +14,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from escnet.catseg.config import CATSEG_PRESETS
-from escnet.catseg.conversion import catseg_shapes, config_of, read_catseg, tokenizer_folder
+from escnet.catseg.conversion import (
+    catseg_shapes,
+    config_from_shapes,
+    read_catseg,
+    tokenizer_folder,
+)
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
 from escnet.weights.checkpoint import (
@@ -310,7 +315,7 @@ def test_the_published_sizes_are_met(name: str, num_head: int, num_clip: int) ->
     clip = sum(number for n, number in count.items() if n.startswith(CLIP))
     assert round(clip / 1000) == num_clip
     assert round((sum(count.values()) - clip) / 1000) == num_head
-    assert config_of(shapes).to_dict() == network.config.to_dict()
+    assert config_from_shapes(shapes).to_dict() == network.config.to_dict()
     num_blocks = network.config.vision_config["num_hidden_layers"] + 12
     assert len([n for n in shapes if n.endswith("attn.in_proj_bias")]) == num_blocks
     for expected in (

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
-from escnet.catseg.method import CatSegMethod, load_catseg_method, seen_as
+from escnet.catseg.method import CatSegMethod, load_catseg_method, square_input
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, VocabularyError, WeightsError
 from escnet.inference.methods.load import load_method
@@ -98,8 +98,8 @@ def test_a_window_of_its_size_is_only_brought_to_the_towers() -> None:
     view = noise(384, 384)
     pixels = torch.from_numpy(view).permute(2, 0, 1)[None].float()
     expected = F.interpolate(pixels, (336, 336), mode="bilinear", align_corners=False)[0] / 255
-    torch.testing.assert_close(seen_as(view, 384, 336), expected)
-    assert torch.equal(seen_as(view, 384, 384), pixels[0] / 255)
+    torch.testing.assert_close(square_input(view, 384, 336), expected)
+    assert torch.equal(square_input(view, 384, 384), pixels[0] / 255)
 
 
 def test_a_picture_is_squeezed_twice_without_smoothing() -> None:
@@ -107,7 +107,7 @@ def test_a_picture_is_squeezed_twice_without_smoothing() -> None:
     pixels = torch.from_numpy(view).permute(2, 0, 1)[None].float()
     for side in (384, 336):
         pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(seen_as(view, 384, 336), pixels[0] / 255)
+    torch.testing.assert_close(square_input(view, 384, 336), pixels[0] / 255)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,9 @@ def test_a_large_picture_is_first_shrunk_smoothly(
 ) -> None:
     view = noise(*size_hw)
     small = Image.fromarray(view).resize(shrunk_hw[::-1], Image.Resampling.BILINEAR)
-    torch.testing.assert_close(seen_as(view, 384, 384), seen_as(np.asarray(small), 384, 384))
+    torch.testing.assert_close(
+        square_input(view, 384, 384), square_input(np.asarray(small), 384, 384)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_whole_numbers_and_floats_follow_one_rule_that_the_result_states(
     values: "np.ndarray | torch.Tensor", high: float
 ) -> None:
     read = read_any(values)
-    assert read.told()["value_range"] == pytest.approx([0, high])
+    assert read.as_settings()["value_range"] == pytest.approx([0, high])
     difference = read.pixels.astype(int) - np.rint(FRACTIONS * 255)
     assert np.abs(difference).max() <= 1
 
@@ -63,7 +63,7 @@ def test_an_array_is_read_as_a_file_of_the_same_values(tmp_path: Path) -> None:
 
 def test_a_depth_takes_the_place_of_the_rule_in_arrays_too() -> None:
     values = np.full((2, 2), 4095, np.uint16)
-    assert read_any(values, depth=16).told()["value_range"] == [0, 65_535]
+    assert read_any(values, depth=16).as_settings()["value_range"] == [0, 65_535]
     assert read_image(values, depth=16).max() == 16
     with pytest.raises(ImageError, match="depth 3 is no number of bits"):
         read_image(values, depth=3)

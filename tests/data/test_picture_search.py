@@ -108,20 +108,20 @@ def test_what_is_passed_over_is_counted_by_kind() -> None:
         Path(name).touch()
     looked = find_pictures(".")
     assert looked.passed_over == {".txt": 2, ".svg": 1, "": 1}
-    assert looked.told() == [
+    assert looked.remarks() == [
         "4 files are passed over, which no picture is called: 2 .txt, 1 .svg, 1 without a suffix"
     ]
     Path("1.json").write_text('{"escnet": "0.1"}')  # of an earlier run
     assert find_pictures(".").passed_over == {".txt": 2, ".svg": 1, "": 1}
-    assert find_pictures("*.png").told() == []
-    assert find_pictures("notes.txt").told() == []
+    assert find_pictures("*.png").remarks() == []
+    assert find_pictures("notes.txt").remarks() == []
 
 
 def test_many_kinds_are_told_in_one_line(tmp_path: Path) -> None:
     for number in range(9):
         (tmp_path / f"x.{number}").touch()
     (tmp_path / "x.jpg").touch()
-    (line,) = find_pictures(tmp_path).told()
+    (line,) = find_pictures(tmp_path).remarks()
     assert line.startswith("9 files are passed over")
     assert line.endswith(", 3 other kinds")
 

@@ -12,7 +12,7 @@ from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.prepare import prepare
 from escnet.evaluation.benchmarks import BENCHMARKS
-from escnet.evaluation.protocol import PAPER
+from escnet.evaluation.protocol import PAPER_PROTOCOL
 from escnet.evaluation.result import EvalResult, ModelUsed
 from escnet.evaluation.run import Evaluation
 from escnet.evaluation.target import Question
@@ -94,7 +94,7 @@ def test_the_eight_benchmarks_are_seen_as_in_the_paper() -> None:
         assert protocol.headline == "miou_in_truth"
         assert protocol.background == ("others" if name == "pas-20b" else "none")
         assert protocol.names == "first"
-        assert protocol.deviations(PAPER, benchmark.classes) == (
+        assert protocol.deviations(PAPER_PROTOCOL, benchmark.classes) == (
             ["background: none -> others"] if name == "pas-20b" else []
         )
 

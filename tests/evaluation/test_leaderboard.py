@@ -81,7 +81,7 @@ def test_a_fair_result_takes_its_rank_and_moves_the_others_down() -> None:
 def test_a_result_with_caveats_has_a_place_but_no_rank() -> None:
     board = standings("a-150", [result_of("a-150", 0.5, protocol=WHOLE_VIEW)])
     assert [entry.rank for entry in board[:2]] == [None, 1]
-    assert board[0].caveats == ("view: windows -> whole",)
+    assert board[0].caveats == ("view: windows -> whole", "exact: True -> False")
 
 
 def test_every_way_out_of_a_benchmark_is_a_caveat() -> None:

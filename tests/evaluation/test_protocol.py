@@ -1,18 +1,18 @@
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
+from escnet.evaluation.protocol import PAPER_PROTOCOL, WHOLE_VIEW
 
 CLASSES = ["cat", "door, double door"]
 
 
 def test_the_papers_protocol_leaves_itself_nowhere() -> None:
-    assert PAPER.deviations(PAPER, CLASSES) == []
+    assert PAPER_PROTOCOL.deviations(PAPER_PROTOCOL, CLASSES) == []
 
 
 def test_a_deviation_says_both_values() -> None:
-    changed = PAPER.with_changes(size=800, overlap=0.5, names="synonyms")
-    assert changed.deviations(PAPER, CLASSES) == [
+    changed = PAPER_PROTOCOL.with_changes(size=800, overlap=0.5, names="synonyms")
+    assert changed.deviations(PAPER_PROTOCOL, CLASSES) == [
         "size: 640 -> 800",
         "overlap: 0.3333 -> 0.5",
         "names: first -> synonyms",
@@ -20,8 +20,8 @@ def test_a_deviation_says_both_values() -> None:
 
 
 def test_without_windows_their_settings_are_no_deviation() -> None:
-    changed = PAPER.with_changes(view="whole", size=800)
-    assert changed.deviations(PAPER, CLASSES) == ["view: windows -> whole"]
+    changed = PAPER_PROTOCOL.with_changes(view="whole", size=800)
+    assert changed.deviations(PAPER_PROTOCOL, CLASSES) == ["view: windows -> whole"]
 
 
 def test_the_windows_of_what_is_otherwise_seen_as_a_whole_are_told() -> None:
@@ -34,14 +34,14 @@ def test_the_windows_of_what_is_otherwise_seen_as_a_whole_are_told() -> None:
 
 
 def test_how_synonyms_are_asked_is_no_deviation_where_no_name_lists_any() -> None:
-    changed = PAPER.with_changes(names="whole")
-    assert changed.deviations(PAPER, ["cat", "traffic light"]) == []
-    assert changed.deviations(PAPER, ["cat", "light; lamp"]) == ["names: first -> whole"]
+    changed = PAPER_PROTOCOL.with_changes(names="whole")
+    assert changed.deviations(PAPER_PROTOCOL, ["cat", "traffic light"]) == []
+    assert changed.deviations(PAPER_PROTOCOL, ["cat", "light; lamp"]) == ["names: first -> whole"]
 
 
 def test_what_is_not_set_stays() -> None:
-    assert PAPER.with_changes(view=None, global_view=None) == PAPER
-    assert not PAPER.with_changes(global_view=False).global_view
+    assert PAPER_PROTOCOL.with_changes(view=None, global_view=None) == PAPER_PROTOCOL
+    assert not PAPER_PROTOCOL.with_changes(global_view=False).global_view
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from escnet.data.folder import FolderDataset
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.evaluation.benchmarks import BENCHMARKS
 from escnet.evaluation.panels import PanelModel
-from escnet.evaluation.protocol import PAPER, WHOLE_VIEW
+from escnet.evaluation.protocol import PAPER_PROTOCOL, WHOLE_VIEW
 from escnet.evaluation.report import draw_pictures, report_of, write_report
 from escnet.evaluation.result import EvalResult, to_confusion
 from escnet.evaluation.target import EvalTarget, folder_targets
@@ -131,7 +131,7 @@ def test_the_published_table_stands_beside_a_benchmark_and_nothing_else() -> Non
     lines = lines_of(
         result_of(
             benchmark="pas-20",
-            protocol=PAPER,
+            protocol=PAPER_PROTOCOL,
             deviations=[],
             classes=list(benchmark.classes),
             confusion=to_confusion(np.eye(20, dtype=np.int64)),

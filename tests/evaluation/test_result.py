@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.evaluation.protocol import PAPER
+from escnet.evaluation.protocol import PAPER_PROTOCOL
 from escnet.evaluation.result import EvalResult, SparseMatrix, to_confusion, to_values
 
 
@@ -14,7 +14,7 @@ def result_of(matrix: np.ndarray, **changes: Any) -> EvalResult:
         "benchmark": "b",
         "data": {"root": "r", "num_pictures": 1, "checksum": ""},
         "model": {"name": "m", "method": "none", "weights_hash": "", "settings": {"s": (1, 2)}},
-        "protocol": PAPER,
+        "protocol": PAPER_PROTOCOL,
         "deviations": [],
         "versions": {},
         "seconds": 1.5,
@@ -39,7 +39,7 @@ def test_a_result_survives_its_file(num_classes: int, tmp_path: Path) -> None:
     result.write(tmp_path / "b.json")
     found = EvalResult.read(tmp_path / "b.json")
     np.testing.assert_array_equal(found.matrix(), matrix)
-    assert found.protocol == PAPER
+    assert found.protocol == PAPER_PROTOCOL
     assert found.scores == {"miou_in_truth": 0.5, "miou_in_either": None}
     assert found.headline == 0.5
 

@@ -111,6 +111,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
         "template": "A photo of a {} in the scene",
         "image_size": 32,
         "share_prior": 0.0,
+        "rejection": [32, 24, 16],
         "max_classes": 0,
         "dtype": "float32",
         "void_below": 0.1,
@@ -447,18 +448,19 @@ def test_of_many_names_only_the_likely_ones_take_part_and_keep_their_labels(
 ) -> None:
     names = [f"thing {index}" for index in range(12)]
     pruned = variant(max_classes=4)
-    found = pruned.segment(pixels, names).label_map
+    found = pruned.segment(pixels, names, exact=True).label_map
     embedding = pruned.text_embedding(Vocabulary.of(names))
     kept = pruned.method.logits([pixels], embedding)[0].kept
     assert len(kept) == 4
     assert kept != [0, 1, 2, 3]
-    alone = variant().segment(pixels, [names[index] for index in kept]).label_map
+    alone = variant().segment(pixels, [names[index] for index in kept], exact=True).label_map
     assert (np.array(kept)[alone] == found).mean() > 0.99
 
 
 def test_a_pruned_label_may_lose_some_of_its_synonyms(pixels: Pixels) -> None:
     pruned = variant(max_classes=2)
-    result = pruned.segment(pixels, {"one": ["a1", "a2", "a3"], "two": ["b1", "b2", "b3"]})
+    names = {"one": ["a1", "a2", "a3"], "two": ["b1", "b2", "b3"]}
+    result = pruned.segment(pixels, names, exact=True)
     assert set(np.unique(result.label_map)) <= {0, 1}
 
 

@@ -37,13 +37,13 @@ def test_logits_by_hand(stir: Stir, texts: Tensor) -> None:
     logits = DetailLogits(joint_dim=D)
     stir(logits)
     pixel = torch.randn(2, K, 4, 6)
-    found = logits(pixel, texts)
+    found = logits(pixel, texts[None])
     assert found.shape == (2, N, 4, 6)
     unit = texts[1] / texts[1].norm()
     query = logits.query.weight @ unit + logits.query.bias
     expected = pixel[1, :, 2, 5] @ query / K**0.5 + logits.shift.weight[0] @ unit
     torch.testing.assert_close(found[1, 1, 2, 5], expected + logits.shift.bias[0])
-    torch.testing.assert_close(logits(pixel, 7 * texts), found)
+    torch.testing.assert_close(logits(pixel, 7 * texts[None]), found)
 
 
 @torch.no_grad()
@@ -51,9 +51,9 @@ def test_centred_it_adds_nothing_on_average_and_nobody_else_wins(stir: Stir, tex
     logits = DetailLogits(joint_dim=D)
     stir(logits)
     pixel, others = torch.randn(2, K, 4, 6), torch.randn(5, D)
-    before = logits(pixel, torch.cat([texts, others]))
+    before = logits(pixel, torch.cat([texts, others])[None])
     logits.centre(3 * texts)
-    after = logits(pixel, torch.cat([texts, others]))
+    after = logits(pixel, torch.cat([texts, others])[None])
     torch.testing.assert_close(after[:, :N].mean(dim=1), torch.zeros(2, 4, 6), atol=1e-5, rtol=0)
     lost = before - after
     torch.testing.assert_close(lost, lost[:, :1].expand_as(lost))
@@ -68,14 +68,14 @@ def test_weakened_each_text_keeps_its_share_and_one_between_something_between(
     logits = DetailLogits(joint_dim=D)
     stir(logits)
     pixel = torch.randn(2, K, 4, 6)
-    before = logits(pixel, texts)
+    before = logits(pixel, texts[None])
     share = torch.tensor([1.0, 0.5, 0.0])
     logits.weaken(3 * texts, share)
-    after = logits(pixel, texts)
+    after = logits(pixel, texts[None])
     assert before.std(dim=(0, 2, 3)).min() > 0.1
     torch.testing.assert_close(after, before * share[:, None, None], atol=0.02, rtol=0.02)
     unit = F.normalize(texts, dim=1)
-    between = logits(pixel, unit[1:2] + unit[2:])[:, 0]
+    between = logits(pixel, unit[None, 1:2] + unit[None, 2:])[:, 0]
     assert F.cosine_similarity(between.flatten(), after[:, 1].flatten(), dim=0) > 0.9
     assert 0.1 < between.norm() / after[:, 1].norm() < 0.95
 
@@ -85,10 +85,10 @@ def test_a_name_gains_the_same_whatever_stands_beside_it(stir: Stir, texts: Tens
     logits = DetailLogits(joint_dim=D)
     stir(logits)
     pixel, before = torch.randn(1, K, 4, 4), torch.randn(1, N, 4, 4)
-    expected = before + logits(pixel, texts)
-    torch.testing.assert_close(logits.added(before, pixel, texts), expected)
-    torch.testing.assert_close(logits.added(before, pixel, texts, 2), expected)
-    alone = logits.added(before[:, 1:2], pixel, texts[1:2])
+    expected = before + logits(pixel, texts[None])
+    torch.testing.assert_close(logits.add_to(before, pixel, texts[None]), expected)
+    torch.testing.assert_close(logits.add_to(before, pixel, texts[None], 2), expected)
+    alone = logits.add_to(before[:, 1:2], pixel, texts[None, 1:2])
     torch.testing.assert_close(alone, expected[:, 1:2])
 
 
@@ -100,7 +100,7 @@ def test_the_network_adds_it_to_its_logits(network: Mini, texts: Tensor) -> None
     plain = network.segment(replace(patches, detail=None), texts).logits
     assert plain.shape == (2, N, 32, 32)
     assert network.detail is not None
-    gain = network.detail(patches.detail, texts)
+    gain = network.detail(patches.detail, texts[None])
     assert gain.std(dim=(2, 3)).min() > 1e-3  # it differs from place to place
     torch.testing.assert_close(network.segment(patches, texts).logits, plain + gain)
     torch.testing.assert_close(network.segment(patches, texts, 1).logits, plain + gain)
@@ -116,7 +116,7 @@ def test_beside_a_coarser_grid_it_is_brought_to_that(network: Mini, texts: Tenso
     patches = coarse.vision(torch.rand(1, 3, 64, 64))
     plain = coarse.segment(replace(patches, detail=None), texts).logits
     assert plain.shape == (1, N, 16, 16)
-    expected = plain + resized(coarse.detail(patches.detail, texts), (16, 16))
+    expected = plain + resized(coarse.detail(patches.detail, texts[None]), (16, 16))
     torch.testing.assert_close(coarse.segment(patches, texts).logits, expected)
 
 
@@ -165,7 +165,7 @@ def test_it_begins_with_the_towers_net_and_adds_nothing() -> None:
     torch.testing.assert_close(branch.net.stages(image)[-1], net(image).sixteenth)
     pixel = branch(image, torch.randn(1, V, 4, 4), torch.randn(1, D, 4, 4))
     assert not pixel.any()
-    assert not DetailLogits(joint_dim=D)(pixel, torch.randn(N, D)).any()
+    assert not DetailLogits(joint_dim=D)(pixel, torch.randn(1, N, D)).any()
     branch.pixel.weight[0] = 1
     assert branch.is_begun
 

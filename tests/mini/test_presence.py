@@ -36,8 +36,8 @@ def test_by_hand(presence: Presence, texts: Tensor) -> None:
     unit = texts / texts.norm(dim=1, keepdim=True)
     shift = unit @ presence.shift.weight[0] + presence.shift.bias
     expected = 8 * F.cosine_similarity(joint[:, None], texts[None], dim=2) + shift
-    torch.testing.assert_close(presence(summary, texts), expected)
-    torch.testing.assert_close(presence(summary, 5 * texts), expected)
+    torch.testing.assert_close(presence(summary, texts[None]), expected)
+    torch.testing.assert_close(presence(summary, (5 * texts)[None]), expected)
 
 
 @torch.no_grad()
@@ -45,14 +45,14 @@ def test_a_name_has_the_same_presence_whatever_stands_beside_it(
     presence: Presence, texts: Tensor
 ) -> None:
     summary = torch.randn(2, S)
-    alone = presence(summary, texts[1:2])
-    torch.testing.assert_close(alone, presence(summary, texts)[:, 1:2])
+    alone = presence(summary, texts[None, 1:2])
+    torch.testing.assert_close(alone, presence(summary, texts[None])[:, 1:2])
 
 
 @torch.no_grad()
 def test_until_it_is_fitted_every_name_is_present(texts: Tensor) -> None:
     unfitted = Presence(summary_dim=S, joint_dim=D).eval()
-    assert presence_gain(unfitted(torch.randn(2, S), texts)).abs().max() < 1e-4
+    assert presence_gain(unfitted(torch.randn(2, S), texts[None])).abs().max() < 1e-4
 
 
 def test_a_name_surely_there_loses_nothing_and_none_is_ruled_out() -> None:
@@ -69,7 +69,7 @@ def test_the_network_takes_it_off_every_place_of_a_name(texts: Tensor) -> None:
     shared = {n: v for n, v in network.state_dict().items() if not n.startswith("presence.")}
     plain.load_state_dict(shared)
     patches = network.vision(torch.rand(2, 3, 64, 64))
-    gain = presence_gain(network.presence(patches.summary, texts))
+    gain = presence_gain(network.presence(patches.summary, texts[None]))
     expected = plain.segment(patches, texts).logits + gain[:, :, None, None]
     torch.testing.assert_close(network.segment(patches, texts).logits, expected)
     torch.testing.assert_close(network.segment(patches, texts, 1).logits, expected)

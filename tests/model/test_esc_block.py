@@ -19,7 +19,7 @@ def block_and_inputs(
     block = network.blocks[1]
     assert isinstance(block, EscBlock)
     state, appearance = draw(B, N, h, w, C, seed=3), draw(B, h, w, S, seed=4)
-    return block, (state, appearance, draw(B, N, h, w, seed=5), text_embedding)
+    return block, (state, appearance, draw(B, N, h, w, seed=5), text_embedding[None])
 
 
 @torch.no_grad()

@@ -118,7 +118,9 @@ def test_a_batch_equals_its_single_pictures(
     for index in range(3):
         own = slice(index, index + 1)
         alone = network.segment(patches.of_picture(index), text_embedding)
-        assert_same(alone, Prediction(together.logits[own], *_cut(together, own)))
+        assert_same(
+            alone, Prediction(together.logits[own], *_cut(together, own), index=together.index[own])
+        )
 
 
 def _cut(prediction: Prediction, pictures: slice) -> tuple[list[Tensor], list[Tensor]]:
@@ -211,12 +213,13 @@ def test_the_network_is_figure_2_written_out(
     evidence, seen = [correlation], []
     for block, read_out in zip(network.blocks, network.read_out, strict=True):
         state, appearance, _ = block(
-            state, appearance, evidence[-1], text_embedding, network.prompt_encoder
+            state, appearance, evidence[-1], text_embedding[None], network.prompt_encoder
         )
         evidence.append(correlation + read_out(state)[..., 0])
         seen.append(appearance)
     logits = network.decoder(state, patches.skips)
-    assert_same(network.segment(patches, text_embedding), Prediction(logits, evidence, seen))
+    found = network.segment(patches, text_embedding)
+    assert_same(found, Prediction(logits, evidence, seen, index=found.index))
 
 
 @torch.no_grad()

@@ -134,10 +134,10 @@ def test_the_half_pair_is_attention_and_network_each_beside_what_it_adds_to(stir
 def test_language_attention_is_the_sum_over_all_names(stir: Stir) -> None:
     attention = TextAttention(C, D, G, ffn_ratio=2)
     stir(attention)
-    state, text = draw(B, N, 2, 3, C), draw(N, D, seed=2)
+    state, text = draw(B, N, 2, 3, C), draw(1, N, D, seed=2)
     found = attention(state, text, attention.summarise([state], text, None))
 
-    hidden = linear(attention.from_text, text).clamp(min=0)
+    hidden = linear(attention.from_text, text[0]).clamp(min=0)
     query = positive(linear(attention.query, norm(attention.norm1, state)))
     key, value = positive(linear(attention.key, hidden)), linear(attention.value, hidden)
     heads = []
@@ -155,11 +155,11 @@ def test_language_attention_is_the_sum_over_all_names(stir: Stir) -> None:
 def test_class_attention_is_the_sum_over_the_classes_of_a_patch(stir: Stir) -> None:
     attention = ClassAttention(C, D, G, ffn_ratio=2)
     stir(attention)
-    state, text = draw(B, N, 2, 3, C), draw(N, D, seed=2)
+    state, text = draw(B, N, 2, 3, C), draw(1, N, D, seed=2)
     found = attention(state, text, attention.summarise([state], text, None))
 
     normed = norm(attention.norm1, state)
-    told = linear(attention.from_text, text).clamp(min=0)[:, None, None]
+    told = linear(attention.from_text, text[0]).clamp(min=0)[:, None, None]
     joined = torch.cat([normed, told.expand_as(normed)], dim=-1)
     query, key = positive(linear(attention.query, joined)), positive(linear(attention.key, joined))
     value = linear(attention.value, normed)
@@ -187,12 +187,12 @@ def test_ten_thousand_names_stay_finite_in_half_precision(
     attention = kind(C, D, G, ffn_ratio=2)
     stir(attention)
     many = 10_000
-    state, text = draw(1, many, 1, 1, C), 30 * draw(many, D, seed=2)
+    state, text = draw(1, many, 1, 1, C), 30 * draw(1, many, D, seed=2)
     some = slice(0, 4)
 
     def told() -> Tensor:
         return attention(
-            state[:, some], text[some], attention.summarise([10 * state], 4 * text, None)
+            state[:, some], text[:, some], attention.summarise([10 * state], 4 * text, None)
         )
 
     expected = told()
@@ -223,7 +223,7 @@ def test_chunks_of_classes_change_nothing(
     stir: Stir, language_attention: str, class_chunk: int
 ) -> None:
     module = fusion(language_attention, stir)
-    state, appearance, text = draw(B, N, 4, 5, C), draw(B, 4, 5, S, seed=2), draw(N, D, seed=3)
+    state, appearance, text = draw(B, N, 4, 5, C), draw(B, 4, 5, S, seed=2), draw(1, N, D, seed=3)
     whole = module(state, appearance, text)
     found = module(state, appearance, text, class_chunk)
     torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
@@ -233,10 +233,10 @@ def test_chunks_of_classes_change_nothing(
 @pytest.mark.parametrize("language_attention", ["text", "classes"])
 def test_reordering_the_classes_reorders_their_states(stir: Stir, language_attention: str) -> None:
     module = fusion(language_attention, stir)
-    state, appearance, text = draw(B, N, 4, 5, C), draw(B, 4, 5, S, seed=2), draw(N, D, seed=3)
+    state, appearance, text = draw(B, N, 4, 5, C), draw(B, 4, 5, S, seed=2), draw(1, N, D, seed=3)
     order = [2, 0, 1]
     torch.testing.assert_close(
-        module(state[:, order], appearance, text[order]),
+        module(state[:, order], appearance, text[:, order]),
         module(state, appearance, text)[:, order],
         atol=1e-5,
         rtol=1e-5,
@@ -246,7 +246,7 @@ def test_reordering_the_classes_reorders_their_states(stir: Stir, language_atten
 @torch.no_grad()
 def test_the_second_half_sees_across_the_windows_of_the_first(stir: Stir) -> None:
     module = fusion("text", stir)
-    state, appearance, text = draw(1, 1, 6, 6, C), draw(1, 6, 6, S, seed=2), draw(1, D, seed=3)
+    state, appearance, text = draw(1, 1, 6, 6, C), draw(1, 6, 6, S, seed=2), draw(1, 1, D, seed=3)
     moved = state.clone()
     moved[0, 0, 2, 2] += 1.0  # the last patch of the first 3 x 3 window
     change = (module(moved, appearance, text) - module(state, appearance, text)).abs().amax(dim=-1)

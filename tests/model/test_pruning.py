@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torch import Tensor
 
 from escnet.model.correlation import correlation_map
-from escnet.model.pruning import likely_names
+from escnet.model.pruning import Rejection, lead, likely_names, of_names
 
 
 def kept(image: Tensor, text: Tensor, most: int) -> list[int]:
@@ -48,3 +49,94 @@ def test_the_length_of_an_embedding_does_not_matter() -> None:
     image, text = embeddings()
     scaled = text * torch.tensor([9.0, 1, 5, 0.1, 1, 2])[:, None]
     assert kept(image, scaled, 3) == kept(image, text, 3)
+
+
+def maps_of(*rows: list[float]) -> Tensor:
+    """One picture of a single row of patches, a map for each name."""
+    return torch.tensor(rows)[None, :, None]
+
+
+def survivors(rejection: Rejection, maps: Tensor, look: int = 0) -> list[list[int]]:
+    index = torch.arange(maps.shape[1]).expand(len(maps), -1)
+    return rejection.survivors(look, maps, index).tolist()
+
+
+def random_maps(num_pictures: int = 3, num_names: int = 12) -> Tensor:
+    return torch.randn(num_pictures, num_names, 4, 5, generator=torch.Generator().manual_seed(3))
+
+
+def test_a_lead_is_that_over_the_second_where_a_label_wins_and_else_the_distance_to_the_best() -> (
+    None
+):
+    maps = maps_of([5.0, 1.0, 0.0], [4.0, 3.0, 0.0], [4.5, 0.0, -9.0])
+    torch.testing.assert_close(lead(maps), torch.tensor([[0.5, 2.0, -0.5]]))
+
+
+def test_a_name_that_wins_one_patch_by_little_outranks_a_strong_second() -> None:
+    maps = maps_of([9.0, 0.0], [8.9, 0.0], [0.0, 0.1])
+    assert survivors(Rejection([2]), maps) == [[0, 2]]
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_whoever_wins_a_patch_survives_while_there_is_room(count: int) -> None:
+    maps = random_maps()
+    maps[:, 5:] -= 2  # so that few names win
+    for own, left in zip(maps, survivors(Rejection([count]), maps), strict=True):
+        winners = set(own.argmax(dim=0).unique().tolist())
+        if len(winners) <= count:
+            assert winners <= set(left)
+        else:
+            assert set(left) <= winners
+
+
+def test_survivors_stay_in_order_and_the_last_count_holds_for_later_looks() -> None:
+    maps, rejection = random_maps(), Rejection([6, 4])
+    for look, count in ((0, 6), (1, 4), (2, 4)):
+        for left in survivors(rejection, maps, look):
+            assert left == sorted(left)
+            assert len(left) == count
+
+
+def test_permuting_names_permutes_the_survivors() -> None:
+    maps, order = random_maps(), torch.randperm(12, generator=torch.Generator().manual_seed(4))
+    found = survivors(Rejection([5]), maps[:, order])
+    for own, expected in zip(found, survivors(Rejection([5]), maps), strict=True):
+        assert sorted(order[own].tolist()) == expected
+
+
+def test_enough_room_keeps_all() -> None:
+    assert survivors(Rejection([12]), random_maps()) == [list(range(12))] * 3
+    rejection = Rejection([12, 5])
+    assert [rejection.is_idle(look, 12) for look in (0, 1, 2)] == [True, False, False]
+    assert not rejection.is_idle(0, 13)
+
+
+def test_synonyms_are_judged_by_the_best_of_them_and_stay_together() -> None:
+    # label 0 wins by its second name; label 1 trails by little; label 2 by much
+    owner = [0, 0, 0, 1, 2]
+    maps = maps_of([-9.0, -9.0], [3.0, 0.0], [-8.0, -9.0], [2.9, -0.5], [2.0, -1.0])
+    rejection = Rejection([1], owner)
+    assert survivors(rejection, maps) == [[0, 1, 2]]
+    assert survivors(Rejection([2], owner), maps) == [[0, 1, 2, 3]]
+
+
+def test_a_label_that_loses_a_name_is_rejected_as_a_whole() -> None:
+    owner = [0, 1, 1, 1, 2, 2]
+    maps = maps_of([9.0, 0.0], [0.0, 8.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0])
+    rejection = Rejection([2, 1], owner)
+    index = torch.arange(6)[None]
+    left = rejection.survivors(0, maps, index)
+    assert left.tolist() == [[0, 1, 2, 3, 4]] or left.tolist() == [[0, 1, 2, 3, 5]]
+    assert rejection.whole(left[0].tolist()) == [0, 1, 2, 3]
+    # the label that was cut has no say from then on, however good its maps become
+    later = of_names(maps, left).clone()
+    later[0, 4] = 99
+    last = of_names(left, rejection.survivors(1, later, left))[0].tolist()
+    assert [last[row] for row in rejection.whole(last)] == [0]
+
+
+def test_each_picture_has_names_of_its_own() -> None:
+    values = torch.arange(12.0).view(2, 6)
+    position = torch.tensor([[0, 5], [1, 2]])
+    assert of_names(values, position).tolist() == [[0, 5], [7, 8]]
+    assert of_names(values[:1], position).tolist() == [[0, 5], [1, 2]]

@@ -124,7 +124,7 @@ def test_the_appearance_is_the_mean_of_what_each_class_alone_makes_of_it(
 ) -> None:
     block = make_block(prompts=prompts, text_dim=D)
     prompt = read_off(correlation, mask_prompt)
-    found = block(appearance, prompt, encoder, text, correlation).appearance
+    found = block(appearance, prompt, encoder, text[None], correlation).appearance
     for b in range(B):
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
         mean = torch.stack(alone).mean(dim=0)
@@ -143,7 +143,7 @@ def test_the_merge_by_evidence_weighs_a_class_by_its_softmax(
     block = make_block(merge="evidence")
     prompt = read_off(correlation)
     evidence = correlation.amax(dim=(2, 3))
-    found = block(appearance, prompt, encoder, text, correlation).appearance
+    found = block(appearance, prompt, encoder, text[None], correlation).appearance
     for b in range(B):
         power = evidence[b].exp()
         alone = [refined_by(block, encoder, appearance, prompt, b, n, text) for n in range(N)]
@@ -166,7 +166,7 @@ def test_each_class_is_drawn_by_the_masks_of_its_own_prompts(
     block = make_block(prompts=prompts, text_dim=D, has_masks=True)
     assert block.mask_head is not None
     prompt = read_off(correlation)
-    found = block(appearance, prompt, encoder, text, correlation).drawn
+    found = block(appearance, prompt, encoder, text[None], correlation).drawn
     assert found.shape == correlation.shape
     position = encoder.image_position(h, w)
     for b in range(B):
@@ -187,7 +187,7 @@ def test_the_masks_leave_the_appearance_as_it_is(
 ) -> None:
     with_masks, without = make_block(has_masks=True), make_block()
     without.load_state_dict(with_masks.state_dict(), strict=False)
-    arguments = (appearance, read_off(correlation), encoder, text, correlation)
+    arguments = (appearance, read_off(correlation), encoder, text[None], correlation)
     assert without(*arguments).drawn is None
     assert without(*arguments).appearance.equal(with_masks(*arguments).appearance)
 
@@ -201,7 +201,7 @@ def test_the_maps_that_the_prompts_were_read_off_get_no_gradient(
 ) -> None:
     block = make_block(has_masks=True, merge="evidence")
     correlation.requires_grad_()
-    answer = block(appearance, read_off(correlation), encoder, text, correlation)
+    answer = block(appearance, read_off(correlation), encoder, text[None], correlation)
     (answer.appearance.sum() + answer.drawn.square().sum()).backward()
     assert correlation.grad is None
     for name, parameter in block.named_parameters():
@@ -221,7 +221,7 @@ def test_chunks_of_classes_change_nothing(
     class_chunk: int,
 ) -> None:
     block = make_block(merge=merge, text_dim=D, has_masks=True)
-    arguments = (appearance, read_off(correlation), encoder, text, correlation)
+    arguments = (appearance, read_off(correlation), encoder, text[None], correlation)
     found, expected = block(*arguments, class_chunk), block(*arguments)
     torch.testing.assert_close(tuple(found), tuple(expected), atol=1e-5, rtol=1e-5)
 
@@ -236,8 +236,8 @@ def test_the_order_of_the_classes_orders_what_is_drawn_and_changes_nothing_else(
 ) -> None:
     block = make_block(merge="evidence", text_dim=D, has_masks=True)
     mixed, order = correlation[:, [3, 1, 4, 0, 2]], [3, 1, 4, 0, 2]
-    found = block(appearance, read_off(mixed), encoder, text[order], mixed)
-    expected = block(appearance, read_off(correlation), encoder, text, correlation)
+    found = block(appearance, read_off(mixed), encoder, text[None, order], mixed)
+    expected = block(appearance, read_off(correlation), encoder, text[None], correlation)
     wanted = (expected.appearance, expected.drawn[:, order])
     torch.testing.assert_close(tuple(found), wanted, atol=1e-5, rtol=1e-5)
 

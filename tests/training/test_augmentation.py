@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.training.augmentation import GREY, augmented, recoloured, scaled_size
+from escnet.training.augmentation import PADDING, augmented, recoloured, scaled_size
 from escnet.training.pictures_recipe import AugmentationSection
 
 BEYOND = 250
@@ -91,7 +91,7 @@ def test_beyond_a_small_picture_lie_grey_pixels_of_no_label() -> None:
     picture, label_map = drawn(10, 40)
     plan = settings(short_side=(10, 10), crop=16)
     pixels, labels = augmented(picture, label_map, plan, np.random.default_rng(0), beyond=BEYOND)
-    assert (pixels[10:] == GREY).all()
+    assert (pixels[10:] == PADDING).all()
     assert (labels[10:] == BEYOND).all()
     assert (labels[:10] != BEYOND).all()
 

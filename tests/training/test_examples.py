@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from escnet.errors import DatasetError
-from escnet.training.augmentation import GREY
+from escnet.training.augmentation import PADDING
 from escnet.training.examples import Example, ExampleFeed, Examples
 from escnet.training.pictures import LabelledImage, ReadCrop
 from escnet.training.pictures_recipe import AugmentationSection, SourceSection
@@ -89,7 +89,7 @@ def test_beyond_the_picture_is_grey_and_nobody_knows_what(root: Path) -> None:
     view = series(root, crop=36)[0].view  # the picture has 30 rows
     assert (view.target[30:] == UNKNOWN).all()
     assert (view.target[:30] >= 0).all()
-    assert (view.image[:, 30:] == GREY / 255).all()
+    assert (view.image[:, 30:] == PADDING / 255).all()
 
 
 def test_the_network_sees_the_square_at_its_own_size_and_the_labels_keep_theirs(

@@ -204,7 +204,7 @@ def test_a_folder_that_another_tool_wrote_is_a_source_as_well(tmp_path: Path) ->
     sources = read_sources([section(FOLDER, root)])
     assert sources.names == ("sky", "cat")
     assert labels_of(sources, 0, 0) == [[0, 1, UNKNOWN]]
-    assert sources.sources[0].shown.tolist() == [[True, True]]
+    assert sources.sources[0].presence.tolist() == [[True, True]]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import UInt8
 
 from escnet.errors import WeightsError
+from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
@@ -16,21 +18,25 @@ PLACE = "/srv/models/weights.bin"
 class StubSegmenter:
     """Labels a pixel by its red value; names ask for trouble."""
 
-    model = "stub"
-    weights_hash = "0" * 64
+    model: str = "stub"
+    weights_hash: str = "0" * 64
 
     def __init__(self) -> None:
-        self.settings = {"method": "stub"}
+        self.settings: dict[str, object] = {"method": "stub"}
 
-    def segment_pixels(self, pixels, vocabulary: Vocabulary, options=None) -> Segmentation:
+    def segment_pixels(
+        self,
+        pixels: UInt8[np.ndarray, "H W 3"],
+        vocabulary: Vocabulary,
+        options: SegmentOptions = SegmentOptions(),  # noqa: B008 -- frozen
+    ) -> Segmentation:
         for name in vocabulary.labels:
             self._trouble(name)
         names = vocabulary.result_names
         red = pixels[:, :, 0]
         label_map = (red % len(names)).astype(np.uint8 if len(names) <= 254 else np.uint16)
         confidence = (red / 255).astype(np.float16)
-        if options is not None:
-            label_map[confidence < options.void_below] = np.iinfo(label_map.dtype).max
+        label_map[confidence < options.void_below] = 255 if len(names) <= 254 else 65535
         return Segmentation(
             label_map=label_map,
             confidence=confidence,

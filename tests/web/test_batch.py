@@ -89,7 +89,7 @@ def _png_of(values: np.ndarray) -> bytes:
 
 def _export(http: httpx.Client, png: bytes, label_maps: list[bytes], **data: Any) -> httpx.Response:
     files = [("pictures", ("my photo.png", png))] * len(label_maps)
-    files += [("label_maps", ("m.png", one)) for one in label_maps]  # type: ignore[misc]
+    files += [("label_maps", ("m.png", one)) for one in label_maps]
     return http.post("/v1/export", files=files, data={"names": "cat, dog", **data})
 
 

@@ -16,7 +16,7 @@ from escnet.errors import WeightsError
 from escnet.weights import catalog
 from escnet.weights.catalog import (
     CATALOG,
-    known_as,
+    identify,
     model_type_in,
     origin_of,
     require_local,
@@ -351,8 +351,8 @@ def test_another_file_under_a_published_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sam_vit_b_01ec64.pth"
     path.write_bytes(b"half of it")
     with pytest.raises(WeightsError, match=r"is not the file that was published .* get it again"):
-        known_as(path, file_sha256(path))
-    assert known_as(tmp_path / "other.pth", file_sha256(path)) is None
+        identify(path, file_sha256(path))
+    assert identify(tmp_path / "other.pth", file_sha256(path)) is None
 
 
 def test_an_unknown_file_keeps_its_name_and_claims_no_licence(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from escnet.annotations.format import (
+    Encode,
     EncodedFile,
+    EncodeWhole,
     FinishedFolder,
     Format,
     FormatOptions,
@@ -187,31 +189,43 @@ def _panoptic_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
     yield WholeFile("coco-panoptic/panoptic.json", _document(finished, COCO_PANOPTIC, categories))
 
 
-COCO = Format(
+def _format(
+    folder: str, file: str, *, about: str, use: str, encode: Encode, whole: EncodeWhole
+) -> Format:
+    """A format with a part for each picture, which one file of the folder puts together."""
+    return Format(
+        about=about,
+        path=f"{folder}/parts/{{below}}{{stem}}.json",
+        folder=folder,
+        use=use,
+        encode=encode,
+        whole=whole,
+        whole_paths=(f"{folder}/{file}",),
+    )
+
+
+COCO = _format(
+    "coco",
+    "instances.json",
     about="COCO JSON of a folder, polygons or run lengths: pycocotools, detectron2, FiftyOne",
-    path="coco/parts/{below}{stem}.json",
-    folder="coco",
     use="`pycocotools.coco.COCO('instances.json')`. `file_name` is the picture's path from "
     "the folder that all pictures have in common.",
     encode=_coco_files,
     whole=_coco_whole,
-    whole_paths=("coco/instances.json",),
 )
-COCO_STUFF = Format(
+COCO_STUFF = _format(
+    "coco-stuff",
+    "results.json",
     about="COCO results for stuff: the evaluation of COCO-Stuff",
-    path="coco-stuff/parts/{below}{stem}.json",
-    folder="coco-stuff",
     use="`COCO(truth).loadRes('results.json')`; category ids are indices of names plus one.",
     encode=_stuff_files,
     whole=_stuff_whole,
-    whole_paths=("coco-stuff/results.json",),
 )
-COCO_PANOPTIC = Format(
+COCO_PANOPTIC = _format(
+    "coco-panoptic",
+    "panoptic.json",
     about="COCO panoptic PNG and JSON: panopticapi, detectron2, Mask2Former",
-    path="coco-panoptic/parts/{below}{stem}.json",
-    folder="coco-panoptic",
     use="panoptic.json with the pictures in panoptic/; 0 is void.",
     encode=_panoptic_files,
     whole=_panoptic_whole,
-    whole_paths=("coco-panoptic/panoptic.json",),
 )

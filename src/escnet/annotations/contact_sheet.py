@@ -25,7 +25,7 @@ from escnet.annotations.format import (
     Place,
     WholeFile,
 )
-from escnet.annotations.json_text import to_compact_json
+from escnet.annotations.json_text import to_compact_json, to_utf8
 from escnet.annotations.overlay import draw_overlay
 from escnet.annotations.plain_image import painted
 from escnet.annotations.shares import doubtful_share
@@ -130,7 +130,7 @@ def _page(finished: FinishedFolder, page: int, num_pages: int) -> Iterator[bytes
         yield f"<nav>{links}</nav>\n".encode()
     yield b"<main>\n"
     for place, content in CONTACT_SHEET.parts(finished):
-        yield _figure(place, json.loads(content)).encode("utf-8", "backslashreplace")
+        yield to_utf8(_figure(place, json.loads(content)))
     yield b"</main></body></html>\n"
 
 

@@ -14,6 +14,7 @@ from escnet.annotations.format import (
     Place,
     WholeFile,
 )
+from escnet.annotations.json_text import to_utf8
 from escnet.annotations.palette import VOID_COLOUR
 from escnet.annotations.plain_image import encode_png, painted
 from escnet.annotations.polygons import without_holes
@@ -46,8 +47,8 @@ def _mask_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
             if name != _BACKGROUND
         ),
     ]
-    yield WholeFile("cvat-mask/labelmap.txt", [_encoded("\n".join(lines) + "\n")])
-    listed = (_encoded(f"{place.below}{place.stem}\n") for place in finished.places)
+    yield WholeFile("cvat-mask/labelmap.txt", [to_utf8("\n".join(lines) + "\n")])
+    listed = (to_utf8(f"{place.below}{place.stem}\n") for place in finished.places)
     yield WholeFile("cvat-mask/ImageSets/Segmentation/default.txt", listed)
 
 
@@ -83,7 +84,7 @@ def _xml_image(result: PictureResult, place: Place, options: FormatOptions) -> b
                     f'<polygon label="{label}" source="auto" occluded="0" '
                     f'points="{points}" z_order="0"></polygon>\n'
                 )
-    return _encoded("".join([*lines, "</image>\n"]))
+    return to_utf8("".join([*lines, "</image>\n"]))
 
 
 def _xml_head(names: Sequence[str], options: FormatOptions) -> bytes:
@@ -92,7 +93,7 @@ def _xml_head(names: Sequence[str], options: FormatOptions) -> bytes:
         "<type>polygon</type><attributes></attributes></label>\n"
         for name, colour in zip(names, options.colours(names).tolist(), strict=True)
     )
-    return _encoded(
+    return to_utf8(
         '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
         f"<meta><task><labels>\n{labels}</labels></task></meta>\n"
     )
@@ -115,10 +116,6 @@ def _xml_document(finished: FinishedFolder) -> Iterator[bytes]:
 
 def _attribute(text: str) -> str:
     return escape(_NO_XML.sub("\ufffd", text))  # XML has no way to write control characters
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
 
 
 CVAT_MASK = Format(

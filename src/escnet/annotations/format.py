@@ -186,6 +186,10 @@ def _no_check(_: Sequence[str]) -> None:
     pass
 
 
+Encode = Callable[[PictureResult, Place, FormatOptions], Iterator[EncodedFile]]
+EncodeWhole = Callable[[FinishedFolder], Iterator[WholeFile]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """One format.
@@ -205,8 +209,8 @@ class Format:
 
     about: str
     path: str
-    encode: Callable[[PictureResult, Place, FormatOptions], Iterator[EncodedFile]] | None
-    whole: Callable[[FinishedFolder], Iterator[WholeFile]] | None = None
+    encode: Encode | None
+    whole: EncodeWhole | None = None
     whole_paths: tuple[str, ...] = ()
     folder: str = ""
     use: str = ""

@@ -43,8 +43,8 @@ def read_georeference(picture: str | Path) -> Georeference | None:
     with suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         with Image.open(picture, formats=["TIFF"]) as image:
             tags = dict(getattr(image, "tag_v2", {}))
-        if (found := _from_tags(tags)) is not None:
-            return found
+        if (georeference := _from_tags(tags)) is not None:
+            return georeference
     return _from_world_file(picture)
 
 

@@ -1,4 +1,4 @@
-"""JSON as bytes: readable documents, compact ones, and long lists piece by piece."""
+"""Text as bytes, and JSON: readable documents, compact ones, and long lists piece by piece."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,10 +8,14 @@ from typing import Any
 from escnet.files import MARK_KEY
 
 
+def to_utf8(text: str) -> bytes:
+    """UTF-8; what is not valid Unicode is escaped, as JSON escapes lone surrogates."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def to_json(content: Mapping[str, Any]) -> bytes:
     """Readable JSON in UTF-8; what is not valid Unicode is escaped."""
-    text = json.dumps(content, ensure_ascii=False, indent=2)
-    return text.encode("utf-8", "backslashreplace") + b"\n"  # of lone surrogates, JSON's own escape
+    return to_utf8(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
 
 def to_marked_json(content: Mapping[str, Any]) -> bytes:
@@ -26,8 +30,7 @@ def mark_pair() -> bytes:
 
 def to_compact_json(content: object) -> bytes:
     """JSON in UTF-8 without spaces or line breaks; what is not valid Unicode is escaped."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return to_utf8(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
 
 
 def json_list(items: Iterable[object]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from escnet.annotations.json_text import to_utf8
 from escnet.annotations.palette import VOID_COLOUR, name_colours
 from escnet.errors import DatasetError
 from escnet.files import write_file
@@ -70,7 +71,7 @@ def label_png_strips(
         palette[void_label] = VOID_COLOUR
         yield _chunk(b"PLTE", palette.tobytes())
     # names from undecodable bytes hold lone surrogates; escaped, they are valid JSON and UTF-8
-    text = json.dumps(list(names), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    text = to_utf8(json.dumps(list(names), ensure_ascii=False))
     yield _chunk(b"iTXt", NAMES_KEY.encode("ascii") + _PLAIN_TEXT + text)
     packer = zlib.compressobj(_COMPRESSION)
     step = max(1, _STRIP_PIXELS // max(width, 1))

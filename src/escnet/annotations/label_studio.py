@@ -17,7 +17,7 @@ from escnet.annotations.format import (
     Place,
     WholeFile,
 )
-from escnet.annotations.json_text import json_list
+from escnet.annotations.json_text import json_list, to_utf8
 from escnet.annotations.rle import brush_rle
 from escnet.annotations.shapes import name_masks
 
@@ -69,11 +69,10 @@ def _set_up(names: Sequence[str], options: FormatOptions) -> bytes:
         f'    <Label value="{escape(name)}" background="#{bytes(colour).hex()}"/>\n'
         for name, colour in zip(names, options.colours(names).tolist(), strict=True)
     )
-    text = (
+    return to_utf8(
         f'<View>\n  <Image name="{_TO}" value="${_TO}" zoom="true"/>\n'
         f'  <BrushLabels name="{_FROM}" toName="{_TO}">\n{labels}  </BrushLabels>\n</View>\n'
     )
-    return text.encode("utf-8", "backslashreplace")
 
 
 LABEL_STUDIO = Format(

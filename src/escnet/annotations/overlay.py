@@ -75,7 +75,7 @@ def draw_overlay(
         only: The names to show, if not all; elsewhere the picture stays as it is.
     """
     colours = name_colours(names) if colours is None else colours
-    shown = _Shown.of(label_map.dtype, names, only)
+    shown = _Selection.of(label_map.dtype, names, only)
     height, width = label_map.shape
     drawn_hw, panel, corner = (height, width), None, (0, 0)
     if legend:
@@ -104,7 +104,7 @@ def draw_overlay(
     return drawn
 
 
-class _Shown(NamedTuple):
+class _Selection(NamedTuple):
     """Which values of a label map are drawn: a value for each, and whether it is hidden."""
 
     table: UInt[np.ndarray, " values"] | None  # None: all of them
@@ -113,9 +113,9 @@ class _Shown(NamedTuple):
     @classmethod
     def of(
         cls, dtype: "np.dtype[np.unsignedinteger]", names: Sequence[str], only: Collection[str]
-    ) -> "_Shown":
+    ) -> "_Selection":
         if not only:
-            return _ALL_SHOWN
+            return _EVERYTHING
         void = np.iinfo(dtype).max
         hidden = np.ones(void + 1, dtype=bool)
         hidden[[index for index, name in enumerate(names) if name in only]] = False
@@ -130,7 +130,7 @@ class _Shown(NamedTuple):
         return None if self.hidden is None else self.hidden[label_map]
 
 
-_ALL_SHOWN = _Shown(None, None)
+_EVERYTHING = _Selection(None, None)
 
 
 def _outlined(
@@ -199,7 +199,7 @@ def _entries(
     label_map: UInt[np.ndarray, "H W"],
     names: Sequence[str],
     colours: UInt8[np.ndarray, "N 3"],
-    shown: _Shown = _ALL_SHOWN,
+    shown: _Selection = _EVERYTHING,
 ) -> list[_Entry]:
     counts = label_counts(label_map, len(names))
     if shown.hidden is not None:

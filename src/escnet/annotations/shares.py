@@ -20,6 +20,7 @@ from escnet.annotations.format import (
     Place,
     WholeFile,
 )
+from escnet.annotations.json_text import to_utf8
 from escnet.annotations.summary import label_counts, mean_confidences
 
 UNLABELLED = "(unlabelled)"
@@ -83,7 +84,7 @@ def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     """The content of a CSV file; what is not valid Unicode is escaped."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return to_utf8(text.getvalue())
 
 
 SHARES = Format(

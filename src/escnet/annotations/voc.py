@@ -19,6 +19,7 @@ from escnet.annotations.format import (
     check_name_count,
     picture_of,
 )
+from escnet.annotations.json_text import to_utf8
 from escnet.annotations.plain_image import encode_indexed_png, encode_photo
 
 _BACKGROUND = "background"
@@ -49,13 +50,9 @@ def _values(names: Sequence[str]) -> list[int]:
 def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
     named = [name for name in finished.names if name != _BACKGROUND]
     classes = "".join(f"{name}\n" for name in (_BACKGROUND, *named))
-    yield WholeFile("voc/class_names.txt", [_encoded(classes)])
-    listed = (_encoded(f"{place.below}{place.stem}\n") for place in finished.places)
+    yield WholeFile("voc/class_names.txt", [to_utf8(classes)])
+    listed = (to_utf8(f"{place.below}{place.stem}\n") for place in finished.places)
     yield WholeFile("voc/ImageSets/Segmentation/train.txt", listed)
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
 
 
 VOC = Format(

@@ -10,6 +10,7 @@ from escnet.towers.checks import (
     check_kernel,
     check_no_misspelling,
     check_pair,
+    check_rejection,
     check_template,
     check_whole_numbers,
 )
@@ -48,6 +49,8 @@ class CatSegConfig(NetworkConfig):
         max_classes: The class aggregation always sees that many classes: fewer are padded with a
             learned token, and beyond it those with the lowest correlation are dropped for a
             picture; 0 for neither.
+        rejection: At inference that is not exact, how many labels are left after a look at the
+            correlation, in place of those that `max_classes` drops; empty for all of these.
         skip_channels: Channels of the skips after their upsampling.
         skip_dims: Channels that each skip is projected to.
         decoder_dims: Channels of the decoder's stages.
@@ -81,6 +84,7 @@ class CatSegConfig(NetworkConfig):
         pooling: int = 1,
         train_pooling: int = 2,
         max_classes: int = 256,
+        rejection: Sequence[int] = (32,),
         skip_channels: Sequence[int] = (256, 128),
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
@@ -106,6 +110,7 @@ class CatSegConfig(NetworkConfig):
         self.pooling = pooling
         self.train_pooling = train_pooling
         self.max_classes = max_classes
+        self.rejection = tuple(rejection)
         self.skip_channels = tuple(skip_channels)
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
@@ -134,6 +139,7 @@ class CatSegConfig(NetworkConfig):
     def _check(self) -> None:
         check_whole_numbers({name: getattr(self, name) for name in _SIZES})
         check_whole_numbers({"max_classes": self.max_classes}, least=0)
+        check_rejection(self.rejection)
         for name in ("skip_channels", "skip_dims", "decoder_dims"):
             check_pair(name, getattr(self, name))
         check_kernel("embed_kernel", self.embed_kernel)

@@ -86,7 +86,7 @@ def read_catseg(path: str | Path) -> CatSeg:
     stored = read_tensors(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     with refuse_unusable(path), torch.device("meta"):  # for the names and shapes
-        config = config_of(shapes)
+        config = config_from_shapes(shapes)
         expected = catseg_shapes(CatSeg(config))
     check_shapes(str(path), shapes, expected, cure=_CURE)
     check_values(str(path), stored)
@@ -120,7 +120,7 @@ def catseg_shapes(network: CatSeg) -> Shapes:
     return shapes | _clip_shapes(config.vision_config, config.text_config, config.joint_dim)
 
 
-def config_of(shapes: Mapping[str, tuple[int, ...]]) -> CatSegConfig:
+def config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> CatSegConfig:
     """The settings of the network that has tensors of these shapes.
 
     A published one is known by the width of its image tower. Of another, all that shapes can tell

@@ -15,8 +15,9 @@ from escnet.errors import WeightsError
 from escnet.inference.label_maps.published_resize import View, squeezed, to_short_side
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
-from escnet.inference.methods.network_method import NetworkMethod
+from escnet.inference.methods.network_method import NetworkMethod, left_of_view
 from escnet.inference.methods.tokens import load_tokenizer
+from escnet.model.pruning import Rejection
 from escnet.towers.clip import CLIP
 from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
@@ -47,11 +48,18 @@ class CatSegMethod(NetworkMethod[CatSeg]):
         }
 
     def _image(self, view: View) -> Float[Tensor, "3 side side"]:
-        return seen_as(view, self.view_size, self.network.config.image_size)
+        return square_input(view, self.view_size, self.network.config.image_size)
 
-    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+    def of_patches(
+        self,
+        patches: Patches,
+        text_embedding: Float[Tensor, "N D"],
+        rejection: Rejection | None = None,
+    ) -> ViewLogits:
         chunk = class_chunk(self.network.config, budget=self.memory_budget)
-        logits, kept = self.network.segment(patches, text_embedding, chunk)
+        logits, kept = self.network.segment(patches, text_embedding, chunk, rejection=rejection)
+        if rejection is not None:
+            return left_of_view(logits, kept, rejection)
         return ViewLogits(logits[0], kept[0].tolist())
 
 
@@ -77,7 +85,7 @@ def load_catseg_method(
     return method, weights_hash(folder)
 
 
-def seen_as(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
+def square_input(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
     """A view as the tower's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
 
     A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is

@@ -19,7 +19,7 @@ from escnet.catseg.aggregation import AggregationLayer
 from escnet.catseg.config import CatSegConfig
 from escnet.catseg.decoder import CatSegDecoder
 from escnet.model.correlation import class_state, correlation_map
-from escnet.model.pruning import likely_names
+from escnet.model.pruning import Rejection, likely_names, of_names
 from escnet.towers.clip import ClipText, ClipVision
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
@@ -106,6 +106,8 @@ class CatSeg(Network):
         patches: Patches,
         text_embedding: Float[Tensor, "N *P D"],
         class_chunk: int | None = None,
+        *,
+        rejection: Rejection | None = None,
     ) -> CatSegPrediction:
         """The network after its towers.
 
@@ -113,14 +115,21 @@ class CatSeg(Network):
             patches: What the vision tower gave, now or earlier.
             text_embedding: As in `forward`.
             class_chunk: As in `forward`.
+            rejection: Which names go on after a look at the correlation; None for CAT-Seg's own
+                rule. The aggregation has no maps to look at before its end.
         """
         N, D = text_embedding.shape[0], text_embedding.shape[-1]
         text = F.normalize(text_embedding.reshape(N, -1, D), dim=-1)  # (N, P, D)
         correlation = correlation_map(patches.joint, text.flatten(0, 1))
         correlation = correlation.unflatten(1, (N, -1))  # (B, N, P, h, w)
-        peak = correlation.amax(dim=(2, 3, 4))  # (B, N)
-        kept = likely_names(peak, self.config.max_classes)  # (B, M)
-        correlation = _take(correlation, kept)
+        maps = correlation.amax(dim=2)  # (B, N, h, w)
+        every = torch.arange(N, device=maps.device).expand(maps.shape[0], -1)
+        if rejection is None:
+            kept = likely_names(maps.amax(dim=(2, 3)), self.config.max_classes)  # (B, M)
+        else:
+            kept = every if rejection.is_idle(0, N) else rejection.survivors(0, maps, every)
+        if kept is not every:
+            correlation = of_names(correlation, kept)
         state = class_state(self.embed, correlation, class_chunk)  # (B, M, h, w, C)
         guidance = F.relu(self.to_guidance(patches.joint))
         guidance = rearrange(guidance, "B A h w -> B h w A")
@@ -128,11 +137,3 @@ class CatSeg(Network):
         for layer in self.layers:
             state = layer(state, guidance, of_text[kept], class_chunk)
         return CatSegPrediction(self.decoder(state, patches.skips, class_chunk), kept)
-
-
-def _take(
-    correlation: Float[Tensor, "B N P h w"], kept: Int[Tensor, "B M"]
-) -> Float[Tensor, "B M P h w"]:
-    if kept.shape[1] == correlation.shape[1]:
-        return correlation
-    return torch.take_along_dim(correlation, kept[:, :, None, None, None], dim=1)

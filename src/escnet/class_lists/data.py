@@ -53,16 +53,16 @@ def read_data(data: object, shown: str, form: str) -> ClassList:
         VocabularyError: If there is no class list in it, or more than one reading of it.
     """
     if isinstance(data, Mapping):
-        found = _of_mapping(data, shown, form)
+        class_list = _of_mapping(data, shown, form)
     elif isinstance(data, list | tuple):
-        found = _of_list(data, shown, f"a {form} list of names")
+        class_list = _of_list(data, shown, f"a {form} list of names")
     else:
         raise VocabularyError(
             f"{shown} holds a {form} {type(data).__name__}, "
             "but class names are a list of strings, or an object of label to queries"
         )
-    _refuse_placeholders(found)
-    return found
+    _refuse_placeholders(class_list)
+    return class_list
 
 
 def literal_rows(names: object, of_file: str) -> Iterable[ListedName]:
@@ -106,7 +106,9 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
     if isinstance(datasets := table.get("datasets"), Mapping):
         table = _only_dataset(table, datasets, shown)
     under_keys = {k: _under_key(k, v, shown, form) for k, v in table.items() if k in _KINDS_BY_KEY}
-    if readings := {key: found for key, found in under_keys.items() if found is not None}:
+    if readings := {
+        key: class_list for key, class_list in under_keys.items() if class_list is not None
+    }:
         return _with_palette(_one_of(readings, table, shown), table.get("palette"))
     for key in _KINDS_BY_KEY:
         if isinstance(value := table.get(key), str) and (
@@ -121,24 +123,26 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
     return _of_map(table, shown, f"a {form} map")
 
 
-def _with_palette(found: ClassList, palette: object) -> ClassList:
+def _with_palette(class_list: ClassList, palette: object) -> ClassList:
     """The list with the colours that stand beside it, as in mmsegmentation's METAINFO.
 
     Raises:
         VocabularyError: If there are more or fewer colours than names.
     """
-    if not isinstance(palette, list) or any(row.color for row in found.names):
-        return found
+    if not isinstance(palette, list) or any(row.color for row in class_list.names):
+        return class_list
     colors = [color_of(one) for one in palette]
     if not colors or not all(color is not None for color in colors):
-        return found
-    if len(colors) != len(found.names):
+        return class_list
+    if len(colors) != len(class_list.names):
         raise VocabularyError(
-            f"{found.shown} has a palette of {len(colors)} colours for "
-            f"{counted(len(found.names))}: give each name one"
+            f"{class_list.shown} has a palette of {len(colors)} colours for "
+            f"{counted(len(class_list.names))}: give each name one"
         )
-    names = tuple(replace(row, color=color) for row, color in zip(found.names, colors, strict=True))
-    return replace(found, names=names, left_out=(*found.left_out, "colours"))
+    names = tuple(
+        replace(row, color=color) for row, color in zip(class_list.names, colors, strict=True)
+    )
+    return replace(class_list, names=names, left_out=(*class_list.left_out, "colours"))
 
 
 def _only_dataset(
@@ -173,11 +177,11 @@ def _one_of(
     readings: Mapping[str, ClassList], table: Mapping[str, object], shown: str
 ) -> ClassList:
     """The list that all readings agree on."""
-    (key, found), *others = readings.items()
+    (key, class_list), *others = readings.items()
     for other, reading in others:
-        if _labels(reading) != _labels(found):
+        if _labels(reading) != _labels(class_list):
             raise _two_lists(key, other, shown)
-    if "nc" in table and number_of(table["nc"]) != (count := len(found.names)):
+    if "nc" in table and number_of(table["nc"]) != (count := len(class_list.names)):
         raise VocabularyError(
             f"{shown} says nc: {shown_text(str(table['nc']), quoted=False)}, but has "
             f"{counted(count)}: correct one of the two"
@@ -188,7 +192,7 @@ def _one_of(
             continue
         if any(isinstance(one, str) for one in value):
             raise _two_lists(key, label, shown)
-    return found
+    return class_list
 
 
 def _two_lists(key: str, other: str, shown: str) -> VocabularyError:
@@ -285,10 +289,10 @@ def _all(values: Iterable[object], read: Callable[[object], object]) -> bool:
     return all(read(value) is not None for value in values)
 
 
-def _refuse_placeholders(found: ClassList) -> None:
-    labels = [row.label for row in found.names]
+def _refuse_placeholders(class_list: ClassList) -> None:
+    labels = [row.label for row in class_list.names]
     if all(isinstance(label, str) and _PLACEHOLDER.fullmatch(label) for label in labels):
         raise VocabularyError(
-            f"{found.shown} has the placeholder {labels[0]!r} for each name, "
+            f"{class_list.shown} has the placeholder {labels[0]!r} for each name, "
             "which transformers writes where nobody gave names: write the names instead"
         )

@@ -58,10 +58,10 @@ def _categories_in(path: Path) -> str | None:
         if not MAX_FILE_BYTES < path.stat().st_size < _MAX_SEARCHED_BYTES:
             return None
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found = [match.start() for match in _CATEGORIES.finditer(content)]
-            if content[:1] != b"{" or len(found) != 1:
+            starts = [match.start() for match in _CATEGORIES.finditer(content)]
+            if content[:1] != b"{" or len(starts) != 1:
                 return None
-            part = content[found[0] : found[0] + _MAX_CATEGORIES_BYTES]
+            part = content[starts[0] : starts[0] + _MAX_CATEGORIES_BYTES]
     end = _end_of_list(part)
     return None if end is None else f"{{{part[:end].decode(errors='replace')}}}"
 

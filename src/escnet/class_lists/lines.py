@@ -66,8 +66,8 @@ def read_lines(text: str, shown: str) -> ClassList:
     if not lines:
         raise VocabularyError(f"{shown} holds no class names: write one a line")
     for read in (_labelmap, _colored, _numbered, _valued, _wordnet):
-        if (found := read(lines, shown)) is not None:
-            return found
+        if (class_list := read(lines, shown)) is not None:
+            return class_list
     if len(lines) == 1:
         return _one_line(lines[0], shown)
     return read_table(lines, shown) or _plain(lines, shown)
@@ -77,48 +77,48 @@ def _matches(
     lines: Sequence[Line], pattern: re.Pattern[str], shown: str
 ) -> list[tuple[str, re.Match[str]]] | None:
     """Where each line stands with its match; None if one does not match as a whole."""
-    found = []
+    matches = []
     for number, line in lines:
         match = pattern.fullmatch(line) if len(line) <= _MAX_ROW_CHARACTERS else None
         if match is None:
             return None
-        found.append((f"line {number} of {shown}", match))
-    return found
+        matches.append((f"line {number} of {shown}", match))
+    return matches
 
 
 def _labelmap(lines: Sequence[Line], shown: str) -> ClassList | None:
-    found = _matches(lines, _LABELMAP, shown)
-    if found is None:
+    matches = _matches(lines, _LABELMAP, shown)
+    if matches is None:
         return None
     rows = [
         ListedName(where, match["name"], [match["name"]], None, color_of(match["color"]))
-        for where, match in found
+        for where, match in matches
     ]
     left_out = ["colours"] if any(row.color for row in rows) else []
-    left_out += ["parts and actions"] if any(m["parts"] or m["actions"] for _, m in found) else []
+    left_out += ["parts and actions"] if any(m["parts"] or m["actions"] for _, m in matches) else []
     return tools_list(shown, "CVAT's labelmap.txt", rows, left_out)
 
 
 def _numbered(lines: Sequence[Line], shown: str) -> ClassList | None:
-    found = _matches(lines, _NUMBER_FIRST, shown)
-    if found is None:
-        found = _matches(lines, _NUMBER_SPACE, shown)
-        if found is None or any(has(match["name"], "=") for _, match in found):
+    matches = _matches(lines, _NUMBER_FIRST, shown)
+    if matches is None:
+        matches = _matches(lines, _NUMBER_SPACE, shown)
+        if matches is None or any(has(match["name"], "=") for _, match in matches):
             return None
-        if all(_is_value(match["name"]) for _, match in found):
+        if all(_is_value(match["name"]) for _, match in matches):
             return None
-        numbers = [int(match["number"]) for _, match in found]
+        numbers = [int(match["number"]) for _, match in matches]
         is_count = numbers in (list(range(len(lines))), list(range(1, len(lines) + 1)))
         if not is_count or len(lines) == 1:
             raise _two_readings(
                 *lines[0], shown, "a number and its name", "a name that begins with a number",
                 "write NUMBER: NAME, or NAME=NAME for a name like that",
             )  # fmt: skip
-    if all(_is_value(match["name"]) for _, match in found):
+    if all(_is_value(match["name"]) for _, match in matches):
         return None
     rows = [
         ListedName(where, match["name"], [match["name"]], int(match["number"]))
-        for where, match in found
+        for where, match in matches
     ]
     rows, about_numbers = by_number(rows, shown)
     return tools_list(shown, "a list of NUMBER: NAME", rows, about_numbers)
@@ -129,17 +129,17 @@ def _is_value(text: str) -> bool:
 
 
 def _valued(lines: Sequence[Line], shown: str) -> ClassList | None:
-    found = _matches(lines, _VALUE_LAST, shown)
-    if found is None or all(_is_value(match["name"]) for _, match in found):
+    matches = _matches(lines, _VALUE_LAST, shown)
+    if matches is None or all(_is_value(match["name"]) for _, match in matches):
         return None
-    values = [match["value"] for _, match in found]
+    values = [match["value"] for _, match in matches]
     numbers, colors = [number_of(one) for one in values], [color_of(one) for one in values]
     written = sum(map(bool, values))
     if written == 0 or written not in {sum(n is not None for n in numbers), sum(map(bool, colors))}:
         return None  # numbers for some names and colours for others are neither
     rows = [
         ListedName(where, match["name"], [match["name"]], number, color)
-        for (where, match), number, color in zip(found, numbers, colors, strict=True)
+        for (where, match), number, color in zip(matches, numbers, colors, strict=True)
     ]
     rows, about_numbers = by_number(rows, shown)
     left_out = [*about_numbers, *(["colours"] if any(colors) else [])]
@@ -148,13 +148,13 @@ def _valued(lines: Sequence[Line], shown: str) -> ClassList | None:
 
 def _colored(lines: Sequence[Line], shown: str) -> ClassList | None:
     """Lines with red, green and blue, and perhaps a number before them and opacity after."""
-    found = _matches(lines, _COLOR_FIRST, shown)
-    is_first = found is not None
-    found = found or _matches(lines, _COLOR_LAST, shown)
-    if found is None:
+    matches = _matches(lines, _COLOR_FIRST, shown)
+    is_first = matches is not None
+    matches = matches or _matches(lines, _COLOR_LAST, shown)
+    if matches is None:
         return None
     rows = []
-    for where, match in found:
+    for where, match in matches:
         values = [int(value) for value in re.findall(r"\d+", match["values"])]
         has_number = is_first and (len(values) == 5 or (len(values) == 4 and values[0] != 255))
         color = color_of(values[has_number : has_number + 3])
@@ -169,10 +169,10 @@ def _colored(lines: Sequence[Line], shown: str) -> ClassList | None:
 
 
 def _wordnet(lines: Sequence[Line], shown: str) -> ClassList | None:
-    found = _matches(lines, _WORDNET, shown)
-    if found is None:
+    matches = _matches(lines, _WORDNET, shown)
+    if matches is None:
         return None
-    rows = [ListedName(where, match["name"], [match["name"]]) for where, match in found]
+    rows = [ListedName(where, match["name"], [match["name"]]) for where, match in matches]
     return tools_list(shown, "ImageNet's list of WordNet numbers", rows, ["WordNet numbers"])
 
 

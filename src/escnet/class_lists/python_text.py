@@ -45,7 +45,7 @@ def read_python(text: str, shown: str) -> object:
         tree = ast.parse(text)
         if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
             return _plain(_literal(tree.body[0].value))
-        found = [
+        assigned = [
             (name, _plain(_literal(value)))
             for name, value in _assignments(tree)
             if name != _PALETTE
@@ -56,15 +56,15 @@ def read_python(text: str, shown: str) -> object:
             f"{shown} looks like Python and its class names cannot be read ({reason}): "
             "write them into a file of their own, one a line"
         ) from None
-    for name, data in found[1:]:
-        if data != found[0][1]:
+    for name, data in assigned[1:]:
+        if data != assigned[0][1]:
             raise VocabularyError(
-                f"{shown} assigns different things to {shown_text(found[0][0])} and "
+                f"{shown} assigns different things to {shown_text(assigned[0][0])} and "
                 f"{shown_text(name)}: keep the one with the class names"
             )
-    if not found:
+    if not assigned:
         raise VocabularyError(f"{shown} holds no class names: add some")
-    names = found[0][1]
+    names = assigned[0][1]
     palettes = [value for name, value in _assignments(tree) if name == _PALETTE]
     if palettes and isinstance(names, list):
         with suppress(SyntaxError, ValueError, TypeError):  # computed, so that nobody knows it

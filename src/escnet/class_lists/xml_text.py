@@ -21,7 +21,7 @@ _CVAT_LABEL = ["labels", "label"]
 
 
 @dataclass
-class _Found:
+class _Document:
     """What a document holds: the labels of each control of Label Studio, and CVAT's."""
 
     path: list[str] = field(default_factory=list)
@@ -59,16 +59,16 @@ def read_xml(text: str, shown: str) -> ClassList:
         VocabularyError: If it is no XML, declares a document type, or has no labels, or those of
             two controls that differ.
     """
-    found = _Found()
+    document = _Document()
 
     def refuse(*_: object) -> None:
         raise VocabularyError("it declares a document type, which is not read")
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = found.start
-    parser.EndElementHandler = found.end
-    parser.CharacterDataHandler = found.text.append
+    parser.StartElementHandler = document.start
+    parser.EndElementHandler = document.end
+    parser.CharacterDataHandler = document.text.append
     try:
         parser.Parse(text.encode(), True)
     except expat.ExpatError as error:
@@ -76,10 +76,10 @@ def read_xml(text: str, shown: str) -> ClassList:
         raise VocabularyError(f"{shown} is not XML ({reason}): correct it there") from None
     except VocabularyError as error:
         raise VocabularyError(f"{shown} is no list of class names ({error})") from None
-    if found.by_control:
-        kind, labels = "Label Studio's config", _of_one_control(found.by_control, shown)
-    elif found.cvat:
-        kind, labels = "CVAT's annotations.xml", [(name, color) for name, color in found.cvat]
+    if document.by_control:
+        kind, labels = "Label Studio's config", _of_one_control(document.by_control, shown)
+    elif document.cvat:
+        kind, labels = "CVAT's annotations.xml", [(name, color) for name, color in document.cvat]
     else:
         raise VocabularyError(
             f"{shown} is XML without labels: Label Studio's config has them as "

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _NUM_CLASSES = 3  # printed of each kind
 
 
-class Other(NamedTuple):
+class OtherResult(NamedTuple):
     """Another result and its file."""
 
     result: "EvalResult"
     path: Path
 
 
-def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[str, Other]:
+def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[str, OtherResult]:
     """The results to compare with, by the target that they are of.
 
     Raises:
@@ -35,7 +35,7 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
     from escnet.files import shown_path
 
     by_name = {target.name: target for target in targets}
-    others: dict[str, Other] = {}
+    others: dict[str, OtherResult] = {}
     for path in paths:
         result = EvalResult.read(path)
         if result.benchmark not in by_name:
@@ -49,14 +49,14 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
                 "compare with one at a time"
             )
         check_comparable(by_name[result.benchmark], result, path)
-        others[result.benchmark] = Other(result, path)
+        others[result.benchmark] = OtherResult(result, path)
     return others
 
 
 def print_comparison(
     ours: "EvalResult",
     path: Path,
-    other: Other,
+    other: OtherResult,
     *,
     target: "EvalTarget",
     answers: "PanelModel",
@@ -121,9 +121,17 @@ def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "Pane
 
 def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     """Whether the segmenter would answer as the result's did."""
-    settings = json.loads(json.dumps(dict(segmenter.settings)))  # as a result's file holds them
+    from escnet.evaluation.model_answers import settings_under
+
+    settings = json.loads(
+        json.dumps(settings_under(segmenter, result.protocol))
+    )  # as a result's file holds them
     ours = (segmenter.method.name, segmenter.weights_hash, settings)
-    theirs = {"share_prior": 0.0, **result.model.settings}  # unless it says otherwise
+    theirs = {
+        "share_prior": 0.0,
+        "rejection": [],
+        **result.model.settings,
+    }  # unless it says otherwise
     return ours == (result.model.method, result.model.weights_hash, theirs)
 
 

@@ -16,14 +16,15 @@ from escnet.cli.options import (
     ClassesFile,
     Device,
     Dtype,
+    Exact,
     MaxPixels,
     Recursive,
     Sources,
     Threads,
     WindowsMode,
-    asked_vocabulary,
-    asked_windows,
     check_machine,
+    vocabulary_from_options,
+    windows_from_options,
     without_results,
 )
 from escnet.data.limits import MAX_PIXELS
@@ -54,6 +55,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     recursive: Recursive = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
+    exact: Exact = False,
     dtype: Dtype = "float32",
     threads: Threads = None,
     as_json: AsJson = False,
@@ -73,8 +75,10 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.inference.options import SegmentOptions
 
     # everything that can be wrong comes before the models, which take long
-    vocabulary = asked_vocabulary(classes, classes_file, background=background)
-    options = SegmentOptions(windows=asked_windows(windows, None), max_pixels=max_pixels)
+    vocabulary = vocabulary_from_options(classes, classes_file, background=background)
+    options = SegmentOptions(
+        windows=windows_from_options(windows, None), max_pixels=max_pixels, exact=exact
+    )
     check_machine(device, dtype, threads)
     paths = without_results(find_images(sources, recursive=recursive), sources)
     names = [model.strip() for model in (models or "").split(",") if model.strip()]

@@ -20,18 +20,13 @@ from escnet.cli.labelled_folder import (
     ZeroIs,
     folder_options,
 )
+from escnet.cli.options import AsJson, verb_group
 
 if TYPE_CHECKING:
     from escnet.data.check import CheckReport, FolderReport
 
-app = typer.Typer(
-    help="List, prepare, and check the benchmarks' data sets.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = verb_group("List, prepare, and check the benchmarks' data sets.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Name = Annotated[str, typer.Argument(help="Such as a-150; see `escnet data list`.")]
 
 _MOST_SHOWN = 10
@@ -107,10 +102,10 @@ def check(
     id_map: IdMap = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check pictures with label maps: pairs, sizes, label values, and what makes one doubt them.
+    """Check pictures with label maps: pairs, sizes, label values, and signs of wrong labels.
 
-    A published data set is checked against what was published. Of any other folder it is told how
-    it is read, what its label maps show, and what they can hardly mean.
+    A published data set is checked against what was published. For any other folder this prints how
+    the folder is read, what its label maps show, and what in them is probably wrong.
     """
     from escnet.data.check import check_folder, check_split
     from escnet.data.folder import FolderDataset
@@ -191,7 +186,7 @@ def _print_first(problems: tuple[str, ...]) -> None:
 
 
 def _progress(noun: str) -> Callable[[int, int], None]:
-    """What shows how far a job of minutes is: a line on stderr every few seconds."""
+    """A function that prints the progress on stderr, at most one line every few seconds."""
     last = time.monotonic()
 
     def show(done: int, total: int) -> None:

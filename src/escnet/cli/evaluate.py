@@ -67,6 +67,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     template: Annotated[
         str | None, typer.Option(help='Such as "a photo of a {}".', metavar="TEXT")
     ] = None,
+    exact: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact/--no-exact",
+            help="Let every name take part in all work, or reject early those that seem to be "
+            "nowhere in a picture.",
+        ),
+    ] = None,
     names: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +91,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     background: Annotated[
         str | None,
         typer.Option(
-            help="Other names count as background, the word is asked, or the rest class has it.",
+            help="What counts as background: names of things outside the benchmark, the word "
+            "itself, or the model's rest class.",
             metavar="others|name|rest",
         ),
     ] = None,
@@ -124,19 +133,20 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     A TARGET is a benchmark, whose protocol is the paper's unless an option below says otherwise, or
     a folder of pictures with label maps as tools write them (docs: reading folders), seen as a
-    whole. Where its classes.json names several sources each is scored by itself; with --background
-    rest only those that label pixels of no class, which are one more class then. OUT/NAME.json is
-    the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl what was counted
-    in each picture. With --predictions the label maps in a folder are scored, whichever program or
-    person made them, and NAME ends with that folder's. Start it with torchrun or accelerate launch
-    to share the work among processes or GPUs.
+    whole. If its classes.json names several sources, each is scored by itself; --background rest
+    scores only those that label pixels of no class, and counts these as one more class.
+    OUT/NAME.json is the result, OUT/NAME.html and OUT/NAME.md its report, OUT/NAME.pictures.jsonl
+    what was counted in each picture. With --predictions the label maps in a folder are scored,
+    whichever program or person made them, and NAME ends with that folder's. Start it with torchrun
+    or accelerate launch to share the work among processes or GPUs.
     """
     from escnet.errors import ConfigError
 
     check_machine(device, dtype, threads)
     changes = {
         "view": view, "size": size, "window": window, "overlap": overlap,
-        "seams": seams, "global_view": global_view, "template": template, "names": names,
+        "seams": seams, "global_view": global_view, "template": template, "exact": exact,
+        "names": names,
         "vocabulary": vocabulary, "background": background, "headline": headline,
     }  # fmt: skip
     options = folder_options(
@@ -242,7 +252,7 @@ def _models(
     )
     for target, protocol in plan:
         asked = under_protocol(segmenter, protocol)
-        used = _model_used(asked, _trained_on(segmenter))
+        used = _model_used(asked, protocol, _trained_on(segmenter))
         yield _Answerer(target, protocol, used, predict_with(asked, protocol), segmenter)
 
 
@@ -355,14 +365,17 @@ def _refuse_idle(plan: "Plan", changes: dict[str, Any]) -> None:
                 )
 
 
-def _model_used(segmenter: "Segmenter", trained_on: list[str] | None) -> "ModelUsed":
+def _model_used(
+    segmenter: "Segmenter", protocol: "EvalProtocol", trained_on: list[str] | None
+) -> "ModelUsed":
+    from escnet.evaluation.model_answers import settings_under
     from escnet.evaluation.result import ModelUsed
 
     return ModelUsed(
         name=segmenter.model,
         method=segmenter.method.name,
         weights_hash=segmenter.weights_hash,
-        settings=dict(segmenter.settings),
+        settings=settings_under(segmenter, protocol),
         trained_on=trained_on,
     )
 

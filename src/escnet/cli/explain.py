@@ -39,7 +39,9 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help='Names it competes with, such as "table, spoon"; none: the background.'),
+        typer.Option(
+            help='Names it competes with, such as "table, spoon"; if not given, the background.'
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the sheet and the numbers.")] = Path(),
     background: Background = False,
@@ -55,7 +57,7 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     Of PICTURE STEM.jpg this writes STEM.explain.png, a sheet with the correlation, the probability,
     regions, points, boxes and masks of each ESC-Block, and the class's map after it with SAM and
-    without; and STEM.explain.json, the numbers. A training-free model has its correlation alone.
+    without; and STEM.explain.json, the numbers. For a training-free model it shows the correlation.
     """
     from escnet.annotations.json_text import to_marked_json
     from escnet.data.image import read_image
@@ -65,7 +67,7 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.vocabulary import Vocabulary
 
     # everything cheap comes before the model, which takes seconds to load
-    vocabulary, name = _asked(class_name, classes)
+    vocabulary, name = _names_to_explain(class_name, classes)
     vocabulary = Vocabulary.of(vocabulary, has_background=background)
     SegmentOptions(share_prior=share_prior, max_pixels=max_pixels)
     ModelName.parse(model)
@@ -92,7 +94,7 @@ def explain(  # noqa: PLR0913, PLR0917 -- one argument for each option
         _print_summary(picture, explanation, paths)
 
 
-def _asked(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, str]":
+def _names_to_explain(class_name: str | None, classes: str | None) -> "tuple[Vocabulary, str]":
     """All class names, and the one to follow; alone it competes with the background."""
     from escnet.errors import ConfigError
     from escnet.vocabulary import Vocabulary

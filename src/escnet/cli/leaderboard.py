@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.options import AsJson
+
 if TYPE_CHECKING:
     from escnet.evaluation.leaderboard import Entry, PublishedTable
 
@@ -20,12 +22,12 @@ def leaderboard(
         list[Path] | None,
         typer.Option(help="A result of `escnet evaluate`; repeatable.", metavar="RESULT.json"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the scores that were published, and where results stand among them.
 
-    A result has a rank only if it is the benchmark's own protocol on all its pictures; what parts
-    it from that is told. Without a BENCHMARK, results are shown under the one they are of.
+    A result has a rank only if it follows the benchmark's own protocol on all its pictures; if not,
+    the differences are listed. Without a BENCHMARK, each result is shown under its own.
     """
     from escnet.evaluation.leaderboard import check_published, published_table, standings
     from escnet.evaluation.result import EvalResult

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escnet.cli.options import Device, Model
+from escnet.cli.options import AsJson, Device, Model, verb_group
 
 if TYPE_CHECKING:
     from escnet.class_lists.class_list import ClassList
     from escnet.class_lists.findings import Finding
     from escnet.vocabulary import Vocabulary
 
-app = typer.Typer(help="Look at lists of class names.", no_args_is_help=True)
+app = verb_group("Look at lists of class names.")
 
 
 @app.callback()
@@ -26,9 +26,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The class list, of any kind that is read.")],
     model: Model = "mini",
     device: Device = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell how a class list is read, and what is doubtful in it, one line each.
 

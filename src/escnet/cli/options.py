@@ -47,6 +47,14 @@ WindowsMode = Annotated[
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Search folders within folders too.")]
 MaxPixels = Annotated[int, typer.Option(help="Largest picture that is read, in pixels.")]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Let every name take part in all work; else those that seem to be nowhere in the "
+        "picture are rejected early, which is faster for long lists.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps")]
 Dtype = Annotated[str, typer.Option(metavar="float32|bfloat16|float16")]
@@ -60,7 +68,21 @@ Threads = Annotated[
 ]
 
 
-def asked_vocabulary(
+def verb_group(about: str) -> typer.Typer:
+    """A verb that has verbs of its own, such as `escnet weights show`.
+
+    Args:
+        about: The first line of its help.
+    """
+    return typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help, because importing rich would double its time
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def vocabulary_from_options(
     classes: str | None, classes_file: Path | None, *, background: bool
 ) -> "Vocabulary":
     """The class names that --classes or --classes-file give.
@@ -116,7 +138,9 @@ def vocabulary_in(path: Path, *, background: bool = False) -> "Vocabulary":
     return vocabulary
 
 
-def asked_windows(mode: str, overlap: float | None, side: int | None = None) -> "Windows | None":
+def windows_from_options(
+    mode: str, overlap: float | None, side: int | None = None
+) -> "Windows | None":
     """The windows that --windows, --window-overlap and --window-side stand for.
 
     Raises:

@@ -14,6 +14,7 @@ from escnet.cli.options import (
     ClassesFile,
     Device,
     Dtype,
+    Exact,
     Limit,
     MaxPixels,
     Model,
@@ -22,9 +23,9 @@ from escnet.cli.options import (
     Sources,
     Threads,
     WindowsMode,
-    asked_vocabulary,
-    asked_windows,
     check_machine,
+    vocabulary_from_options,
+    windows_from_options,
     without_results,
 )
 from escnet.data.limits import MAX_PIXELS
@@ -65,7 +66,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     fill_holes: Annotated[
         int,
         typer.Option(
-            help="What lies wholly inside one name, of up to this many pixels, becomes that name.",
+            help="Holes of up to this many pixels within one name become that name.",
             metavar="PIXELS",
         ),
     ] = 0,
@@ -170,6 +171,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = "first",
     model: Model = "mini",
     share_prior: SharePrior = None,
+    exact: Exact = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -193,15 +195,16 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.inference.options import SegmentOptions
 
     # everything cheap comes before the model, which takes seconds to load
-    vocabulary = asked_vocabulary(classes, classes_file, background=background)
+    vocabulary = vocabulary_from_options(classes, classes_file, background=background)
     options = SegmentOptions(
         void_below=void_below,
-        windows=asked_windows(windows, window_overlap, window_side),
+        windows=windows_from_options(windows, window_overlap, window_side),
         share_prior=share_prior,
         max_pixels=max_pixels,
         depth=depth,
         min_area=min_area,
         fill_holes=fill_holes,
+        exact=exact,
     )
     format_options = FormatOptions(
         tolerance=tolerance,
@@ -218,7 +221,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     check_machine(device, dtype, threads)
     search = find_pictures(sources, recursive=recursive)
     pictures = without_results(search.paths, sources)[:limit]
-    for line in search.told():
+    for line in search.remarks():
         print(f"escnet: {line}", file=sys.stderr)
     job = SegmentJob.plan(
         pictures,

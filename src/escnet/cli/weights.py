@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from escnet.cli.options import AsJson, verb_group
+
 if TYPE_CHECKING:
     from escnet.weights.checkpoint import CheckpointSummary
     from escnet.weights.origin import Origin
 
-app = typer.Typer(
-    help="Show, list, and check weights.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = verb_group("Show, list, and check weights.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 _SHOWN_SETTINGS = (
     "towers",
@@ -32,6 +28,7 @@ _SHOWN_SETTINGS = (
     "hidden_dim",
     "presence",
     "detail",
+    "rejection",
     "share_prior",
 )
 
@@ -110,14 +107,15 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Bring weights from the model hub to this machine, and show what came."""
-    from escnet.weights.catalog import known_as, require_local
+    from escnet.weights.catalog import identify, require_local
+    from escnet.weights.origin import file_sha256
 
     folder = require_local(name)
     files = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if p.is_file())
     entries: list[dict[str, Any]] = []
     for file in files:
         sha256 = file_sha256(file)
-        known = known_as(file, sha256)
+        known = identify(file, sha256)
         size = file.stat().st_size
         as_published = None if known is None else known.name
         entries.append(
@@ -158,10 +156,10 @@ def check(
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """What complete weights are; whatever is amiss is an error."""
+    """Kind, hash and number of tensors of weights that are complete; others are an error."""
     from escnet.errors import WeightsError
     from escnet.towers.table import TOWER_KINDS
-    from escnet.weights.catalog import known_as, model_type_in
+    from escnet.weights.catalog import identify, model_type_in
     from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
     from escnet.weights.tokenizer_files import read_tokenizer
     from escnet.weights.tower_folder import TowerFolder, holds_towers
@@ -184,7 +182,7 @@ def _checked(path: Path) -> dict[str, Any]:
 
     files = [path] if path.is_file() else tensor_files_in(path)
     sha256 = tensors_sha256(files)
-    known = known_as(files[0], sha256)
+    known = identify(files[0], sha256)
     report = {"sha256": sha256, "name": files[0].name if known is None else known.name}
     names = read_all_tensors(files).keys()
     if any(name.startswith("sem_seg_head.") for name in names):
@@ -213,7 +211,7 @@ def pack(
         list[str] | None,
         typer.Option(
             help="Names that int8 keeps in half precision, as a pattern; repeatable. "
-            "If not given, those that MODEL keeps so in int8."
+            "If not given, those that MODEL has in half precision."
         ),
     ] = None,
 ) -> None:
@@ -236,12 +234,16 @@ def pack(
 def average(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Checkpoints' folders; the first one's settings."),
+        typer.Argument(
+            metavar="MODEL...", help="Checkpoints' folders; the mean has the first one's settings."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     share: Annotated[
         list[float] | None,
-        typer.Option(help="How much of a model: one for each, in their order; else all alike."),
+        typer.Option(
+            help="Weight of each model, in their order; repeatable. If not given, all weigh alike."
+        ),
     ] = None,
 ) -> None:
     """Write the mean of several checkpoints' weights, in float32."""

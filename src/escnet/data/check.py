@@ -170,7 +170,7 @@ def check_folder(
         name=dataset.root.resolve().name,
         layout=dataset.layout,
         num_pictures=len(dataset),
-        sources={name: doubts[name].shown for name in sources},
+        sources={name: doubts[name].counts for name in sources},
         problems=tuple(problems),
         doubts=tuple(
             f"{name}: {line}" if several else line

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, UInt16
 from pycocotools import mask as coco_mask
 
-from escnet.data.conventions import BACKGROUND, IGNORED
+from escnet.data.conventions import BACKGROUND_LABEL, IGNORED
 from escnet.data.folder_layouts import chosen_split
 from escnet.data.label_map import read_label_map
 from escnet.data.label_table import LabelTable, Row
@@ -164,13 +164,13 @@ def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
     Raises:
         ValueError: If it has less than three points, or one far outside the picture.
     """
-    found = [float(value) for value in points]
-    if len(found) < 6 or len(found) % 2:
-        raise ValueError(f"a polygon of {len(found)} numbers")
+    numbers = [float(value) for value in points]
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise ValueError(f"a polygon of {len(numbers)} numbers")
     most = 4 * max(size_hw) + 1_000  # the library walks along each edge, however long
-    if not all(abs(value) <= most for value in found):
+    if not all(abs(value) <= most for value in numbers):
         raise ValueError("a point far outside the picture")
-    return found
+    return numbers
 
 
 @lru_cache(maxsize=4)
@@ -204,7 +204,7 @@ def _reading(path: Path, root: Path, split: str | None) -> Reading:
     places = _places(path, root)
     pictures, missing = [], []
     for image_id, name in file.pictures.items():
-        image_path = _found(name, places)
+        image_path = _picture_of(name, places)
         if image_path is None:
             missing.append(name)
             continue
@@ -229,7 +229,7 @@ def _reading(path: Path, root: Path, split: str | None) -> Reading:
         said=f"COCO JSON {shown_path(path)} (pixels of two categories count nowhere)",
         pictures=tuple(sorted(pictures, key=lambda picture: picture.stem)),
         table=file.table,
-        usual={0: BACKGROUND, OVERLAP: IGNORED},
+        usual={0: BACKGROUND_LABEL, OVERLAP: IGNORED},
         read_others=read_label_map,
         split=split,
     )
@@ -251,11 +251,11 @@ def _places(path: Path, root: Path) -> list[Path]:
     above = path.parent.parent if path.parent.name.casefold() == "annotations" else path.parent
     tops = dict.fromkeys((path.parent, root, above))
     inner = ("", split, "images", f"images/{split}", "img", "data", f"data/{split}", "JPEGImages")
-    found = [top / name for top in tops for name in inner]
-    return [place for place in dict.fromkeys(found) if place.is_dir()]
+    folders = [top / name for top in tops for name in inner]
+    return [place for place in dict.fromkeys(folders) if place.is_dir()]
 
 
-def _found(name: str, places: Sequence[Path]) -> Path | None:
+def _picture_of(name: str, places: Sequence[Path]) -> Path | None:
     """The picture of a name that comes from a file, which may not lead out of the folders."""
     if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
         raise DatasetError(f"COCO's picture {name!r} lies outside the folder: correct its path")

@@ -41,5 +41,5 @@ def _split(name: str, part: str, num_pictures: int) -> Split:
     )
 
 
-COCO_STUFF = _split("coco-stuff", "val2017", 5_000)
+COCO_STUFF_VAL = _split("coco-stuff", "val2017", 5_000)
 COCO_STUFF_TRAIN = _split("coco-stuff-train", "train2017", 118_287)

@@ -20,8 +20,8 @@ from escnet.files import shown_path
 from escnet.small_file import SmallFile
 
 IGNORED = -1  # codes of values that are no class
-BACKGROUND = -2
-UNKNOWN = -3
+BACKGROUND_LABEL = -2
+UNKNOWN_LABEL = -3
 
 ZERO_IS = Literal["first", "unlabelled", "background"]
 
@@ -32,7 +32,7 @@ _ID_MAP = SmallFile(
 )
 _REST_CODES = {  # what an id map calls pixels of no class
     **dict.fromkeys(("ignore", "ignored", "unlabelled", "unlabeled", "void"), IGNORED),
-    "background": BACKGROUND,
+    "background": BACKGROUND_LABEL,
 }
 
 
@@ -67,19 +67,19 @@ class Conventions(BaseModel):
             ConfigError: If one is out of range, or contradicts another.
         """
         try:
-            found = cls.model_validate(values)
+            conventions = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             name = "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
             raise ConfigError(
                 f"{name} is {first.get('input')!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
             ) from None
-        if found.ids is not None and (found.zero_is or found.offset is not None):
+        if conventions.ids is not None and (conventions.zero_is or conventions.offset is not None):
             raise ConfigError(
                 "an id map says what every value is, 0 and the first too: "
                 "leave --zero-is and --offset out"
             )
-        return found
+        return conventions
 
 
 def read_id_map(path: str | Path) -> dict[int, str]:
@@ -94,14 +94,14 @@ def read_id_map(path: str | Path) -> dict[int, str]:
         table = _ID_MAP.parsed_json(text.encode(), shown)
     else:
         table = _id_lines(text, shown)
-    found = {}
+    names = {}
     for value, name in table.items():
         if not str(value).isdecimal() or not int(value) < NUM_VALUES or not isinstance(name, str):
             raise ConfigError(f"{shown} maps {value!r} to {name!r}: give a value and a name")
-        found[int(value)] = name.strip()
-    if not found:
+        names[int(value)] = name.strip()
+    if not names:
         raise ConfigError(f'{shown} is empty: write lines such as "7: road"')
-    return found
+    return names
 
 
 def _id_lines(text: str, shown: str) -> dict[str, str]:
@@ -123,7 +123,7 @@ class Labelling:
 
     Attributes:
         classes: The class names, without those whose value counts nowhere.
-        codes: For each value its class, IGNORED, BACKGROUND or UNKNOWN.
+        codes: For each value its class, IGNORED, BACKGROUND_LABEL or UNKNOWN_LABEL.
 
     Raises:
         DatasetError: If the list and the conventions contradict each other.
@@ -145,7 +145,7 @@ class Labelling:
                 "there is no list of class names beside the label maps: put a classes.txt there, "
                 "a name a line in the order of the labels, or give one with --classes-file"
             )
-        codes = np.full(NUM_VALUES, UNKNOWN)
+        codes = np.full(NUM_VALUES, UNKNOWN_LABEL)
         for value, code in (usual or {255: IGNORED}).items():
             codes[value] = code
         declared = _declared(conventions, table.names if table else ())
@@ -165,7 +165,7 @@ class Labelling:
     @property
     def has_background(self) -> bool:
         """Whether some value is of none of the classes."""
-        return bool((self.codes == BACKGROUND).any())
+        return bool((self.codes == BACKGROUND_LABEL).any())
 
     @property
     def is_plain(self) -> bool:
@@ -174,8 +174,8 @@ class Labelling:
 
     def meanings(self, most: int) -> list[tuple[int, str]]:
         """What the first values mean, in words."""
-        words = {IGNORED: "counts nowhere", BACKGROUND: "is no class"}
-        known = np.flatnonzero(self.codes != UNKNOWN)[:most]
+        words = {IGNORED: "counts nowhere", BACKGROUND_LABEL: "is no class"}
+        known = np.flatnonzero(self.codes != UNKNOWN_LABEL)[:most]
         codes = [int(self.codes[value]) for value in known]
         return [
             (int(value), words.get(code, f"is {self.classes[code]!r}" if code >= 0 else ""))
@@ -185,15 +185,15 @@ class Labelling:
 
 def _declared(conventions: Conventions, names: Collection[str]) -> dict[int, int]:
     """The values that are declared to be no class."""
-    found = dict.fromkeys(conventions.ignore, IGNORED)
+    codes = dict.fromkeys(conventions.ignore, IGNORED)
     if conventions.zero_is == "unlabelled":
-        found[0] = IGNORED
+        codes[0] = IGNORED
     elif conventions.zero_is == "background":
-        found[0] = BACKGROUND
+        codes[0] = BACKGROUND_LABEL
     for value, name in (conventions.ids or {}).items():
         if name not in names and (code := _REST_CODES.get(name.casefold())) is not None:
-            found[value] = code
-    return found
+            codes[value] = code
+    return codes
 
 
 def _rows_with_values(table: LabelTable, conventions: Conventions) -> dict[str, list[int]]:

@@ -61,7 +61,7 @@ class Doubts:
             self._turned.append((item.stem, orientation))
 
     @property
-    def shown(self) -> list[tuple[str, int, int]]:
+    def counts(self) -> list[tuple[str, int, int]]:
         """Each class with the pictures that show it, and its pixels in them."""
         rows = zip(self._classes, self._num_shown, self._num_pixels, strict=True)
         return [(name, int(pictures), int(pixels)) for name, pictures, pixels in rows]
@@ -74,32 +74,32 @@ class Doubts:
         """
         if not self._num_pictures:
             return []
-        found = self._about_ignored(is_whole)
+        doubts = self._about_ignored(is_whole)
         if self._between:
-            found.append(
+            doubts.append(
                 f"{self._of_pictures(self._between)} values that lie between those beside them: "
                 "they were resized with smoothing or saved as JPEG; make them again, with nearest "
                 "neighbours and as PNG"
             )
         if self._turned:
             stem, orientation = self._turned[0]
-            found.append(
+            doubts.append(
                 f"{len(self._turned)} of {self._num_pictures} pictures have an EXIF orientation "
                 f"that their label map's size cannot confirm (first: {stem}, orientation "
                 f"{orientation}): label maps must lie on the picture as displayed"
             )
-        found += [
+        doubts += [
             f"class {index} is called {name!r} and is scored like any other: if its pixels are to "
             f"count nowhere, add --ignore {index}"
             for index, name in enumerate(self._classes)
             if Row(name).is_rest and name.strip(" _").casefold() != "background"
         ]
-        return found
+        return doubts
 
     def _about_ignored(self, is_whole: bool) -> list[str]:
         share = self._num_ignored / self._num_all
         ignored = f"{100 * share:.3g} % of the pixels are ignored"
-        shown = {name for name, pictures, _ in self.shown if pictures}
+        shown = {name for name, pictures, _ in self.counts if pictures}
         absent = [name for name in self._annotated if name not in shown] if is_whole else []
         if share > 0 and len(shown) <= 1 and len(self._classes) <= 2:
             value, name = self._ignore_index, (absent or self._annotated)[-1]
@@ -108,15 +108,15 @@ class Doubts:
                 f"{ignored} ({value}){nowhere}: is {value} the foreground? Then say so with "
                 f'--id-map FILE, of lines such as "0: background" and "{value}: {name}"'
             ]
-        found = []
+        doubts = []
         if share > _MOST_IGNORED:
-            found.append(f"{ignored}: is the ignored value right?")
+            doubts.append(f"{ignored}: is the ignored value right?")
         if absent:
             named = ", ".join(absent[:_MOST_NAMED]) + (", ..." if len(absent) > _MOST_NAMED else "")
-            found.append(
+            doubts.append(
                 f"{len(absent)} of {len(self._annotated)} classes are in no label map: {named}"
             )
-        return found
+        return doubts
 
     def _of_pictures(self, stems: Sequence[str]) -> str:
         return f"{len(stems)} of {self._num_pictures} label maps have (first: {stems[0]})"
@@ -131,7 +131,7 @@ def doubts_about(dataset: FolderDataset, most: int) -> list[str]:
         dataset: The folder.
         most: Pictures of each source that are looked at, evenly spread.
     """
-    found = []
+    all_lines = []
     for source in dataset.sources:
         items = [item for item in dataset if item.source == source]
         chosen = _spread(items, most)
@@ -143,8 +143,8 @@ def doubts_about(dataset: FolderDataset, most: int) -> list[str]:
                 continue
         lines = doubts.lines(is_whole=len(chosen) == len(items))
         prefix = f"{source}: " if len(dataset.sources) > 1 else ""
-        found += [f"{prefix}{line}" for line in lines]
-    return found
+        all_lines += [f"{prefix}{line}" for line in lines]
+    return all_lines
 
 
 def doubts_of_source(dataset: FolderDataset, source: str) -> Doubts:

@@ -66,13 +66,13 @@ class Downloads:
     def in_folder(self, tail: str, suffix: str) -> dict[str, Download]:
         """The files by stem whose folder's path ends with `tail`, an unpacked one before others."""
         parts = PurePosixPath(tail).parts
-        found: dict[str, Download] = {}
+        of_stem: dict[str, Download] = {}
         for download in self._by_parent.get(parts[-1], ()):
             above, end = _split(download.path.parent.parts, len(parts))
             is_there = end == parts and not any(_CONVERTED in part for part in above)
             if is_there and download.path.suffix.lower() == suffix:
-                found.setdefault(download.path.stem, download)
-        return found
+                of_stem.setdefault(download.path.stem, download)
+        return of_stem
 
     def below(self, tail: str) -> list[Download]:
         """The files whose path holds the folders of `tail` anywhere."""

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Integer
 
 from escnet.data.classes_json import ClassesJson, SourceLabels
-from escnet.data.conventions import BACKGROUND, IGNORED, UNKNOWN, Conventions, Labelling
+from escnet.data.conventions import BACKGROUND_LABEL, IGNORED, UNKNOWN_LABEL, Conventions, Labelling
 from escnet.data.label_map import read_coloured_map, read_label_map
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
-from escnet.data.pairing import label_files, paired, picture_files
+from escnet.data.pairing import label_maps_below, paired, pictures_below
 from escnet.data.reading import FolderOptions, Reading
 from escnet.data.recognition import recognised
 from escnet.errors import DatasetError
@@ -108,12 +108,12 @@ class FolderDataset:
                 f'does not have: give it "has_background": true in classes.json, {cure}'
             )
         undeclared = sorted(set(range(len(source.classes))) - set(source.annotated))
-        found = labels[np.isin(labels, undeclared)]
-        if found.size:
+        unexpected = labels[np.isin(labels, undeclared)]
+        if unexpected.size:
             raise DatasetError(
-                f"{where} {found[0]}, {source.classes[found[0]]!r}, which source {item.source!r} "
-                f'does not annotate: add it to "annotated" in classes.json, {cure}, or declare it '
-                f"with --ignore {found[0]}"
+                f"{where} {unexpected[0]}, {source.classes[unexpected[0]]!r}, which source "
+                f'{item.source!r} does not annotate: add it to "annotated" in classes.json, '
+                f"{cure}, or declare it with --ignore {unexpected[0]}"
             )
 
     def __len__(self) -> int:
@@ -138,9 +138,9 @@ class CodedLabels:
     ) -> None:
         codes = labelling.codes
         self._read, self._labelling = read, labelling
-        self._is_known = codes != UNKNOWN
+        self._is_known = codes != UNKNOWN_LABEL
         own = np.where(codes == IGNORED, ignore_index, codes)
-        own = np.where(codes == BACKGROUND, background_index, own)
+        own = np.where(codes == BACKGROUND_LABEL, background_index, own)
         few = max(ignore_index, background_index) < 256
         self._labels = np.where(self._is_known, own, 0).astype(np.uint8 if few else np.uint16)
 
@@ -173,11 +173,11 @@ def _about_unknown(
             f"{share:.3g} % of its pixels: it was resized with smoothing or saved as JPEG; make it "
             "again, with nearest neighbours and as PNG"
         )
-    found = f"holds label {unknown[0]} in {share:.3g} % of its pixels, but there are {said}"
+    fault = f"holds label {unknown[0]} in {share:.3g} % of its pixels, but there are {said}"
     if labelling.is_plain and unknown.tolist() == [last + 1]:
-        return f"{found}: if 0 is unlabelled and the names begin with 1, add --zero-is unlabelled"
+        return f"{fault}: if 0 is unlabelled and the names begin with 1, add --zero-is unlabelled"
     value = unknown[0]
-    return f"{found}: add its name to the list, or --ignore {value} if it is to count nowhere"
+    return f"{fault}: add its name to the list, or --ignore {value} if it is to count nowhere"
 
 
 def _joined(own: ClassesJson | None, said: Conventions) -> Conventions:
@@ -195,7 +195,7 @@ def _of_reading(
     if own is not None:
         usual[own.ignore_index] = IGNORED
         if own.says_background:
-            usual[own.background_index] = BACKGROUND
+            usual[own.background_index] = BACKGROUND_LABEL
         named = reading.table is not None and own.ignore_index < len(reading.table.rows)
         if named and not declared.ignore:
             declared = declared.model_copy(update={"ignore": (own.ignore_index,)})
@@ -224,7 +224,7 @@ def _of_reading(
         ignore_index=ignore_index,
         background_index=background_index,
         read_labels={source: others},
-        layout=_said(reading, labelling),
+        layout=_description(reading, labelling),
         conventions=declared,
     )
 
@@ -234,7 +234,7 @@ def _two_labels(num_classes: int) -> tuple[int, int]:
     return (255, 254) if num_classes <= _FEW_CLASSES else (65_535, 65_534)
 
 
-def _said(reading: Reading, labelling: Labelling) -> str:
+def _description(reading: Reading, labelling: Labelling) -> str:
     """How a folder was read, with what its first values mean."""
     meanings = ", ".join(f"{value} {what}" for value, what in labelling.meanings(4))
     counted = _counted(len(reading.pictures), "picture")
@@ -269,7 +269,7 @@ def _of_own(root: Path, own: ClassesJson, declared: Conventions) -> FolderDatase
         )
     if is_class and not declared.ignore:
         declared = declared.model_copy(update={"ignore": (ignored,)})
-    usual = {ignored: IGNORED, own.background_index: BACKGROUND, 255: IGNORED}
+    usual = {ignored: IGNORED, own.background_index: BACKGROUND_LABEL, 255: IGNORED}
     labellings = {
         name: Labelling(LabelTable.of_names(source.classes, "classes.json"), declared, usual)
         for name, source in own.sources.items()
@@ -318,7 +318,7 @@ def _relabelled(source: SourceLabels, labelling: Labelling) -> SourceLabels:
     return SourceLabels(
         classes=labelling.classes,
         annotated=tuple(i for i, name in enumerate(labelling.classes) if name in annotated),
-        has_background=source.has_background or labelling.codes[0] == BACKGROUND,
+        has_background=source.has_background or labelling.codes[0] == BACKGROUND_LABEL,
     )
 
 
@@ -329,7 +329,7 @@ def _own_items(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[Labelled
                 f"folder {shown_path(root / name)} does not exist: a folder with classes.json has "
                 "pictures in images/ and label maps in masks/"
             )
-    images, masks = picture_files(root / "images"), label_files(root / "masks")
+    images, masks = pictures_below(root / "images"), label_maps_below(root / "masks")
     if not images:
         raise DatasetError(f"folder {shown_path(root / 'images')} holds no picture: add some")
     pairs, alone = paired(images, masks)

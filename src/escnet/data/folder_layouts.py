@@ -18,7 +18,7 @@ from escnet.data.label_map import LABEL_SUFFIXES, read_coloured_map, read_label_
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.layout import class_names
-from escnet.data.pairing import IDS, TRAIN_IDS, label_files, paired, picture_files
+from escnet.data.pairing import IDS, TRAIN_IDS, label_maps_below, paired, pictures_below
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.data.reading import FolderOptions, Reading, table_of
 from escnet.errors import DatasetError
@@ -32,7 +32,7 @@ LABEL_FOLDERS = (
     *("masks", "ann_dir", "SegmentationClass", "gtFine", "mask", "labels", "annotations", "label"),
     *("gt", "label_maps", "annotation"),
 )
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing", "default")
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing", "default")
 
 _VOC = LabelTable.of_names(("background", *class_names("voc20")), "VOC's 20 classes")
 _KEPT_SETS = "ImageSets/Segmentation"
@@ -87,7 +87,7 @@ def label_maps_among(paths: Sequence[Path]) -> set[Path]:
     for path in paths:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             stems.setdefault((path.parent, path.stem), []).append(path)
-    found: set[Path] = set()
+    label_maps: set[Path] = set()
     for path in paths:
         if path.suffix.lower() not in LABEL_SUFFIXES:
             continue
@@ -99,8 +99,8 @@ def label_maps_among(paths: Sequence[Path]) -> set[Path]:
                 other.suffix.lower() in {".jpg", ".jpeg"} for other in stems[path.parent, path.stem]
             )
         ):
-            found.add(path)
-    return found
+            label_maps.add(path)
+    return label_maps
 
 
 def label_maps_beside(paths: Sequence[Path]) -> set[Path]:
@@ -111,15 +111,15 @@ def label_maps_beside(paths: Sequence[Path]) -> set[Path]:
     """
     folders = {path.parent.name.casefold(): path.parent for path in paths}
     tops = {path.parent.parent for path in paths if path.parent.name.casefold() in _PICTURES}
-    found = {
+    label_maps = {
         path
         for path in paths
         if path.parent.name in _LABELS_ALONE and path.parent.parent in tops and len(folders) > 1
     }
     for path in label_maps_among(paths):
         if _base_of(path.stem) is not None or _looks_like_labels(path):
-            found.add(path)
-    return found
+            label_maps.add(path)
+    return label_maps
 
 
 def _looks_like_labels(path: Path) -> bool:
@@ -157,7 +157,7 @@ def _folders(root: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[
 
 def _match(pictures: Path, labels: Path) -> bool:
     """Whether a label map is named like a picture."""
-    return bool(paired(picture_files(pictures), label_files(labels))[0])
+    return bool(paired(pictures_below(pictures), label_maps_below(labels))[0])
 
 
 def _holds(folder: Path, suffixes: Sequence[str]) -> bool:
@@ -170,17 +170,17 @@ def _two_folders(root: Path, pictures: Path, labels: Path, options: FolderOption
     where = "/" if part is None else f"/{part}"
     if part is not None:
         pictures, labels = pictures / part, labels / part
-    found, maps = picture_files(pictures), label_files(labels)
+    images, maps = pictures_below(pictures), label_maps_below(labels)
     kept = _listed(root, options) if labels.name == "SegmentationClass" else None
     if kept is not None:
         maps = {key: path for key, path in maps.items() if key in kept}
-    pairs, alone = paired(found, maps)
+    pairs, alone = paired(images, maps)
     name = pictures.relative_to(root).parts[0]
     said = f"{name}{where} with {labels.relative_to(root).parts[0]}{where}"
     folders = (root, labels, pictures, labels.parent, root.parent)
     voc = labels.name == "SegmentationClass"
     return _reading(
-        "folders", said, root, found, pairs, alone, folders, options,
+        "folders", said, root, images, pairs, alone, folders, options,
         split=part, may_lack=voc,
     )  # fmt: skip
 
@@ -188,7 +188,7 @@ def _two_folders(root: Path, pictures: Path, labels: Path, options: FolderOption
 def _part_of(pictures: Path, labels: Path, options: FolderOptions) -> str | None:
     """The split that is read, where both folders have folders of such names and nothing else."""
     parts = [path.name for path in _subfolders(pictures) if (labels / path.name).is_dir()]
-    parts = [name for name in parts if name.casefold() in SPLITS or name == options.split]
+    parts = [name for name in parts if name.casefold() in SPLIT_NAMES or name == options.split]
     if not parts:
         return None
     return chosen_split(parts, options, pictures.parent)

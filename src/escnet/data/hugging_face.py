@@ -62,12 +62,12 @@ def _saved(root: Path) -> dict[str, list[Path]]:
 
 def _parquet(root: Path) -> dict[str, list[Path]]:
     """The Parquet files of each split, which begin with its name."""
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     for folder in (root, root / "data"):
         for path in sorted(folder.glob("*.parquet")):
             split = path.name.removesuffix(".parquet").partition("-")[0]
-            found.setdefault(split, []).append(path)
-    return found if len(found) > 1 else {"": next(iter(found.values()))} if found else {}
+            files.setdefault(split, []).append(path)
+    return files if len(files) > 1 else {"": next(iter(files.values()))} if files else {}
 
 
 def _of_tables(root: Path, tables: Mapping[str, list[Path]], options: FolderOptions) -> Reading:

@@ -35,7 +35,7 @@ from escnet.data.deep_colour import check_upper_bytes, deep_colours, is_deep
 from escnet.data.limits import MAX_PIXELS
 from escnet.data.picture_formats import (
     BEGINNING_BYTES,
-    FORMATS,
+    PICTURE_FORMATS,
     PLUGIN_FORMATS,
     format_of,
     load_plugin,
@@ -92,7 +92,7 @@ class ReadPicture(NamedTuple):
     page: int
     num_pages: int
 
-    def told(self) -> dict[str, object]:
+    def as_settings(self) -> dict[str, object]:
         """What was done to read it, as plain values for JSON."""
         value_range = None if self.value_range is None else list(self.value_range)
         return {
@@ -208,7 +208,7 @@ def decode_picture(
         ImageError: As `read_image`.
     """
     check_depth(depth)
-    with _opened(stream, shown, max_pixels, FORMATS) as image:
+    with _opened(stream, shown, max_pixels, PICTURE_FORMATS) as image:
         num_pages = _num_pages(image, shown)
         if not 1 <= page <= num_pages:
             raise ImageError(f"{shown} has no page {page}: give one of 1 to {num_pages}")
@@ -259,7 +259,7 @@ def open_image(
     path: str | Path,
     *,
     max_pixels: int = MAX_PIXELS,
-    formats: tuple[str, ...] = FORMATS,
+    formats: tuple[str, ...] = PICTURE_FORMATS,
     noun: str = "picture",
 ) -> Iterator[Image.Image]:
     """Give the file as a Pillow image of checked size, of which only the header is decoded.
@@ -287,7 +287,7 @@ def header_size(stream: Stream, *, shown: str, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         ImageError: If the header cannot be read, or the picture is too large.
     """
-    with _opened(stream, shown, max_pixels, FORMATS) as image:
+    with _opened(stream, shown, max_pixels, PICTURE_FORMATS) as image:
         return image.size
 
 
@@ -444,8 +444,8 @@ def _identified(
         known = [name for name in formats if name == kind or name not in PLUGIN_FORMATS]
         return Image.open(stream, formats=known)
     except Image.DecompressionBombError as error:
-        found = re.search(r"\d+", str(error))
-        raise _too_large(shown, int(found[0]) if found else None, max_pixels) from None
+        number = re.search(r"\d+", str(error))
+        raise _too_large(shown, int(number[0]) if number else None, max_pixels) from None
     except UnidentifiedImageError:
         if kind in formats:
             raise  # one of ours, and damaged; or close to one, and of a rare kind

@@ -23,7 +23,7 @@ from escnet.files import shown_path
 
 Colour = tuple[int, int, int]
 
-FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
+LABEL_FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 OUTLINE_INDEX = 255  # what VOC's indexed label maps have around objects, in no list of colours
 
@@ -42,7 +42,7 @@ def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Integer
     Raises:
         DatasetError: If the file cannot be read, or holds colours instead of labels.
     """
-    return _labels_of(_samples_of(path, max_pixels), _shown(path))
+    return _labels_of(_samples_of(path, max_pixels), _title(path))
 
 
 def read_coloured_map(
@@ -61,7 +61,7 @@ def read_coloured_map(
     Raises:
         DatasetError: If the file cannot be read, or holds a colour that is not listed.
     """
-    image, shown = _samples_of(path, MAX_PIXELS), _shown(path)
+    image, shown = _samples_of(path, MAX_PIXELS), _title(path)
     if image.mode not in {"RGB", "RGBA", "P"}:
         return _labels_of(image, shown)
     indices = np.asarray(image) if image.mode == "P" else None
@@ -70,7 +70,7 @@ def read_coloured_map(
     values = np.array([labels[_colour(int(key))] for key in keys], np.uint16)  # (K,)
     place = np.searchsorted(keys, packed).clip(max=len(keys) - 1)  # (H, W)
     is_listed = keys[place] == packed
-    found = np.where(is_listed, values[place], np.uint16(OUTLINE_INDEX))
+    label_map = np.where(is_listed, values[place], np.uint16(OUTLINE_INDEX))
     if indices is not None:
         is_listed |= indices == OUTLINE_INDEX
     if not is_listed.all():
@@ -80,7 +80,7 @@ def read_coloured_map(
             f"{shown} holds {_counted_colours(strange)} that {table_shown} lacks, in {share:.3g} % "
             "of its pixels: add them there, or save it without smoothing or compression"
         )
-    return found
+    return label_map
 
 
 def check_same_size(shown: str, labels_hw: Sequence[int], picture_hw: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ def check_same_size(shown: str, labels_hw: Sequence[int], picture_hw: Sequence[i
         )
 
 
-def _shown(path: str | Path) -> str:
+def _title(path: str | Path) -> str:
     return f"label map {shown_path(path)}"
 
 
@@ -111,9 +111,11 @@ def _samples_of(path: str | Path, max_pixels: int) -> Image.Image:
     Raises:
         DatasetError: If it cannot be read.
     """
-    shown = _shown(path)
+    shown = _title(path)
     try:
-        with open_image(path, max_pixels=max_pixels, formats=FORMATS, noun="label map") as image:
+        with open_image(
+            path, max_pixels=max_pixels, formats=LABEL_FORMATS, noun="label map"
+        ) as image:
             bits = _bits_of_png(Path(path)) if image.format == "PNG" else 8
             with decoding(shown):
                 image.load()
@@ -144,9 +146,9 @@ def _labels_of(image: Image.Image, shown: str) -> Integer[np.ndarray, "H W"]:
         grey = values[..., :1]
         colours = values[..., : 3 if image.mode in {"RGB", "RGBA"} else 1]
         if image.mode in {"CMYK", "YCbCr"} or (colours != grey).any():
-            found = [_colour(int(key)) for key in np.unique(_packed(values[..., :3]))]
+            used = [_colour(int(key)) for key in np.unique(_packed(values[..., :3]))]
             raise DatasetError(
-                f"{shown} holds {_counted_colours(found)}, not labels: list the class of each in a "
+                f"{shown} holds {_counted_colours(used)}, not labels: list the class of each in a "
                 "labelmap.txt beside it (lines such as cat:48,112,32::), or save it as grey"
             )
         values = grey[..., 0]

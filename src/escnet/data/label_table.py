@@ -109,14 +109,14 @@ def find_table(folders: Iterable[Path]) -> LabelTable | None:
     Raises:
         DatasetError: If two lists differ, or one cannot be read.
     """
-    found: dict[Path, LabelTable] = {}
+    tables_here: dict[Path, LabelTable] = {}
     for folder in dict.fromkeys(folders):
         for name in FILE_NAMES:
             if (folder / name).is_file():
-                found[folder / name] = LabelTable.read(folder / name)
-    if not found:
+                tables_here[folder / name] = LabelTable.read(folder / name)
+    if not tables_here:
         return None
-    tables = list(found.values())
+    tables = list(tables_here.values())
     for other in tables[1:]:
         if other.names != tables[0].names:
             raise DatasetError(
@@ -146,11 +146,11 @@ def _rows_of(path: Path) -> Iterator[Row]:
 
 def _refuse_repeats(rows: Iterable[Row], shown: str) -> None:
     for kind in ("label", "colour"):
-        found: dict[object, str] = {}
+        name_of: dict[object, str] = {}
         for row in rows:
             value = getattr(row, kind)
-            if value is not None and found.setdefault(value, row.name) != row.name:
+            if value is not None and name_of.setdefault(value, row.name) != row.name:
                 raise DatasetError(
-                    f"{shown} gives {found[value]!r} and {row.name!r} the {kind} {value}: "
+                    f"{shown} gives {name_of[value]!r} and {row.name!r} the {kind} {value}: "
                     "choose different ones"
                 )

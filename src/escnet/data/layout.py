@@ -148,10 +148,10 @@ def listed_names(root: Path, layout: Layout) -> list[str] | None:
     """
     if layout.names_file is None:
         return None
-    return names_in(_LIST.bytes_of(root / layout.names_file))
+    return stems_in(_LIST.bytes_of(root / layout.names_file))
 
 
-def names_in(content: bytes) -> list[str]:
+def stems_in(content: bytes) -> list[str]:
     """The stems that a list gives, one a line, the first word of each."""
     lines = content.decode("utf-8", "replace").splitlines()
     return [line.split()[0] for line in lines if line.strip()]
@@ -197,8 +197,8 @@ def _by_stem(folder: Path, suffix: str) -> dict[str, Path]:
     }
 
 
-def _listed(root: Path, layout: Layout, found: dict[str, Path]) -> dict[str, Path]:
+def _listed(root: Path, layout: Layout, files: dict[str, Path]) -> dict[str, Path]:
     names = listed_names(root, layout)
     if names is None:
-        return found
-    return {name: found[name] for name in names if name in found}
+        return files
+    return {name: files[name] for name in names if name in files}

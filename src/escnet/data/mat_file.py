@@ -82,8 +82,8 @@ def _matrix(data: bytes, order: str, name: str) -> Shaped[np.ndarray, "H W"] | N
     parts = _elements(data, order)
     next(parts)  # flags
     _, dimensions = next(parts)
-    _, found = next(parts)
-    if found.decode("ascii", "replace") != name:
+    _, stored = next(parts)
+    if stored.decode("ascii", "replace") != name:
         return None
     shape = np.frombuffer(dimensions, f"{order}i4")
     kind, values = next(parts)

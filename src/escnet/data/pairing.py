@@ -31,18 +31,18 @@ def files_by_key(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     Raises:
         DatasetError: If the folder cannot be read, or two files have the same key.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in sorted(_walked(folder, 0), key=natural_key):
         if path.suffix.lower() not in suffixes:
             continue
         key = path.relative_to(folder).with_suffix("").as_posix()
-        if key in found:
+        if key in paths:
             raise DatasetError(
-                f"folder {shown_path(folder)} has 2 files called {key!r} ({found[key].name}, "
+                f"folder {shown_path(folder)} has 2 files called {key!r} ({paths[key].name}, "
                 f"{path.name}): keep one of them"
             )
-        found[key] = path
-    return found
+        paths[key] = path
+    return paths
 
 
 def _walked(folder: Path, depth: int) -> Iterable[Path]:
@@ -61,13 +61,13 @@ def _walked(folder: Path, depth: int) -> Iterable[Path]:
             yield from _walked(entry, depth + 1)
 
 
-def label_files(folder: Path) -> dict[str, Path]:
+def label_maps_below(folder: Path) -> dict[str, Path]:
     """The label maps below a folder; colour and instance maps beside them are left out."""
-    found = files_by_key(folder, LABEL_SUFFIXES)
-    return {key: path for key, path in found.items() if not key.endswith(_NO_LABELS)}
+    paths = files_by_key(folder, LABEL_SUFFIXES)
+    return {key: path for key, path in paths.items() if not key.endswith(_NO_LABELS)}
 
 
-def picture_files(folder: Path) -> dict[str, Path]:
+def pictures_below(folder: Path) -> dict[str, Path]:
     """The pictures below a folder."""
     return files_by_key(folder, IMAGE_SUFFIXES)
 
@@ -89,7 +89,7 @@ def paired(
         key: key for key in pictures
     }
     rank: dict[str, int] = {}
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     alone: list[str] = []
     for label_key, path in labels.items():
         picture = _picture_of(label_key, by_base)
@@ -98,8 +98,8 @@ def paired(
             continue
         key, place = picture
         if place < rank.get(key, len(LABEL_ENDINGS)):
-            found[key], rank[key] = path, place
-    return {key: found[key] for key in pictures if key in found}, alone
+            paths[key], rank[key] = path, place
+    return {key: paths[key] for key in pictures if key in paths}, alone
 
 
 def _picture_of(label_key: str, by_base: Mapping[str, str]) -> tuple[str, int] | None:

@@ -20,6 +20,7 @@ from escnet.data.layout import Layout, Split, class_names
 from escnet.data.mat_file import read_matrix
 from escnet.errors import DatasetError
 from escnet.small_file import SmallFile
+from escnet.vocabulary import BACKGROUND
 
 _VOC12 = "VOCdevkit/VOC2012"
 _VOC10 = "VOCdevkit/VOC2010"
@@ -27,8 +28,6 @@ _VAL_LIST = f"{_VOC12}/ImageSets/Segmentation/val.txt"
 _OUTLINE = 255
 _PUBLISHED = SmallFile(noun="", error=DatasetError, cure="fetch it again")
 _IGNORE_459 = 459
-
-BACKGROUND = "background"
 
 
 def _voc(name: str, classes: tuple[str, ...], background: int, prepared: str) -> Split:

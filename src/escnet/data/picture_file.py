@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from hashlib import file_digest
 from io import SEEK_END, BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from escnet.data.image import (
@@ -74,12 +73,7 @@ class PictureFile:
     def __enter__(self) -> "PictureFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from escnet.errors import ImageError
 
 EXTRA = "pip install 'escnet[pictures]'"
 PLUGIN_FORMATS = ("HEIF", "JXL")
-FORMATS = (
+PICTURE_FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"),
     *PLUGIN_FORMATS,
 )  # as Pillow and its plug-ins call them

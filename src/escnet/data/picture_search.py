@@ -16,7 +16,7 @@ _MOST_SHOWN = 6  # kinds in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundPictures:
+class PictureSearch:
     """The files that some sources name.
 
     Attributes:
@@ -30,7 +30,7 @@ class FoundPictures:
     passed_over: Mapping[str, int]
     unreadable: tuple[str, ...]
 
-    def told(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """What a user should know of, a line each; nothing where every file is a picture."""
         lines = list(self.unreadable)
         if number := sum(self.passed_over.values()):
@@ -56,7 +56,7 @@ def find_images(
 
 def find_pictures(
     sources: str | Path | Sequence[str | Path], *, recursive: bool = False
-) -> FoundPictures:
+) -> PictureSearch:
     """The picture files that the sources name, and what lies beside them.
 
     Args:
@@ -72,14 +72,14 @@ def find_pictures(
     """
     if isinstance(sources, str | Path):
         sources = [sources]
-    found: dict[str, Path] = {}
+    path_of: dict[str, Path] = {}
     passed_over: Counter[str] = Counter()
     unreadable: list[str] = []
     for source in sources:
         for path in _files_of(source, recursive, passed_over, unreadable):
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 -- must keep links apart
-    return FoundPictures(
-        paths=tuple(found.values()), passed_over=passed_over, unreadable=tuple(unreadable)
+            path_of.setdefault(os.path.abspath(path), path)  # noqa: PTH100 -- must keep links apart
+    return PictureSearch(
+        paths=tuple(path_of.values()), passed_over=passed_over, unreadable=tuple(unreadable)
     )
 
 

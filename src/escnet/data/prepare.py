@@ -26,7 +26,7 @@ from escnet.data.ade20k import (
 )
 from escnet.data.downloads import Download, Downloads
 from escnet.data.image import decoding, image_size_hw
-from escnet.data.layout import Layout, Split, names_in
+from escnet.data.layout import Layout, Split, stems_in
 from escnet.data.pascal import (
     AnnotatedPicture,
     labels_of_annotations,
@@ -86,15 +86,15 @@ def prepare(
     """
     num_written = num_kept = 0
     bad: list[str] = []
-    with Downloads(downloads) as found:
-        jobs = list(_MAKERS.get(split.name, _as_published)(split, found, Path(root)))
+    with Downloads(downloads) as archives:
+        jobs = list(_MAKERS.get(split.name, _as_published)(split, archives, Path(root)))
         for folder in {job.target.parent for job in jobs}:
             make_folder(folder)
             remove_leftovers(folder, {job.target.name for job in jobs})
         for number, job in enumerate(jobs, start=1):
             if job.target.exists():
                 num_kept += 1
-            elif (reason := _made(job)) is None:
+            elif (reason := _write(job)) is None:
                 num_written += 1
             else:
                 bad.append(reason)
@@ -103,7 +103,7 @@ def prepare(
     return PreparationReport(num_written=num_written, num_kept=num_kept, bad=tuple(bad))
 
 
-def _made(job: Job) -> str | None:
+def _write(job: Job) -> str | None:
     """Write a file and read it as the benchmark will; if that fails the reason, and no file."""
     try:
         content = job.make()
@@ -128,18 +128,18 @@ def _pair(
     yield Job(root / layout.labels / f"{stem}{layout.label_suffix}", labels, layout.read_labels)
 
 
-def _as_published(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
+def _as_published(split: Split, archives: Downloads, root: Path) -> Iterator[Job]:
     """Pictures and label maps that are read as they are, out of their archives."""
     for layout in split.layouts:
         picture_tail = layout.downloaded_pictures or _tail(layout.pictures)
         label_tail = layout.downloaded_labels or _tail(layout.labels)
-        pictures = found.in_folder(picture_tail, layout.picture_suffix)
-        labels = found.in_folder(label_tail, layout.label_suffix)
+        pictures = archives.in_folder(picture_tail, layout.picture_suffix)
+        labels = archives.in_folder(label_tail, layout.label_suffix)
         stems = pictures.keys() & labels.keys()
         listed = None
         if layout.names_file is not None:
-            listed = found.file(_tail(layout.names_file))
-            stems &= set(names_in(listed.read())) if listed else set()
+            listed = archives.file(_tail(layout.names_file))
+            stems &= set(stems_in(listed.read())) if listed else set()
         if not stems:
             continue
         if layout.names_file is not None and listed is not None:
@@ -150,22 +150,22 @@ def _as_published(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
     first = split.layouts[0]
     also = f" and {first.names_file}" if first.names_file else ""
     raise DatasetError(
-        f"{shown_path(found.folder)} holds no pictures with label maps of {split.name} (looked for "
-        f"{first.pictures} and {first.labels}{also}, in folders and archives): "
+        f"{shown_path(archives.folder)} holds no pictures with label maps of {split.name} "
+        f"(looked for {first.pictures} and {first.labels}{also}, in folders and archives): "
         "see docs/how-to/benchmarks.md"
     )
 
 
-def _full_ade(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
-    index = _needed(found, "index_ade20k.pkl", split)
+def _full_ade(split: Split, archives: Downloads, root: Path) -> Iterator[Job]:
+    index = _needed(archives, "index_ade20k.pkl", split)
     codes = codes_of_full(read_object_names(index.read(), index.shown), index.shown)
-    inside = [d for d in found.below("images/ADE/validation") if "_val_" in d.path.name]
+    inside = [d for d in archives.below("images/ADE/validation") if "_val_" in d.path.name]
     pictures = {d.path.stem: d for d in inside if d.path.suffix == ".jpg"}
     maps = {d.path.stem.removesuffix("_seg"): d for d in inside if d.path.name.endswith("_seg.png")}
     stems = sorted(pictures.keys() & maps.keys())
     if not stems:
         raise DatasetError(
-            f"{shown_path(found.folder)} holds no images/ADE/validation with *_seg.png: "
+            f"{shown_path(archives.folder)} holds no images/ADE/validation with *_seg.png: "
             "give the folder that holds ADE20K_2021_17_01"
         )
     for stem in stems:
@@ -192,46 +192,46 @@ def _rgb(download: Download) -> Integer[np.ndarray, "H W 3"]:
         return np.array(image.convert("RGB"))
 
 
-def _context_459(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
-    maps = found.in_folder("trainval", ".mat")
+def _context_459(split: Split, archives: Downloads, root: Path) -> Iterator[Job]:
+    maps = archives.in_folder("trainval", ".mat")
     if not maps:
         raise DatasetError(
-            f"{shown_path(found.folder)} holds no trainval/*.mat, nor an archive of it: "
+            f"{shown_path(archives.folder)} holds no trainval/*.mat, nor an archive of it: "
             "fetch Pascal Context's trainval.tar.gz"
         )
     makers = {
         stem: partial(_mat_labels, maps[stem])
-        for stem in _context_names(split, found)
+        for stem in _context_names(split, archives)
         if stem in maps
     }
-    yield from _context_jobs(split, found, root, makers)
+    yield from _context_jobs(split, archives, root, makers)
 
 
 def _mat_labels(download: Download) -> bytes:
     return _encoded(labels_of_mat(download.read(), download.shown), ".tif")
 
 
-def _context_names(split: Split, found: Downloads) -> list[str]:
+def _context_names(split: Split, archives: Downloads) -> list[str]:
     for tail in _CONTEXT_LISTS:
-        listed = found.file(tail)
+        listed = archives.file(tail)
         if listed is not None:
-            return names_in(listed.read())
-    merged = found.file(_MERGED)
+            return stems_in(listed.read())
+    merged = archives.file(_MERGED)
     if merged is None:
         raise DatasetError(
-            f"{shown_path(found.folder)} holds no list of {split.name}'s pictures: "
+            f"{shown_path(archives.folder)} holds no list of {split.name}'s pictures: "
             f"add pascalcontext_val.txt or {_MERGED}"
         )
     return list(read_annotated(merged.read(), merged.shown))
 
 
-def _context_59(split: Split, found: Downloads, root: Path) -> Iterator[Job]:
-    merged = _needed(found, _MERGED, split)
+def _context_59(split: Split, archives: Downloads, root: Path) -> Iterator[Job]:
+    merged = _needed(archives, _MERGED, split)
     makers = {
         stem: partial(_annotated_labels, picture, f"{merged.shown}: {stem}")
         for stem, picture in read_annotated(merged.read(), merged.shown).items()
     }
-    yield from _context_jobs(split, found, root, makers)
+    yield from _context_jobs(split, archives, root, makers)
 
 
 def _annotated_labels(picture: AnnotatedPicture, shown: str) -> bytes:
@@ -239,9 +239,9 @@ def _annotated_labels(picture: AnnotatedPicture, shown: str) -> bytes:
 
 
 def _context_jobs(
-    split: Split, found: Downloads, root: Path, makers: Mapping[str, Callable[[], bytes]]
+    split: Split, archives: Downloads, root: Path, makers: Mapping[str, Callable[[], bytes]]
 ) -> Iterator[Job]:
-    pictures = found.in_folder("VOC2010/JPEGImages", ".jpg")
+    pictures = archives.in_folder("VOC2010/JPEGImages", ".jpg")
     for stem, labels in makers.items():
         is_there = stem in pictures
         picture = pictures[stem].read if is_there else partial(_no_picture, stem, split)
@@ -263,11 +263,11 @@ def _encoded(labels: Integer[np.ndarray, "H W"], suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _needed(found: Downloads, tail: str, split: Split) -> Download:
-    download = found.file(tail)
+def _needed(archives: Downloads, tail: str, split: Split) -> Download:
+    download = archives.file(tail)
     if download is None:
         raise DatasetError(
-            f"{shown_path(found.folder)} holds no {tail}, which {split.name} needs: fetch it"
+            f"{shown_path(archives.folder)} holds no {tail}, which {split.name} needs: fetch it"
         )
     return download
 

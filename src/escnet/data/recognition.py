@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from escnet.data.coco_json import coco_readings
-from escnet.data.folder_layouts import SPLITS, beside, chosen_split, two_folders
+from escnet.data.folder_layouts import SPLIT_NAMES, beside, chosen_split, two_folders
 from escnet.data.hugging_face import hugging_face_readings
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
@@ -63,8 +63,8 @@ def _readings(root: Path, options: FolderOptions) -> list[Reading]:
         if root.is_file():
             files = [finders[name] for name in ("coco", "datasets") if name in finders]
             return [reading for find in files for reading in find(root, options)]
-        found = [reading for find in finders.values() for reading in find(root, options)]
-        return found or _in_parts(root, options, finders)
+        readings = [reading for find in finders.values() for reading in find(root, options)]
+        return readings or _in_parts(root, options, finders)
     except OSError as error:
         raise DatasetError(
             f"{shown_path(root)} cannot be read ({error.strerror}): check its permissions"
@@ -76,19 +76,19 @@ def _in_parts(root: Path, options: FolderOptions, finders: Finders) -> list[Read
     parts = [
         path.name
         for path in sorted(root.iterdir())
-        if path.is_dir() and (path.name.casefold() in SPLITS or path.name == options.split)
+        if path.is_dir() and (path.name.casefold() in SPLIT_NAMES or path.name == options.split)
     ]
     wanted = parts if options.split not in parts else [options.split]
     inner = replace(options, split=None)
-    found = {
+    of_part = {
         part: [reading for find in finders.values() for reading in find(root / part, inner)]
         for part in wanted
     }
-    parts = [part for part in wanted if found[part]]
+    parts = [part for part in wanted if of_part[part]]
     if not parts:
         return []
     chosen = chosen_split(parts, options, root)
     return [
         replace(reading, said=f"{chosen}/: {reading.said}", split=chosen)
-        for reading in found[chosen]
+        for reading in of_part[chosen]
     ]

@@ -2,7 +2,7 @@
 
 from escnet.data.ade20k import ADE_150, ADE_847
 from escnet.data.camvid import CAMVID
-from escnet.data.coco_stuff import COCO_STUFF, COCO_STUFF_TRAIN
+from escnet.data.coco_stuff import COCO_STUFF_TRAIN, COCO_STUFF_VAL
 from escnet.data.layout import Split
 from escnet.data.pascal import PAS_20, PAS_20B, PC_59, PC_459
 from escnet.errors import DatasetError
@@ -10,7 +10,7 @@ from escnet.errors import DatasetError
 SPLITS = {
     split.name: split
     for split in (
-        ADE_847, PC_459, ADE_150, PC_59, PAS_20, PAS_20B, COCO_STUFF, CAMVID, COCO_STUFF_TRAIN,
+        ADE_847, PC_459, ADE_150, PC_59, PAS_20, PAS_20B, COCO_STUFF_VAL, CAMVID, COCO_STUFF_TRAIN,
     )
 }  # fmt: skip
 

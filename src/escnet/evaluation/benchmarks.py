@@ -10,7 +10,7 @@ from pathlib import Path
 from escnet.data.layout import Split
 from escnet.data.pascal import BACKGROUND_NAMES
 from escnet.data.splits import SPLITS
-from escnet.evaluation.protocol import PAPER, EvalProtocol
+from escnet.evaluation.protocol import PAPER_PROTOCOL, EvalProtocol
 from escnet.evaluation.target import EvalTarget
 
 _NO_BENCHMARKS = {"coco-stuff-train"}
@@ -28,7 +28,7 @@ class Benchmark:
 
     split: Split
     others: tuple[str, ...] = ()
-    protocol: EvalProtocol = PAPER
+    protocol: EvalProtocol = PAPER_PROTOCOL
 
     @property
     def name(self) -> str:
@@ -66,7 +66,7 @@ class Benchmark:
 def _benchmark(split: Split) -> Benchmark:
     if split.name != "pas-20b":
         return Benchmark(split=split)
-    protocol = PAPER.with_changes(background="others")
+    protocol = PAPER_PROTOCOL.with_changes(background="others")
     return Benchmark(split=split, others=BACKGROUND_NAMES, protocol=protocol)
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict
 
 from escnet.data.check import digest_line
 from escnet.errors import ConfigError
@@ -32,7 +31,7 @@ from escnet.evaluation.metrics import (
     scores_of,
 )
 from escnet.evaluation.records import PictureRecord, first_difference, read_header, read_records
-from escnet.evaluation.result import EvalResult, to_value
+from escnet.evaluation.result import EvalResult, ResultSection, to_value
 from escnet.evaluation.scoring import seen_classes
 from escnet.evaluation.target import EvalTarget
 from escnet.files import shown_path
@@ -41,11 +40,7 @@ FORMAT = 1  # of the file; one that is to be read otherwise has a higher number
 _FEWEST_PICTURES = 5  # that show a class; resamples of fewer are mostly repeats of one
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Difference(_Part):
+class Difference(ResultSection):
     """A score of both results.
 
     Attributes:
@@ -71,7 +66,7 @@ class Difference(_Part):
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
-class PictureDifference(_Part):
+class PictureDifference(ResultSection):
     """A picture in both results.
 
     Attributes:
@@ -93,7 +88,7 @@ class PictureDifference(_Part):
         return None if self.ours is None or self.theirs is None else self.ours - self.theirs
 
 
-class Comparison(_Part):
+class Comparison(ResultSection):
     """How a result differs from another on the same pictures.
 
     Attributes:

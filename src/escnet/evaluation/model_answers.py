@@ -34,7 +34,7 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
             global_view=protocol.global_view,
         )
 
-    options = SegmentOptions(windows=windows)
+    options = SegmentOptions(windows=windows, exact=protocol.exact)
 
     def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
         return segmenter.segment_pixels(item.pixels, vocabulary, options).label_map
@@ -59,6 +59,12 @@ def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
     )
 
 
+def settings_under(segmenter: Segmenter, protocol: EvalProtocol) -> dict[str, object]:
+    """What moves a pixel of the answers besides the weights, the names and the protocol."""
+    rejection = [] if protocol.exact else list(segmenter.method.rejection)
+    return {**segmenter.settings, "rejection": rejection}
+
+
 class _WithTemplate:
     """A method that puts class names into another sentence."""
 
@@ -66,6 +72,7 @@ class _WithTemplate:
         self.name = method.name
         self.template = template
         self.view_size = method.view_size
+        self.rejection = method.rejection
         self.encode_text = method.encode_text
         self.logits = method.logits
         self._method = method

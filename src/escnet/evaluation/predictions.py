@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt
 
-from escnet.data.conventions import BACKGROUND, IGNORED, UNKNOWN, Conventions, Labelling
+from escnet.data.conventions import BACKGROUND_LABEL, IGNORED, UNKNOWN_LABEL, Conventions, Labelling
 from escnet.data.image import image_size_hw
 from escnet.data.label_map import check_same_size, read_coloured_map, read_label_map
 from escnet.data.label_table import LabelTable, Row, find_table
 from escnet.data.labelled_picture import LabelledPicture
-from escnet.data.pairing import label_files, paired
+from escnet.data.pairing import label_maps_below, paired
 from escnet.errors import DatasetError
 from escnet.evaluation.result import ModelUsed
 from escnet.evaluation.target import EvalTarget
@@ -130,7 +130,7 @@ def _paired(folder: Path, targets: Sequence[EvalTarget]) -> dict[str, Path]:
     Raises:
         DatasetError: If one is of no picture.
     """
-    files = label_files(folder)
+    files = label_maps_below(folder)
     own = {key: path for key, path in files.items() if key.endswith(_OWN_ENDING)}
     files = own or files  # beside the overlays and confidences of a folder job
     pictures = {item.stem: item.image_path for target in targets for item in target.items}
@@ -138,8 +138,8 @@ def _paired(folder: Path, targets: Sequence[EvalTarget]) -> dict[str, Path]:
     if alone and not pairs:  # pictures in folders within folders, label maps in one
         by_name = {stem.rpartition("/")[2]: stem for stem in pictures}
         if len(by_name) == len(pictures):
-            found, alone = paired({name: pictures[by_name[name]] for name in by_name}, files)
-            pairs = {by_name[name]: path for name, path in found.items()}
+            paths, alone = paired({name: pictures[by_name[name]] for name in by_name}, files)
+            pairs = {by_name[name]: path for name, path in paths.items()}
     if alone:
         raise DatasetError(
             f"{shown_path(folder)} holds {len(alone)} label maps of no picture, the first is "
@@ -184,8 +184,8 @@ def _by_names(
         raw = read_label_map(path)
     codes = _codes_of(table, target)
     labels = codes[raw]
-    if (labels == UNKNOWN).any():
-        value = raw[labels == UNKNOWN][0]
+    if (labels == UNKNOWN_LABEL).any():
+        value = raw[labels == UNKNOWN_LABEL][0]
         raise DatasetError(f"{shown} holds label {value}, which {table.shown} lacks: add it there")
     return labels
 
@@ -193,7 +193,7 @@ def _by_names(
 def _codes_of(table: LabelTable, target: EvalTarget) -> Integer[np.ndarray, " 65536"]:
     """For each value the target's class of that name, or a code of `conventions`."""
     last = {"zero_is": "first"}
-    usual = {255: IGNORED, 254: BACKGROUND, 65_535: IGNORED}
+    usual = {255: IGNORED, 254: BACKGROUND_LABEL, 65_535: IGNORED}
     labelling = Labelling(table, Conventions.declared(**last), usual)
     place = {name.casefold(): index for index, name in enumerate(target.classes)}
     labels = labelling.codes.copy()

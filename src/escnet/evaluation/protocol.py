@@ -30,6 +30,8 @@ class EvalProtocol(BaseModel):
         seams: Whether windows count alike where they overlap, or each fades out.
         global_view: Whether the whole picture is one more view, averaged with the windows.
         template: Sentence that a class name is put into; None is the model's own.
+        exact: Whether every name takes part in all work; else a model may reject early those that
+            seem to be nowhere in the picture. Results state the numbers that are left.
         names: What of "door, double door" is asked: the string as a whole, its first name, or each
             name by itself, of which the best counts. The first of the classes that share a first
             name has it; "first" asks it once for each of them, "first-once" only once. Where names
@@ -53,6 +55,7 @@ class EvalProtocol(BaseModel):
     seams: Literal["equal", "smooth"] = "equal"
     global_view: bool = True
     template: str | None = None
+    exact: bool = True
     names: Literal["whole", "first", "first-once", "synonyms"] = "whole"
     vocabulary: Literal["all", "present"] = "all"
     background: Literal["none", "others", "name", "rest"] = "none"
@@ -102,14 +105,14 @@ class EvalProtocol(BaseModel):
             idle.add("names")
         mine, other = self.model_dump(), paper.model_dump()
         return [
-            f"{name}: {_shown(other[name])} -> {_shown(mine[name])}"
+            f"{name}: {_as_text(other[name])} -> {_as_text(mine[name])}"
             for name in mine
             if mine[name] != other[name] and name not in idle
         ]
 
 
-WHOLE_VIEW = EvalProtocol()  # of a folder
-PAPER = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
+WHOLE_VIEW = EvalProtocol(exact=False)  # of a folder
+PAPER_PROTOCOL = EvalProtocol(view="windows", size=640, names="first")  # of the six benchmarks
 
 
 def _lowered(message: str) -> str:
@@ -117,5 +120,5 @@ def _lowered(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     return "own" if value is None else f"{value:.4g}" if type(value) is float else str(value)

@@ -25,11 +25,13 @@ _RESULT = SmallFile(
 )
 
 
-class _Part(BaseModel):
+class ResultSection(BaseModel):
+    """A section of a result's JSON: never changed, and without keys that nobody knows."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataUsed(_Part):
+class DataUsed(ResultSection):
     """The pictures that were counted.
 
     Attributes:
@@ -43,7 +45,7 @@ class DataUsed(_Part):
     checksum: str
 
 
-class ModelUsed(_Part):
+class ModelUsed(ResultSection):
     """The model that was asked.
 
     Attributes:
@@ -61,7 +63,7 @@ class ModelUsed(_Part):
     trained_on: list[str] | None = None
 
 
-class SparseMatrix(_Part):
+class SparseMatrix(ResultSection):
     """The cells of a confusion matrix that are not zero: true class, predicted class, pixels."""
 
     rows: list[int]
@@ -69,7 +71,7 @@ class SparseMatrix(_Part):
     counts: list[int]
 
 
-class ClassScore(_Part):
+class ClassScore(ResultSection):
     """The scores of one class; None for a class absent from the truth.
 
     Attributes:
@@ -87,7 +89,7 @@ class ClassScore(_Part):
     pixels: int
 
 
-class PictureScore(_Part):
+class PictureScore(ResultSection):
     """The scores of one picture; None where no pixel is labelled.
 
     Attributes:
@@ -103,14 +105,14 @@ class PictureScore(_Part):
     seconds: float
 
 
-class SkippedPicture(_Part):
+class SkippedPicture(ResultSection):
     """A picture that could not be used, and why."""
 
     stem: str
     reason: str
 
 
-class EvalResult(_Part):
+class EvalResult(ResultSection):
     """What `escnet evaluate` writes for one benchmark or source.
 
     Attributes:

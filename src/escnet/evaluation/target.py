@@ -267,4 +267,4 @@ def _queries_of(names: Sequence[str], handling: str) -> list[list[str]]:
         if text.casefold() not in taken:
             taken.add(text.casefold())
             queries[index].append(text)
-    return [found or [name] for name, found in zip(names, queries, strict=True)]
+    return [own or [name] for name, own in zip(names, queries, strict=True)]

@@ -26,6 +26,7 @@ class OptionValues(TypedDict, total=False):
     depth: int | None
     min_area: int
     fill_holes: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,15 @@ class SegmentOptions:
             confidence is below one half.
         windows: How a picture is cut into windows; None sees it as a whole.
         share_prior: How much a label counts by the share of the picture that it seems to cover, 0
-            for not at all; None for what the model says. Of windows no one sees the share, so one
-            that is asked for goes with whole pictures alone.
+            for not at all; None for what the model says. A window does not show that share, so a
+            prior can be set only where pictures are seen as a whole.
         max_pixels: The largest picture that is read.
         depth: Bits that are used of a value of more than 8; None for the rule of
             `escnet.data.value_range`.
         min_area: Regions of fewer pixels go to the neighbour with the longest border.
-        fill_holes: What lies wholly inside one name, of up to this many pixels, becomes that name.
+        fill_holes: Holes of up to this many pixels within one name become that name.
+        exact: Whether every name takes part in all work; else those that seem to be nowhere in
+            the picture are rejected early, which is faster for long lists.
 
     Raises:
         ConfigError: If a value is no number or out of range, or two contradict each other.
@@ -56,6 +59,7 @@ class SegmentOptions:
     depth: int | None = None
     min_area: int = 0
     fill_holes: int = 0
+    exact: bool = False
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)

@@ -29,9 +29,9 @@ from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import Method
 from escnet.inference.names.near_names import (
     near_names,
-    near_names_told,
+    near_names_message,
     unread_names,
-    unread_names_told,
+    unread_names_message,
 )
 from escnet.inference.options import OptionValues, SegmentOptions
 from escnet.segmentation import Segmentation
@@ -86,8 +86,8 @@ class Segmenter:
         model: The name it was loaded by.
         weights_hash: SHA-256 of its weights.
         share_prior: The model's own; see `SegmentOptions`.
-        asked_prior: What counts in its place where pictures are seen as a whole; None if nobody
-            asked for another.
+        asked_prior: What the caller set in its place, for pictures that are seen as a whole; None
+            if the model's own counts.
 
     Raises:
         ConfigError: If a prior is not a number from 0 on.
@@ -180,7 +180,7 @@ class Segmenter:
         }
 
     def resolved(self, options: SegmentOptions) -> SegmentOptions:
-        """The options with what this segmenter adds to them, none left open.
+        """The options with this segmenter's own values where they say None.
 
         Raises:
             ConfigError: If `load` was asked for a share prior and there are windows.
@@ -192,7 +192,7 @@ class Segmenter:
         return replace(options, share_prior=0.0 if options.windows else self.share_prior)
 
     def result_settings(self, vocabulary: Vocabulary, options: SegmentOptions) -> dict[str, object]:
-        """What results of these names say in their settings.
+        """The settings that results of these names hold.
 
         Raises:
             ConfigError: If `load` was asked for a share prior and there are windows.
@@ -201,6 +201,7 @@ class Segmenter:
         settings = {
             **self.settings,
             "share_prior": options.share_prior,
+            "rejection": [] if options.exact else list(self.method.rejection),
             "void_below": options.void_below,
             "background": vocabulary.has_background,
             "synonyms": {
@@ -234,8 +235,9 @@ class Segmenter:
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
-            options: void_below, windows, share_prior, max_pixels, depth, min_area and fill_holes,
-                as `SegmentOptions` has them; windows may be the name "whole", "paper" or "native".
+            options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes and
+                exact, as `SegmentOptions` has them; windows may be the name "whole", "paper" or
+                "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -256,11 +258,11 @@ class Segmenter:
         channels: Channels | None = None,
         **options: Unpack[OptionValues],
     ) -> list[Segmentation]:
-        """One result for each picture; the same as one by one.
+        """One result for each picture, as `segment` gives it.
 
         Args:
             pictures: Each as in `segment`.
-            names: As in `segment`, as the rest.
+            names: As in `segment`.
             background: Add a class for what no name fits.
             channels: Where arrays or tensors have their channels.
             options: As in `segment`.
@@ -292,12 +294,12 @@ class Segmenter:
                 picture, max_pixels=options.max_pixels, channels=channels, depth=options.depth
             )
             result = self.segment_pixels(read.pixels, vocabulary, options)
-            return replace(result, reading=read.told())
+            return replace(result, reading=read.as_settings())
         with PictureFile(picture, max_pixels=options.max_pixels) as file:
             source, read = file.source, file.read(depth=options.depth)
         result = self.segment_pixels(read.pixels, vocabulary, options)
         return replace(
-            result, stem=Path(picture).stem, source=source._asdict(), reading=read.told()
+            result, stem=Path(picture).stem, source=source._asdict(), reading=read.as_settings()
         )
 
     def segment_pixels(
@@ -341,11 +343,17 @@ class Segmenter:
         }
         if options.windows is not None:
             scores = WindowedScores(
-                self.method, pixels, text_embedding, vocabulary.owner, options.windows
+                self.method,
+                pixels,
+                text_embedding,
+                vocabulary.owner,
+                options.windows,
+                exact=options.exact,
             )
             return label_windows(scores, len(vocabulary), size_hw, **rule)
-        (logits, kept) = self.method.logits([pixels], text_embedding)[0]
-        # A label none of whose queries were kept has no logits and cannot win.
+        asked = None if options.exact else vocabulary.owner
+        (logits, kept) = self.method.logits([pixels], text_embedding, asked)[0]
+        # A label that was rejected has no logits and cannot win.
         owner = [vocabulary.owner[query] for query in kept]
         prior = options.share_prior or 0.0
         return label_pixels(logits, owner, len(vocabulary), size_hw, share_prior=prior, **rule)
@@ -376,8 +384,8 @@ class Segmenter:
         return embedding
 
     def _warn_of_names(self, vocabulary: Vocabulary, embedding: Float[Tensor, "N D"]) -> None:
-        """Warn once for each vocabulary of what its results cannot show."""
+        """Warn of names that the model cannot tell apart or read, once for each vocabulary."""
         if near := near_names(self.method, vocabulary, embedding):
-            warnings.warn(near_names_told(near, self.model), NamesWarning, stacklevel=2)
+            warnings.warn(near_names_message(near, self.model), NamesWarning, stacklevel=2)
         if unread := unread_names(self.method, vocabulary.queries):
-            warnings.warn(unread_names_told(unread, self.model), NamesWarning, stacklevel=2)
+            warnings.warn(unread_names_message(unread, self.model), NamesWarning, stacklevel=2)

@@ -119,7 +119,7 @@ class DetailLogits(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, pixel: Float[Tensor, "B E H W"], text_embedding: Float[Tensor, "N D"]
+        self, pixel: Float[Tensor, "B E H W"], text_embedding: Float[Tensor, "#B N D"]
     ) -> Float[Tensor, "B N H W"]:
         """What the logits of every class name gain at every place.
 
@@ -127,9 +127,9 @@ class DetailLogits(nn.Module):
             pixel: Pixel embeddings.
             text_embedding: One embedding for each class name, of any length.
         """
-        text = F.normalize(text_embedding, dim=1)
+        text = F.normalize(text_embedding, dim=2)
         query = self.query(text) / _PIXEL_DIM**0.5
-        return torch.einsum("bkyx,nk->bnyx", pixel, query) + self.shift(text)[:, 0, None, None]
+        return torch.einsum("bkyx,bnk->bnyx", pixel, query) + self.shift(text)[..., None]
 
     @torch.no_grad()
     def centre(self, text_embedding: Float[Tensor, "M D"]) -> None:
@@ -164,11 +164,11 @@ class DetailLogits(nn.Module):
         self.query.load_state_dict({"weight": weight[:-1, :-1], "bias": weight[:-1, -1]})
         self.shift.load_state_dict({"weight": weight[-1:, :-1], "bias": weight[-1:, -1]})
 
-    def added(
+    def add_to(
         self,
         logits: Float[Tensor, "B N H W"],
         pixel: Float[Tensor, "B E _ _"],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None = None,
     ) -> Float[Tensor, "B N H W"]:
         """The logits with what they gain, some classes at a time.
@@ -181,7 +181,7 @@ class DetailLogits(nn.Module):
         """
         size = _grid_of(logits)
         parts = [
-            logits[:, chunk] + resized(self(pixel, text_embedding[chunk]), size)
+            logits[:, chunk] + resized(self(pixel, text_embedding[:, chunk]), size)
             for chunk in class_chunks(logits.shape[1], class_chunk)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -54,11 +54,27 @@ class Mini(EscNet):
         self.detail = DetailLogits(joint_dim=config.joint_dim) if config.detail else None
         self.post_init()
 
+    def likely_logits(
+        self,
+        evidence: Float[Tensor, "B N h w"],
+        patches: Patches,
+        text_embedding: Float[Tensor, "#B N D"],
+    ) -> Float[Tensor, "B N h w"]:
+        """The maps, less what the picture does not seem to show.
+
+        Raises:
+            TypeError: If the patches are another tower's.
+        """
+        if self.presence is None:
+            return evidence
+        presence = self.presence(_own(patches).summary, text_embedding)
+        return evidence + presence_gain(presence)[..., None, None]
+
     def refine_logits(
         self,
         logits: Float[Tensor, "B N _ _"],
         patches: Patches,
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None,
     ) -> Float[Tensor, "B N _ _"]:
         """Enlarged along edges, less what the picture does not seem to show, and with detail.
@@ -66,13 +82,18 @@ class Mini(EscNet):
         Raises:
             TypeError: If the patches are another tower's.
         """
-        if not isinstance(patches, MiniPatches):
-            raise TypeError("the patches are not of this network's own image side")
+        patches = _own(patches)
         if self.upsampling is not None:
             logits = self.upsampling(logits, patches.edges, patches.skips[1], class_chunk)
         if self.presence is not None:
             presence = self.presence(patches.summary, text_embedding)
             logits = logits + presence_gain(presence)[..., None, None]
         if self.detail is not None and patches.detail is not None:
-            logits = self.detail.added(logits, patches.detail, text_embedding, class_chunk)
+            logits = self.detail.add_to(logits, patches.detail, text_embedding, class_chunk)
         return logits
+
+
+def _own(patches: Patches) -> MiniPatches:
+    if not isinstance(patches, MiniPatches):
+        raise TypeError("the patches are not of this network's own image side")
+    return patches

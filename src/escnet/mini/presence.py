@@ -45,7 +45,7 @@ class Presence(nn.Module):
         nn.init.constant_(self.shift.bias, _MOSTLY_ABSENT)
 
     def forward(
-        self, summary: Float[Tensor, "B S"], text_embedding: Float[Tensor, "N D"]
+        self, summary: Float[Tensor, "B S"], text_embedding: Float[Tensor, "#B N D"]
     ) -> Float[Tensor, "B N"]:
         """The logit that a picture shows a class name.
 
@@ -53,9 +53,10 @@ class Presence(nn.Module):
             summary: Of the whole picture, as the tower gives it.
             text_embedding: One embedding for each class name, of any length.
         """
-        text = F.normalize(text_embedding, dim=1)
+        text = F.normalize(text_embedding, dim=2)
         picture = F.normalize(self.to_joint(self.norm(summary)), dim=1)
-        return self.scale * picture @ text.T + self.shift(text)[:, 0]
+        fit = torch.einsum("bd,bnd->bn", self.scale * picture, text)
+        return fit + self.shift(text)[..., 0]
 
 
 def presence_gain(presence: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:

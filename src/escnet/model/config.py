@@ -24,6 +24,7 @@ from escnet.towers.checks import (
     check_kernel,
     check_no_misspelling,
     check_pair,
+    check_rejection,
     check_template,
     check_whole_numbers,
 )
@@ -90,8 +91,11 @@ class EscNetConfig(NetworkConfig):
         language_attention: "text" or "classes" [16].
         skip_dims: Channels of the decoder's skips [17].
         decoder_dims: Channels of the decoder's stages [17].
-        max_classes: At inference, names beyond this number are dropped for a picture, those
-            with the lowest correlation first [21]; 0 for never.
+        max_classes: At exact inference, names beyond this number are dropped for a picture,
+            those with the lowest correlation first [21]; 0 for never.
+        rejection: At inference that is not exact, how many labels are left before each ESC-Block,
+            and before the decoder; the last number holds for all that follow; empty for all
+            [21].
         trained_on: Class names that the weights have seen labelled; Table 1 names the data sets.
         origins: Where each part of the weights came from; the paper does not say which SAM [23].
 
@@ -142,6 +146,7 @@ class EscNetConfig(NetworkConfig):
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
         max_classes: int = 256,
+        rejection: Sequence[int] = (32, 24, 16),
         trained_on: Sequence[str] = (),
         origins: Sequence[dict[str, Any]] = (),
         **kwargs: Any,
@@ -183,6 +188,7 @@ class EscNetConfig(NetworkConfig):
         self.skip_dims = tuple(skip_dims)
         self.decoder_dims = tuple(decoder_dims)
         self.max_classes = max_classes
+        self.rejection = tuple(rejection)
         self.trained_on = tuple(trained_on)
         self.origins = tuple(origins)
         check_no_misspelling(kwargs, self.setting_names())
@@ -252,6 +258,7 @@ class EscNetConfig(NetworkConfig):
     def _check_sizes(self) -> None:
         check_whole_numbers({name: getattr(self, name) for name in _SIZES})
         check_whole_numbers({"max_classes": self.max_classes}, least=0)
+        check_rejection(self.rejection)
         check_image_size(self.image_size, self.patch_size)
         check_pair("skip_dims", self.skip_dims)
         check_pair("decoder_dims", self.decoder_dims)

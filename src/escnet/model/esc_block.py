@@ -58,7 +58,7 @@ class EscBlock(nn.Module):
         state: Float[Tensor, "B N h w C"],
         appearance: Float[Tensor, "B h w S"],
         evidence: Float[Tensor, "B N h w"],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         prompt_encoder: PromptEncoder | None,
         class_chunk: int | None = None,
         with_sam: bool = True,

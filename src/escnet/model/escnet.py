@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
@@ -26,6 +26,7 @@ from escnet.model.config import EscNetConfig
 from escnet.model.correlation import class_state, correlation_map
 from escnet.model.esc_block import BlockAnswer, EscBlock
 from escnet.model.prompt_encoder import ChannelNorm
+from escnet.model.pruning import Rejection, of_names
 from escnet.model.sam_block import IMAGE_DEVIATION
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
@@ -40,15 +41,40 @@ class Prediction(NamedTuple):
     """The logits, and the maps that the ESC-Blocks saw and left on the way to them.
 
     Attributes:
-        logits: Of every class name.
+        logits: Of every class name; where some were rejected, of those that are left.
         evidence: The map of every class before each ESC-Block, which reads its prompts off it, and
-            after the last, as logits: the scaled correlation first.
+            after the last, as logits: the scaled correlation first. Rejection leaves fewer of them
+            from block to block.
         appearance: The appearance after each ESC-Block.
+        index: Which class names the logits are of, in increasing order.
     """
 
     logits: Float[Tensor, "B N _ _"]
-    evidence: list[Float[Tensor, "B N h w"]]
+    evidence: list[Float[Tensor, "B _ h w"]]
     appearance: list[Float[Tensor, "B h w S"]]
+    index: Int[Tensor, "B N"]
+
+
+class _Names(NamedTuple):
+    """All that is known of the class names that are left.
+
+    Attributes:
+        index: Which they are.
+        text: Their embeddings; the same of every picture until some names are rejected.
+        correlation: Their first maps.
+        evidence: Their latest maps.
+        state: Their class states; None before the first.
+    """
+
+    index: Int[Tensor, "B N"]
+    text: Float[Tensor, "#B N D"]
+    correlation: Float[Tensor, "B N h w"]
+    evidence: Float[Tensor, "B N h w"]
+    state: Float[Tensor, "B N h w C"] | None = None
+
+    def some(self, position: Int[Tensor, "B M"]) -> "_Names":
+        """Some of them for each picture."""
+        return _Names(*(None if one is None else of_names(one, position) for one in self))
 
 
 class EscNet(Network):
@@ -116,6 +142,7 @@ class EscNet(Network):
         text_embedding: Float[Tensor, "N D"],
         class_chunk: int | None = None,
         *,
+        rejection: Rejection | None = None,
         with_sam: bool = True,
     ) -> Prediction:
         """The network after its towers: logits, and what the blocks saw on the way.
@@ -124,36 +151,70 @@ class EscNet(Network):
             patches: What the vision tower gave, now or earlier.
             text_embedding: One embedding for each class name, as the text tower gives it.
             class_chunk: As in `forward`.
+            rejection: Which names go on before each block and before the decoder; None for all.
             with_sam: As in `EscBlock.forward`.
         """
-        correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
+        names = self._all_names(patches, text_embedding)
         appearance = [self._at_sam_width(patches)]  # (B, h, w, S)
-        state = self._embed(correlation, class_chunk)  # (B, N, h, w, C)
-        evidence = [correlation]
-        for block, read_out in zip(self.blocks, self.read_out, strict=True):
+        evidence = []
+        for look, (block, read_out) in enumerate(zip(self.blocks, self.read_out, strict=True)):
+            names = self._left(names, patches, rejection, look)
+            evidence.append(names.evidence)
             answer = self._run(
                 block,
-                self._entering_state(state, evidence, class_chunk),
+                self._entering_state(names, class_chunk),
                 self._entering_appearance(appearance),
-                evidence[-1],
-                text_embedding,
+                names.evidence,
+                names.text,
                 self.prompt_encoder,
                 class_chunk,
                 with_sam,
             )
-            state = answer.state
             appearance.append(answer.appearance)
-            evidence.append(_with_masks(correlation, answer.drawn) + read_out(state)[..., 0])
-        logits = self.decoder(state, patches.skips, class_chunk)
-        logits = self._with_residual(logits, evidence[-1])
-        logits = self.refine_logits(logits, patches, text_embedding, class_chunk)
-        return Prediction(logits, evidence, appearance[1:])
+            drawn = _with_masks(names.correlation, answer.drawn)
+            latest = drawn + read_out(answer.state)[..., 0]
+            names = names._replace(evidence=latest, state=answer.state)
+        names = self._left(names, patches, rejection, len(self.blocks))
+        logits = self.decoder(cast("Tensor", names.state), patches.skips, class_chunk)
+        logits = self._with_residual(logits, names.evidence)
+        logits = self.refine_logits(logits, patches, names.text, class_chunk)
+        return Prediction(logits, [*evidence, names.evidence], appearance[1:], names.index)
+
+    def _all_names(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> _Names:
+        correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
+        B, N = correlation.shape[:2]
+        index = torch.arange(N, device=correlation.device).expand(B, -1)
+        return _Names(index, text_embedding[None], correlation, evidence=correlation)
+
+    def _left(
+        self, names: _Names, patches: Patches, rejection: Rejection | None, look: int
+    ) -> _Names:
+        """The names that are left after a look at their latest maps."""
+        if rejection is None or rejection.is_idle(look, names.index.shape[1]):
+            return names
+        maps = self.likely_logits(names.evidence, patches, names.text)
+        return names.some(rejection.survivors(look, maps, names.index))
+
+    def likely_logits(
+        self,
+        evidence: Float[Tensor, "B N h w"],
+        patches: Patches,  # noqa: ARG002 -- for networks that extend this one
+        text_embedding: Float[Tensor, "#B N D"],  # noqa: ARG002
+    ) -> Float[Tensor, "B N h w"]:
+        """What the maps so far let the logits be: names are rejected by it.
+
+        Args:
+            evidence: The latest maps.
+            patches: As in `segment`.
+            text_embedding: Of the names of the maps.
+        """
+        return evidence
 
     def refine_logits(
         self,
         logits: Float[Tensor, "B N _ _"],
         patches: Patches,  # noqa: ARG002 -- for networks that extend this one
-        text_embedding: Float[Tensor, "N D"],  # noqa: ARG002
+        text_embedding: Float[Tensor, "#B N D"],  # noqa: ARG002
         class_chunk: int | None,  # noqa: ARG002
     ) -> Float[Tensor, "B N _ _"]:
         """The logits as they are: the one place where a network that extends this one steps in.
@@ -179,17 +240,11 @@ class EscNet(Network):
         """What SAM's blocks see of the picture, at SAM's width and scale (note 9)."""
         return rearrange(self.sam_norm(self.to_sam_width(patches.sam_input)), "B S h w -> B h w S")
 
-    def _entering_state(
-        self,
-        state: Float[Tensor, "B N h w C"],
-        evidence: list[Float[Tensor, "B N h w"]],
-        class_chunk: int | None,
-    ) -> Float[Tensor, "B N h w C"]:
+    def _entering_state(self, names: _Names, class_chunk: int | None) -> Float[Tensor, "B N h w C"]:
         """The class states of the block before, or new ones of the last map (note 12)."""
-        is_first = len(evidence) == 1
-        if self.config.state == "hidden" or is_first:
-            return state
-        return self._embed(evidence[-1], class_chunk)
+        if names.state is None or self.config.state == "scalar":
+            return class_state(self.embed, names.evidence[:, :, None], class_chunk)
+        return names.state
 
     def _entering_appearance(
         self, appearance: list[Float[Tensor, "B h w S"]]
@@ -210,12 +265,6 @@ class EscNet(Network):
         if not self.config.correlation_residual:
             return logits
         return logits + resized(evidence, (logits.shape[2], logits.shape[3]))
-
-    def _embed(
-        self, evidence: Float[Tensor, "B N h w"], class_chunk: int | None
-    ) -> Float[Tensor, "B N h w C"]:
-        """A class state from one map for each class."""
-        return class_state(self.embed, evidence[:, :, None], class_chunk)
 
 
 def _with_masks(

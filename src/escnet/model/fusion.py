@@ -65,7 +65,7 @@ class Fusion(nn.Module):
         self,
         state: Float[Tensor, "B N h w C"],
         appearance: Float[Tensor, "B h w S"],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None = None,
     ) -> Float[Tensor, "B N h w C"]:
         """The refined class states."""
@@ -81,7 +81,7 @@ class Fusion(nn.Module):
             states.append(part)
         summary = self.language.summarise(states, text_embedding, class_chunk)
         states = [
-            self.language(part, text_embedding[chunk], summary)
+            self.language(part, text_embedding[:, chunk], summary)
             for part, chunk in zip(states, class_chunks(N, class_chunk), strict=True)
         ]
         return states[0] if len(states) == 1 else torch.cat(states, dim=1)
@@ -270,30 +270,31 @@ class TextAttention(nn.Module):
     def summarise(
         self,
         states: list[Float[Tensor, "B _ h w C"]],  # noqa: ARG002  (ClassAttention needs them)
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None,  # noqa: ARG002
     ) -> "Summary":
         """Keys and values of all names in one small matrix a head."""
         text = F.relu(self.from_text(text_embedding))
-        key = _positive(self.key(text)).unflatten(1, (self.num_heads, -1))  # (N, G, d)
-        value = self.value(text).unflatten(1, (self.num_heads, -1))
-        N = text_embedding.shape[0]  # `len` would fix the number of names in an exported network
+        key = _positive(self.key(text)).unflatten(-1, (self.num_heads, -1))  # (#B, N, G, d)
+        value = self.value(text).unflatten(-1, (self.num_heads, -1))
+        N = text_embedding.shape[1]  # `len` would fix the number of names in an exported network
         # In single precision even under autocast: a sum over thousands of names leaves float16.
         with torch.autocast(key.device.type, enabled=False):
-            product = torch.einsum("ngd,nge->gde", key.float(), value.float()) / N
-            total = key.float().sum(dim=0) / N
+            product = torch.einsum("bngd,bnge->bgde", key.float(), value.float()) / N
+            total = key.float().sum(dim=1) / N
         return Summary(product.to(key), total.to(key))
 
     def forward(
         self,
         state: Float[Tensor, "B n h w C"],
-        text_embedding: Float[Tensor, "n D"],  # noqa: ARG002  (ClassAttention needs it)
+        text_embedding: Float[Tensor, "#B n D"],  # noqa: ARG002  (ClassAttention needs it)
         summary: "Summary",
     ) -> Float[Tensor, "B n h w C"]:
         query = _positive(self.query(self.norm1(state)))
         # One product with a matrix of blocks is quicker than a small product for each head.
-        total_value = query @ torch.block_diag(*summary.product)
-        norm = query @ torch.block_diag(*summary.key_total[..., None])  # (B, n, h, w, G)
+        places = query.flatten(1, 3)  # (B, n*h*w, C)
+        total_value = (places @ _blocks(summary.product)).view_as(query)
+        norm = (places @ _blocks(summary.key_total[..., None])).unflatten(1, query.shape[1:4])
         total_value = total_value.unflatten(-1, (self.num_heads, -1))
         mean_value = total_value / (norm + _ATTENTION_EPS)[..., None]
         state = state + self.out(mean_value.flatten(-2))
@@ -325,16 +326,16 @@ class ClassAttention(nn.Module):
     def summarise(
         self,
         states: list[Float[Tensor, "B _ h w C"]],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None,
     ) -> Summary:
         """Keys and values of all classes in one small matrix a head and patch."""
-        N = text_embedding.shape[0]  # `len` would fix the number of names in an exported network
+        N = text_embedding.shape[1]  # `len` would fix the number of names in an exported network
         product: Tensor | float = 0.0
         total: Tensor | float = 0.0
         for state, chunk in zip(states, class_chunks(N, class_chunk), strict=True):
             x = self.norm1(state)
-            key = self._key(x, text_embedding[chunk])
+            key = self._key(x, text_embedding[:, chunk])
             value = self.value(x).unflatten(-1, (self.num_heads, -1))
             with torch.autocast(key.device.type, enabled=False):  # as in `TextAttention`
                 pairs = torch.einsum("bnhwgd,bnhwge->bhwgde", key.float(), value.float())
@@ -345,7 +346,7 @@ class ClassAttention(nn.Module):
     def forward(
         self,
         state: Float[Tensor, "B n h w C"],
-        text_embedding: Float[Tensor, "n D"],
+        text_embedding: Float[Tensor, "#B n D"],
         summary: Summary,
     ) -> Float[Tensor, "B n h w C"]:
         joined = self._join(self.norm1(state), text_embedding)
@@ -357,17 +358,17 @@ class ClassAttention(nn.Module):
         return state + self.ffn(self.norm2(state))
 
     def _key(
-        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "n D"]
+        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "#B n D"]
     ) -> Float[Tensor, "B n h w G d"]:
         return _positive(self.key(self._join(x, text_embedding))).unflatten(
             -1, (self.num_heads, -1)
         )
 
     def _join(
-        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "n D"]
+        self, x: Float[Tensor, "B n h w C"], text_embedding: Float[Tensor, "#B n D"]
     ) -> Float[Tensor, "B n h w 2*C"]:
         """The class's own text beside each of its patches."""
-        text = F.relu(self.from_text(text_embedding))[:, None, None].expand_as(x)
+        text = F.relu(self.from_text(text_embedding))[:, :, None, None].expand_as(x)
         return torch.cat([x, text], dim=-1)
 
 
@@ -381,6 +382,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
         return self.lin2(F.gelu(self.lin1(x)))
+
+
+def _blocks(matrices: Float[Tensor, "#B G d e"]) -> Float[Tensor, "#B d*G e*G"]:
+    """The matrices of all heads along the diagonal of one."""
+    eye = torch.eye(matrices.shape[1], device=matrices.device, dtype=matrices.dtype)
+    return (matrices[:, :, :, None] * eye[:, None, :, None]).flatten(3).flatten(1, 2)
 
 
 def _positive(x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:

@@ -85,7 +85,7 @@ class SamBlock(nn.Module):
         appearance: Float[Tensor, "B P S"],
         prompt: PseudoPrompt,
         prompt_encoder: PromptEncoder,
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         evidence: Float[Tensor, "B N h w"],
         class_chunk: int | None = None,
     ) -> SamAnswer:
@@ -143,7 +143,7 @@ class SamBlock(nn.Module):
         self,
         prompt: PseudoPrompt,
         prompt_encoder: PromptEncoder,
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float[Tensor, "#B N D"],
         chunk: slice,
     ) -> Float[Tensor, "B n T S"]:
         """SAM's output tokens, then each class's sparse prompt embedding."""
@@ -157,5 +157,6 @@ class SamBlock(nn.Module):
         if "box" in self.prompts:
             tokens.append(prompt_encoder.encode_boxes(prompt.box_xyxy[:, chunk], is_valid))
         if self.text_token is not None:
-            tokens.append(self.text_token(text_embedding[chunk])[:, None].expand(B, -1, -1, -1))
+            text = self.text_token(text_embedding[:, chunk])[:, :, None]
+            tokens.append(text.expand(B, -1, -1, -1))
         return torch.cat([token.to(tokens[0].dtype) for token in tokens], dim=2)

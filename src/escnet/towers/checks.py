@@ -40,6 +40,20 @@ def check_pair(name: str, values: Sequence[object]) -> None:
     check_whole_numbers({f"{name}[{place}]": value for place, value in enumerate(values)})
 
 
+def check_rejection(counts: Sequence[object]) -> None:
+    """Refuse numbers of labels that cannot go on one after the other.
+
+    Raises:
+        ConfigError: If one is no whole number from 1 on, or larger than the one before.
+    """
+    check_whole_numbers({f"rejection[{place}]": count for place, count in enumerate(counts)})
+    if list(counts) != sorted(counts, reverse=True):  # type: ignore[type-var]
+        raise ConfigError(
+            f"rejection {list(counts)} grows: names that were rejected do not come back, "
+            "so order the counts from the largest to the smallest"
+        )
+
+
 def check_kernel(name: str, side: int) -> None:
     """Refuse a kernel that has no centre, whose answer would be of another size than its input.
 

@@ -23,12 +23,11 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import TextReading, TowerKind, TowerPart, TowerSettings
+from escnet.towers.kind import TextReading, TowerKind, TowerSettings, whole_towers
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
 from escnet.towers.tower import (
     TextTower,
-    Towers,
     VisionTower,
     grid_of,
     inner_of,
@@ -144,13 +143,10 @@ def clips_settings(config: Any) -> TowerSettings:
     )
 
 
-def clips_parts(towers: Towers) -> list[TowerPart]:
-    """Which module takes which of CLIP's tensors."""
-    return [
-        TowerPart(module=towers.vision.tower, prefixes=("vision_model.", "visual_projection.")),
-        TowerPart(module=towers.text.tower, prefixes=("text_model.", "text_projection.")),
-    ]
-
+# Which module takes which of CLIP's tensors.
+CLIPS_PARTS = whole_towers(
+    ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
+)
 
 CLIP = TowerKind(
     name="clip",
@@ -158,7 +154,7 @@ CLIP = TowerKind(
     vision=ClipVision,
     text=ClipText,
     settings_of=_settings_of,
-    parts=clips_parts,
+    parts=CLIPS_PARTS,
     reading=TextReading(prepare=cleaned),
     even_cosine=0.2,
 )

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
+from escnet.towers.clip import clips_settings
 from escnet.towers.dinov2 import dinov2_maps
 from escnet.towers.kind import TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
@@ -85,12 +86,7 @@ def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     config = VisionTextDualEncoderConfig.from_dict(dict(record))
     if (kind := config.vision_config.model_type) != "dinov2":
         raise ValueError(f"its image tower is of the kind {kind!r}, not dinov2")
-    return TowerSettings(
-        vision=config.vision_config,
-        text=config.text_config,
-        joint_dim=config.projection_dim,
-        shared={"projection_dim": config.projection_dim},
-    )
+    return clips_settings(config)
 
 
 def _parts(towers: Towers) -> list[TowerPart]:

@@ -130,9 +130,9 @@ class TowerKind:
         Raises:
             ConfigError: If it does.
         """
-        if Version(found := transformers.__version__) < Version(self.transformers):
+        if Version(installed := transformers.__version__) < Version(self.transformers):
             raise ConfigError(
-                f"{self.title} needs transformers {self.transformers} or later, and {found} is "
+                f"{self.title} needs transformers {self.transformers} or later, and {installed} is "
                 f"installed: run pip install 'transformers>={self.transformers},<6'"
             )
 
@@ -149,6 +149,35 @@ class TowerKind:
             ConfigError: If the taps are not two blocks of the image tower.
         """
         return Towers(self.vision(vision_config, taps=taps), self.text(text_config))
+
+
+def unprojected_settings(config: Any) -> TowerSettings:
+    """The settings of towers that lead to the joint space without a map, which has their width.
+
+    Args:
+        config: Of both towers, of transformers' class.
+    """
+    vision = config.vision_config
+    return TowerSettings(vision=vision, text=config.text_config, joint_dim=vision.hidden_size)
+
+
+def whole_towers(
+    vision: tuple[str, ...], text: tuple[str, ...]
+) -> Callable[[Towers], list[TowerPart]]:
+    """The `parts` of a kind whose files keep each tower's names behind prefixes of its own.
+
+    Args:
+        vision: The prefixes of the image tower's tensors.
+        text: Those of the text tower's.
+    """
+
+    def parts(towers: Towers) -> list[TowerPart]:
+        return [
+            TowerPart(module=towers.vision.tower, prefixes=vision),
+            TowerPart(module=towers.text.tower, prefixes=text),
+        ]
+
+    return parts
 
 
 def _own(config: Any) -> dict[str, Any]:

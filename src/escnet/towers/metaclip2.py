@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from escnet.towers.clip import ClipText, ClipVision, clips_parts, clips_settings
+from escnet.towers.clip import CLIPS_PARTS, ClipText, ClipVision, clips_settings
 from escnet.towers.kind import TextReading, TowerKind, TowerSettings
 
 
@@ -46,7 +46,7 @@ METACLIP_2 = TowerKind(
     vision=MetaClip2Vision,
     text=MetaClip2Text,
     settings_of=_settings_of,
-    parts=clips_parts,
+    parts=CLIPS_PARTS,
     reading=TextReading(padding=("<pad>",)),
     even_cosine=0.2,
 )

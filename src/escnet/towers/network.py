@@ -38,8 +38,10 @@ class NetworkConfig(PretrainedConfig):
         patch_size: Side of one patch of that picture, in pixels.
         joint_dim: Width D of the joint space.
         template: The text that a class name is put into.
-        max_classes: At inference, names beyond this number are dropped for a picture, those
+        max_classes: At exact inference, names beyond this number are dropped for a picture, those
             with the lowest correlation first; 0 for never.
+        rejection: At inference that is not exact, how many labels go on after each look at the
+            maps (`escnet.model.pruning`); empty for all.
         vision_config: The image tower's own configuration, as transformers names its fields.
         text_config: The text tower's.
         trained_on: Class names that the weights have seen labelled.
@@ -52,7 +54,7 @@ class NetworkConfig(PretrainedConfig):
         ConfigError: If the checkpoint is of a later format.
     """
 
-    free_settings = frozenset({"image_size", "max_classes"})
+    free_settings = frozenset({"image_size", "max_classes", "rejection"})
 
     if TYPE_CHECKING:  # transformers would make fields of a dataclass of them
         image_size: int
@@ -60,6 +62,7 @@ class NetworkConfig(PretrainedConfig):
         joint_dim: int
         template: str
         max_classes: int
+        rejection: tuple[int, ...]
         vision_config: dict[str, Any]
         text_config: dict[str, Any]
         trained_on: Sequence[str]

@@ -21,12 +21,17 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import TextReading, TowerKind, TowerPart, TowerSettings
+from escnet.towers.kind import (
+    TextReading,
+    TowerKind,
+    TowerSettings,
+    unprojected_settings,
+    whole_towers,
+)
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
 from escnet.towers.tower import (
     TextTower,
-    Towers,
     VisionTower,
     grid_of,
     inner_of,
@@ -63,7 +68,7 @@ class SiglipVision(VisionTower):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Patches:
         grid_hw = grid_of(image, self.patch_size)
-        output = self._seen(image)
+        output = self._output_of(image)
         joint = to_map(self._through_head(output.last_hidden_state), 0, grid_hw)
         first, second = (to_map(output.hidden_states[tap + 1], 0, grid_hw) for tap in self.taps)
         return Patches(joint, (first, second))
@@ -73,11 +78,11 @@ class SiglipVision(VisionTower):
     ) -> Float[Tensor, "B D h w"]:
         grid_hw = grid_of(image, self.patch_size)
         inner = inner_of(self.tower)
-        x = self._seen(image).hidden_states[-2]
+        x = self._output_of(image).hidden_states[-2]
         x = last_block(inner.encoder.layers[-1], x, attention, grid_hw, leading=0)
         return to_map(self._through_head(inner.post_layernorm(x)), 0, grid_hw)
 
-    def _seen(self, image: Float[Tensor, "B 3 H W"]) -> Any:
+    def _output_of(self, image: Float[Tensor, "B 3 H W"]) -> Any:
         return self.tower(
             pixel_values=normalised(image, _HALF, _HALF),
             interpolate_pos_encoding=True,
@@ -118,16 +123,7 @@ def canonical(text: str) -> str:
 
 
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
-    config = SiglipConfig.from_dict(dict(record))
-    vision = config.vision_config
-    return TowerSettings(vision=vision, text=config.text_config, joint_dim=vision.hidden_size)
-
-
-def _parts(towers: Towers) -> list[TowerPart]:
-    return [
-        TowerPart(module=towers.vision.tower, prefixes=("vision_model.",)),
-        TowerPart(module=towers.text.tower, prefixes=("text_model.",)),
-    ]
+    return unprojected_settings(SiglipConfig.from_dict(dict(record)))
 
 
 SIGLIP = TowerKind(
@@ -136,7 +132,7 @@ SIGLIP = TowerKind(
     vision=SiglipVision,
     text=SiglipText,
     settings_of=_settings_of,
-    parts=_parts,
+    parts=whole_towers(("vision_model.",), ("text_model.",)),
     reading=TextReading(
         prepare=canonical,
         padded_to=64,

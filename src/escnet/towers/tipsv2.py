@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import TowerKind, TowerPart, TowerSettings
+from escnet.towers.kind import TowerKind, TowerSettings, unprojected_settings, whole_towers
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import last_block
-from escnet.towers.tower import TextTower, Towers, VisionTower, grid_of, to_map
+from escnet.towers.tower import TextTower, VisionTower, grid_of, to_map
 
 
 class Tipsv2Vision(VisionTower):
@@ -105,17 +105,7 @@ def _by_clips_names(block: Any) -> SimpleNamespace:
 
 
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
-    config = transformers.Tipsv2Config.from_dict(dict(record))
-    vision = config.vision_config
-    return TowerSettings(vision=vision, text=config.text_config, joint_dim=vision.hidden_size)
-
-
-def _parts(towers: Towers) -> list[TowerPart]:
-    # The authors' files have other names; transformers translates them.
-    return [
-        TowerPart(module=towers.vision.tower, prefixes=("vision_model.", "vision_encoder.")),
-        TowerPart(module=towers.text.tower, prefixes=("text_model.", "text_encoder.")),
-    ]
+    return unprojected_settings(transformers.Tipsv2Config.from_dict(dict(record)))
 
 
 TIPSV2 = TowerKind(
@@ -124,7 +114,8 @@ TIPSV2 = TowerKind(
     vision=Tipsv2Vision,
     text=Tipsv2Text,
     settings_of=_settings_of,
-    parts=_parts,
+    # the authors' files have other names, which transformers translates
+    parts=whole_towers(("vision_model.", "vision_encoder."), ("text_model.", "text_encoder.")),
     transformers="5.14",
     even_cosine=0.0,
 )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from escnet.training.pictures_recipe import AugmentationSection, ColourSection
 
-GREY = 128  # of pixels beyond the picture
+PADDING = 128  # of pixels beyond the picture
 _FULL_TURN = 256  # of Pillow's hue
 
 Pixels = UInt8[np.ndarray, "H W 3"]
@@ -45,7 +45,7 @@ def augmented(
     pixels = recoloured(pixels, settings, random)
     if random.random() < settings.flip:
         pixels, labels = pixels[:, ::-1], labels[:, ::-1]
-    return _padded(pixels, settings.crop, GREY), _padded(labels, settings.crop, beyond)
+    return _padded(pixels, settings.crop, PADDING), _padded(labels, settings.crop, beyond)
 
 
 def scaled_size(

@@ -17,16 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from escnet.errors import EscnetError
 from escnet.training.broken_files import BrokenFiles, first_sound
 from escnet.training.chance import Purpose, chance
-from escnet.training.sampler import Place, Sampler
+from escnet.training.sampler import PictureIndex, Sampler
 from escnet.training.sources import Source, Sources
 from escnet.training.stopping import STOP_SIGNALS
 
-View = TypeVar("View")
-ReadView = Callable[[Source, int, np.random.Generator], View]
+AnyView = TypeVar("AnyView")
+ReadView = Callable[[Source, int, np.random.Generator], AnyView]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example(Generic[View]):
+class Example(Generic[AnyView]):
     """One picture of a step.
 
     Attributes:
@@ -37,12 +37,12 @@ class Example(Generic[View]):
     """
 
     number: int
-    place: Place
-    view: View
-    broken: dict[Place, str]
+    place: PictureIndex
+    view: AnyView
+    broken: dict[PictureIndex, str]
 
 
-class Examples(Dataset[Example[View]]):
+class Examples(Dataset[Example[AnyView]]):
     """A stage's series of pictures, by number.
 
     Args:
@@ -54,14 +54,14 @@ class Examples(Dataset[Example[View]]):
     """
 
     def __init__(
-        self, sources: Sources, sampler: Sampler, read_view: ReadView[View], *, seed: int
+        self, sources: Sources, sampler: Sampler, read_view: ReadView[AnyView], *, seed: int
     ) -> None:
         self.sources = sources
         self._sampler = sampler
         self._read_view = read_view
         self._seed = seed
 
-    def __getitem__(self, number: int) -> Example[View]:
+    def __getitem__(self, number: int) -> Example[AnyView]:
         """The picture of that number; a broken one is replaced by another of its source.
 
         Raises:
@@ -75,7 +75,7 @@ class Examples(Dataset[Example[View]]):
         return Example(number=number, place=place, view=view, broken=broken)
 
 
-class ExampleFeed(Generic[View]):
+class ExampleFeed(Generic[AnyView]):
     """Batches of examples for one process.
 
     Args:
@@ -86,19 +86,19 @@ class ExampleFeed(Generic[View]):
         broken: What was met of broken files.
     """
 
-    def __init__(self, examples: Examples[View], workers: int) -> None:
+    def __init__(self, examples: Examples[AnyView], workers: int) -> None:
         self._examples = examples
         self._workers = workers
         self.broken = BrokenFiles(examples.sources.num_pictures)
 
-    def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[list[Example[View]]]:
+    def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[list[Example[AnyView]]]:
         """The examples of these numbers, a list for each of the lists.
 
         Raises:
             DatasetError: If more than one in a hundred are broken, or many in a row.
         """
         loader: DataLoader[Any] = DataLoader(
-            _Sent(self._examples),
+            _ErrorsAsValues(self._examples),
             batch_sampler=[list(batch) for batch in numbers],
             num_workers=self._workers,
             collate_fn=_as_they_are,
@@ -117,7 +117,7 @@ class ExampleFeed(Generic[View]):
             del iterator  # an error's traceback would keep it, and with it the workers
 
 
-class _Sent(Dataset[Any]):
+class _ErrorsAsValues(Dataset[Any]):
     """The series with errors as values: raised in a worker, they come as a traceback's text."""
 
     def __init__(self, examples: Examples[Any]) -> None:
@@ -130,7 +130,7 @@ class _Sent(Dataset[Any]):
             return error
 
 
-def _unpacked(sent: Example[View] | EscnetError) -> Example[View]:
+def _unpacked(sent: Example[AnyView] | EscnetError) -> Example[AnyView]:
     if isinstance(sent, EscnetError):
         raise sent
     return sent

@@ -20,7 +20,7 @@ from escnet.training.pace import Pace, StepReport
 from escnet.training.processes import Share
 from escnet.training.recipe import Recipe
 from escnet.training.run_log import RunLog, forget_steps_after, read_log
-from escnet.training.stage import Plan, names_in
+from escnet.training.stage import Plan, parameter_names
 from escnet.training.stage_run import StageRun, copy_in
 from escnet.training.states import SavedStates, check_same, check_shared
 from escnet.training.stopping import Stopped, StopRequest, stop_requests
@@ -148,7 +148,7 @@ class Trainer:
         """Score, save and stop, each if it is time to."""
         is_last = self.step == self.num_steps
         is_look = self._is_look()
-        asked = self._asked(request.signal_number)
+        asked = self._largest(request.signal_number)
         if is_look or asked or self.step in self._ends or not self.step % self._training.save_every:
             self.save(log)
         if is_look:
@@ -171,7 +171,7 @@ class Trainer:
         entries = read_log(self._folder) if self.accelerator.is_main_process else []
         is_scored = any(one["step"] == self.step and "scores" in one for one in entries)
         owes = self._is_look() and self.accelerator.is_main_process and not is_scored
-        return bool(self._asked(int(owes)))
+        return bool(self._largest(int(owes)))
 
     def _take_a_look(self, log: RunLog | None, pace: Pace) -> None:
         """Score the averaged network, in the first process; the others wait."""
@@ -186,7 +186,7 @@ class Trainer:
             log.flush()
         self.accelerator.wait_for_everyone()
 
-    def _asked(self, number: int) -> int:
+    def _largest(self, number: int) -> int:
         """The largest number of any process; all of them have to do the same at the same step."""
         return max(self._of_all(number))
 
@@ -209,7 +209,7 @@ class Trainer:
             log.flush()
         running, parameters = self.running, dict(self.plan.network.named_parameters())
         earlier = self.plan.stages[: self._index]
-        before = set[str]().union(*(names_in(one.groups) for one in earlier))
+        before = set[str]().union(*(parameter_names(one.groups) for one in earlier))
         state = {
             "of": self._identity(),
             "step": self.step,
@@ -231,8 +231,8 @@ class Trainer:
             WeightsError: If it is damaged.
         """
         newest = self.states.newest_step()
-        found = self._of_all(_NO_STATE if newest is None else newest)
-        check_shared(self._folder, [None if step == _NO_STATE else step for step in found])
+        steps = self._of_all(_NO_STATE if newest is None else newest)
+        check_shared(self._folder, [None if step == _NO_STATE else step for step in steps])
         state = self.states.load_newest()
         if state is None:
             return False

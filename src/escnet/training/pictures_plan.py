@@ -17,7 +17,7 @@ from escnet.training.network_settings import config_of
 from escnet.training.pictures import PicturesStage
 from escnet.training.pictures_recipe import PicturesRecipe, TowersSection
 from escnet.training.sources import read_sources
-from escnet.training.stage import Plan, names_in
+from escnet.training.stage import Plan, parameter_names
 from escnet.weights.assemble import assemble, with_sam
 from escnet.weights.catalog import require_local
 from escnet.weights.tensor_file import tensors_hash
@@ -61,7 +61,7 @@ def plan_pictures(recipe: PicturesRecipe, cache: Path, *, build: BuildForRecipe)
     reading = tower_kind(getattr(config, "towers", "clip")).reading
     tokenize = load_tokenizer(tokenizer, most, reading)
     stage = PicturesStage(network, tokenize, sources, recipe)
-    trained = names_in(stage.groups)
+    trained = parameter_names(stage.groups)
     frozen = {name: p for name, p in network.named_parameters() if name not in trained}
     return Plan(
         network=network,

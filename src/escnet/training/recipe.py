@@ -158,7 +158,7 @@ def recipe_of(table: Mapping[str, Any], shown: str = "") -> Recipe:
         # boolean is a number, and no string is either.
         return kind.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError(f"recipe {shown}: {_told(error, kind)}") from error
+        raise ConfigError(f"recipe {shown}: {_first_fault(error, kind)}") from error
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
@@ -191,7 +191,7 @@ def _row(place: Sequence[Any], name: str, override: str) -> int:
     raise ConfigError(f"override {override!r}: no {name} in a list of {len(place)}: count from 0")
 
 
-def _told(error: ValidationError, kind: type[Recipe]) -> str:
+def _first_fault(error: ValidationError, kind: type[Recipe]) -> str:
     """The first thing that is wrong, by its key."""
     problems = error.errors()
     # A misspelt key is missing under its right name as well: say which one is wrong.

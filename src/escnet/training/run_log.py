@@ -125,13 +125,13 @@ def forget_steps_after(run: Path, step: int) -> None:
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found.update(_numbers(value, f"{prefix}{name}/"))
+            numbers.update(_numbers(value, f"{prefix}{name}/"))
         elif isinstance(value, int | float):
-            found[f"{prefix}{name}"] = float(value)
-    return found
+            numbers[f"{prefix}{name}"] = float(value)
+    return numbers
 
 
 def _events(folder: Path, first_step: int) -> Any:

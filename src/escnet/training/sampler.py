@@ -21,7 +21,7 @@ LEAST_SHARE = 1 / (2 * _BLOCK)  # less would round to nothing
 Worth = Sequence[Float[np.ndarray, " _"] | None]
 
 
-class Place(NamedTuple):
+class PictureIndex(NamedTuple):
     """A picture: the index of its source, and its index there."""
 
     source: int
@@ -58,7 +58,7 @@ class Sampler:
     def __reduce__(self) -> tuple[type["Sampler"], tuple[object, ...]]:
         return Sampler, (self._sizes, self._weights, self._seed, self._worth)
 
-    def place_of(self, number: int, attempt: int = 0) -> Place:
+    def place_of(self, number: int, attempt: int = 0) -> PictureIndex:
         """The picture with that number.
 
         Args:
@@ -73,7 +73,7 @@ class Sampler:
         turn, position = divmod(earlier, size)
         # A broken picture's stead is taken by one from far ahead in the same turn.
         position = (position + attempt * (size // 3 + 1)) % size
-        return Place(source, int(self._turn_of(source, turn)[position]))
+        return PictureIndex(source, int(self._turn_of(source, turn)[position]))
 
     def _sources_in_block(self, block: int) -> Int[np.ndarray, " n"]:
         order = np.repeat(np.arange(len(self._quotas)), self._quotas)

@@ -72,7 +72,7 @@ class Source:
         return labels
 
     @cached_property
-    def shown(self) -> Bool[np.ndarray, "P N"]:
+    def presence(self) -> Bool[np.ndarray, "P N"]:
         """Which of the names that it annotates each picture has pixels of; a broken one has none.
 
         Every label map is read for it, once.

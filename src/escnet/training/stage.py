@@ -142,7 +142,7 @@ def groups_by_kind(
     return groups
 
 
-def names_in(groups: ParameterGroups) -> set[str]:
+def parameter_names(groups: ParameterGroups) -> set[str]:
     """The names of all parameters in some groups."""
     return {name for group in groups.values() for name in group}
 

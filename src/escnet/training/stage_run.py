@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from escnet.errors import ConfigError
-from escnet.training.stage import Microbatch, Stage, average_decay, cosine_share, names_in
+from escnet.training.stage import Microbatch, Stage, average_decay, cosine_share, parameter_names
 
 
 class StageRun:
@@ -35,7 +35,7 @@ class StageRun:
         self.stage = stage
         self._network, self._accelerator, self._seed = network, accelerator, seed
         accelerator.free_memory()
-        names = names_in(stage.groups)
+        names = parameter_names(stage.groups)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in names)
         torch.manual_seed(seed)

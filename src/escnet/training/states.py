@@ -49,8 +49,8 @@ class SavedStates:
 
     def paths(self) -> list[Path]:
         """The states that are there, the oldest first; somebody's copy of one is none."""
-        found = sorted(self.folder.glob("step-*.pt"))
-        return [path for path in found if path.stem.removeprefix("step-").isdecimal()]
+        paths = sorted(self.folder.glob("step-*.pt"))
+        return [path for path in paths if path.stem.removeprefix("step-").isdecimal()]
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
         """Write a state, then drop the oldest beyond the number to keep.
@@ -73,8 +73,8 @@ class SavedStates:
         Raises:
             OutputError: If it cannot be written.
         """
-        found = self.best()
-        if found is not None and found["miou"] >= score:
+        best = self.best()
+        if best is not None and best["miou"] >= score:
             return False
         part = self.folder / f".{_BEST}.part"
         try:
@@ -107,8 +107,8 @@ class SavedStates:
 
         At step 0 it is that of an earlier run in this folder. One without a score goes as well.
         """
-        found = self.best()
-        if found is None or found["step"] > step:
+        best = self.best()
+        if best is None or best["step"] > step:
             (self.folder / _BEST_SCORE).unlink(missing_ok=True)
             (self.folder / _BEST).unlink(missing_ok=True)
 
@@ -172,14 +172,14 @@ def check_same(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) 
     Raises:
         ConfigError: If they differ; the settings that do are named, with both values.
     """
-    found = sorted(
+    lines = sorted(
         f"{key.removeprefix('recipe.')}: {_short(one)} there, {_short(other)} here"
         for key, one, other in differences(saved, wanted)
         if not key.startswith(_FREE)
     )
-    if found:
-        shown = "; ".join(found[:_MOST_SHOWN])
-        if (num_more := len(found) - _MOST_SHOWN) > 0:
+    if lines:
+        shown = "; ".join(lines[:_MOST_SHOWN])
+        if (num_more := len(lines) - _MOST_SHOWN) > 0:
             shown += f"; and {num_more} more"
         raise ConfigError(
             f"the run in {path} was another one ({shown}): "

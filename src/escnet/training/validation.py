@@ -87,7 +87,7 @@ class Validation:
 def _label_map(
     segmenter: Segmenter, item: LabelledPicture, vocabulary: Vocabulary
 ) -> UInt[np.ndarray, "H W"]:
-    return segmenter.segment(read_image(item.image_path), vocabulary).label_map
+    return segmenter.segment(read_image(item.image_path), vocabulary, exact=True).label_map
 
 
 def mean_miou(scores: dict[str, Scores]) -> float:

@@ -44,6 +44,7 @@ class Asked(BaseModel):
     fill_holes: int = Field(
         0, ge=0, le=10**9, description="Holes of up to this many pixels are filled."
     )
+    exact: bool = Field(False, description="Let every name take part in all work, which is slow.")
     tolerance: float = Field(
         0.5, ge=0, le=100, description="How coarse polygons may be, in pixels."
     )

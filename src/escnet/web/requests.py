@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.config import JsonDict
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,8 +18,8 @@ from escnet.web.messages import Asked, AskedOfPicture, Names
 from escnet.web.refusal import Refusal, shortened
 
 _MOST_FIELDS = 40
-FILE = {"format": "binary"}  # what OpenAPI calls a file's field
-FILES = {"items": {"type": "string", **FILE}}
+FILE: JsonDict = {"format": "binary"}  # what OpenAPI calls a file's field
+FILES: JsonDict = {"items": {"type": "string", **FILE}}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

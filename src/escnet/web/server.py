@@ -29,7 +29,7 @@ class _HeadersInTime(H11Protocol):
         self._patience = self.loop.call_later(_HEADER_SECONDS, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

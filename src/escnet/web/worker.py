@@ -70,6 +70,7 @@ class SegmentTask:
             windows=self.asked.windows,
             min_area=self.asked.min_area,
             fill_holes=self.asked.fill_holes,
+            exact=self.asked.exact,
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", NamesWarning)

@@ -165,7 +165,6 @@ class Workers:
 
     Attributes:
         about: The model; None before `start`.
-        is_stopping: Whether no task is taken any more.
     """
 
     def __init__(
@@ -181,7 +180,7 @@ class Workers:
         self._mean_seconds = 1.0
         self._num_running = 0
         self.about: ModelAnswer | None = None
-        self.is_stopping = False
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         """Start every process; blocks.
@@ -201,6 +200,11 @@ class Workers:
     def number(self) -> int:
         """Of processes."""
         return len(self._all)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no task is taken any more."""
+        return self._stopping.is_set()
 
     @property
     def is_ready(self) -> bool:
@@ -283,11 +287,11 @@ class Workers:
 
     async def _restart(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
-        while not self.is_stopping:
+        while not self._stopping.is_set():
             try:
                 await loop.run_in_executor(self._threads, worker.start)
             except ConfigError as error:
-                if self.is_stopping:  # which ended it
+                if self._stopping.is_set():  # which ended it
                     return
                 _log.error("a worker process did not start again: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -307,7 +311,7 @@ class Workers:
 
     def refuse_waiting(self) -> None:
         """Take no task any more, and let those that wait go."""
-        self.is_stopping = True
+        self._stopping.set()
         while self._waiting:
             _, turn = self._waiting.popleft()
             if not turn.done():
@@ -315,7 +319,7 @@ class Workers:
 
     def close(self) -> None:
         """End every process at once."""
-        self.is_stopping = True
+        self._stopping.set()
         for worker in self._all:
             worker.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)

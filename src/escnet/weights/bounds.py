@@ -160,12 +160,12 @@ def check_model_settings(settings: Mapping[Any, Any], shown: str, error: type[Es
 
 def machine_memory() -> int | None:
     """Bytes of main memory that processes here may use in all; None where that is not told."""
-    found = []
+    limits = []
     with suppress(AttributeError, OSError, ValueError):  # not on every system
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with suppress(OSError, ValueError):  # a container's own limit; "max" where it has none
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return min(found, default=None)
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(limits, default=None)
 
 
 def _numbers_in(settings: Mapping[Any, Any], place: str = "") -> Iterator[tuple[str, Any]]:

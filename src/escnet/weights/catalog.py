@@ -263,7 +263,7 @@ def existing_path(name_or_folder: str | Path) -> Path | None:
         return None
 
 
-def known_as(path: Path, sha256: str) -> KnownWeights | None:
+def identify(path: Path, sha256: str) -> KnownWeights | None:
     """The published weights that a file of that hash is of, if any.
 
     Raises:
@@ -337,7 +337,7 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
         for alternatives in wanted:
             names = [name for name in alternatives if name in published]
             if not names:
-                raise _unavailable(repository, wanted, f"it has no {_shown(alternatives)}")
+                raise _unavailable(repository, wanted, f"it has no {_one_of(alternatives)}")
             path = Path(hf_hub_download(repository, names[0]))
             folder = path.parent
             if names[0].endswith(_INDEX):
@@ -396,7 +396,7 @@ def _cached(repository: str, alternatives: tuple[str, ...]) -> str:
 
 
 def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) -> WeightsError:
-    files = ", ".join(_shown(alternatives) for alternatives in wanted)
+    files = ", ".join(_one_of(alternatives) for alternatives in wanted)
     return WeightsError(
         f"{repository} is not on this machine and cannot be fetched ({reason}): put {files} "
         "of it into a folder, and give the folder instead of the name"
@@ -404,7 +404,7 @@ def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) ->
     )
 
 
-def _shown(alternatives: tuple[str, ...]) -> str:
+def _one_of(alternatives: tuple[str, ...]) -> str:
     """The files of which one is needed, without those that only lead to others, or are rare."""
     rare = (OPEN_CLIP_FILE, *OPEN_CLIP_TENSORS)
     usual = (name for name in alternatives if not name.endswith(_INDEX) and name not in rare)

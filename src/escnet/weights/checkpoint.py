@@ -28,7 +28,7 @@ from escnet.weights.config_file import (
     read_json_config,
     refuse_unusable,
 )
-from escnet.weights.install import misshaped_of
+from escnet.weights.install import refuse_report
 from escnet.weights.origin import Origin, origins_of
 from escnet.weights.quiet import quiet_transformers
 from escnet.weights.storage import INT8_FILE, STORAGES, Storage, pack, unpack, unpacked_shapes
@@ -37,7 +37,6 @@ from escnet.weights.tensor_file import (
     read_all_tensors,
     read_header,
     read_tensors,
-    refuse,
     tensor_files_in,
     tensors_sha256,
 )
@@ -161,8 +160,8 @@ def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
     """
     folder = Path(folder)
     record = _read_config(folder)
-    found = structure_of(record["model_type"]).network
-    if not issubclass(found, kind):
+    network_class = structure_of(record["model_type"]).network
+    if not issubclass(network_class, kind):
         raise WeightsError(
             f"folder {folder} holds a model of type {record['model_type']!r}, not "
             f"{kind.config_class.model_type!r}: give a checkpoint of that type"
@@ -173,15 +172,9 @@ def load_network(folder: str | Path, kind: type[AnyNetwork]) -> AnyNetwork:
     tensors = unpack(read_all_tensors(files))
     check_values(shown, tensors)
     with refuse_unusable(folder / CONFIG_FILE):
-        model, info = _from_state_dict(found, record, tensors)
-    refuse(
-        shown,
-        missing=info["missing_keys"],
-        unexpected=info["unexpected_keys"],
-        misshaped=misshaped_of(info, tensors, model),
-        num_expected=len(model.state_dict()),
-        cure=f"its tensors are not those of its {CONFIG_FILE}; copy the whole folder again",
-    )
+        model, info = _from_state_dict(network_class, record, tensors)
+    cure = f"its tensors are not those of its {CONFIG_FILE}; copy the whole folder again"
+    refuse_report(shown, info, tensors, model, cure=cure)
     return model.eval()
 
 
@@ -289,15 +282,15 @@ def _read_config(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
 
 def _tensor_files(folder: Path) -> tuple[list[Path], Storage]:
     """The files of tensors in a folder, and how they store them: one, or the pieces of an index."""
-    found = [name for name in (_PLAIN_FILE, INT8_FILE) if (folder / name).is_file()]
-    if not found and (folder / f"{_PLAIN_FILE}.index.json").is_file():
+    names = [name for name in (_PLAIN_FILE, INT8_FILE) if (folder / name).is_file()]
+    if not names and (folder / f"{_PLAIN_FILE}.index.json").is_file():
         return tensor_files_in(folder), "float32"  # as `save_pretrained` and `push_to_hub` cut it
-    if len(found) != 1:
+    if len(names) != 1:
         raise WeightsError(
-            f"folder {folder} has {'both' if found else 'neither'} {_PLAIN_FILE} "
-            f"{'and' if found else 'nor'} {INT8_FILE}: it must have exactly one"
+            f"folder {folder} has {'both' if names else 'neither'} {_PLAIN_FILE} "
+            f"{'and' if names else 'nor'} {INT8_FILE}: it must have exactly one"
         )
-    path = folder / found[0]
+    path = folder / names[0]
     metadata, _ = read_header(path)
     storage = metadata.get(_STORAGE_KEY, "float32")  # `save_pretrained` does not say
     for known in STORAGES:

@@ -53,19 +53,42 @@ def install_tower(tower: PreTrainedModel, tensors: Mapping[str, Tensor], shown: 
             output_loading_info=True,
             **options,
         )
-    refuse(
-        shown,
-        missing=info["missing_keys"],
-        unexpected=info["unexpected_keys"],
-        misshaped=misshaped_of(info, tensors, tower),
-        num_expected=len(tower.state_dict()),
-        cure="give the file that belongs to these settings",
-    )
+    refuse_report(shown, info, tensors, tower, cure="give the file that belongs to these settings")
     check_values(shown, tensors)
     tower.load_state_dict(loaded.state_dict())
 
 
-def misshaped_of(
+def refuse_report(
+    source: str,
+    info: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    module: nn.Module,
+    *,
+    cure: str,
+) -> None:
+    """Raise one error for all that transformers reports amiss after loading.
+
+    Args:
+        source: How the error names the file.
+        info: Its report on loading.
+        tensors: What it was given.
+        module: What they were loaded into.
+        cure: What to do about it; the end of the line.
+
+    Raises:
+        WeightsError: If a tensor is missing, unexpected, or of another shape.
+    """
+    refuse(
+        source,
+        missing=info["missing_keys"],
+        unexpected=info["unexpected_keys"],
+        misshaped=_misshaped(info, tensors, module),
+        num_expected=len(module.state_dict()),
+        cure=cure,
+    )
+
+
+def _misshaped(
     info: Mapping[str, Any], tensors: Mapping[str, Tensor], module: nn.Module
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """The shapes that transformers found and expected, of tensors where they differ.

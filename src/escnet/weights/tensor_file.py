@@ -109,12 +109,12 @@ def read_all_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for file in files:
-        found = read_tensors(file)
-        if twice := sorted(found.keys() & tensors.keys()):
+        more = read_tensors(file)
+        if twice := sorted(more.keys() & tensors.keys()):
             raise WeightsError(
                 f"{file} holds {twice[0]}, which another piece holds, too: copy the folder again"
             )
-        tensors.update(found)
+        tensors.update(more)
     return tensors
 
 

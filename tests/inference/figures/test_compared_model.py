@@ -8,7 +8,7 @@ from PIL import Image
 
 from escnet.data.image import read_image
 from escnet.errors import ImageError
-from escnet.inference.figures.compared_model import measure_model, reduced_labels
+from escnet.inference.figures.compared_model import measure_model, sheet_labels
 from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
@@ -67,11 +67,11 @@ def test_a_picture_that_cannot_be_read_is_an_error(job: dict[str, Any]) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_labels_are_picked_at_the_centres_of_the_sheets_pixels(turned: bool) -> None:
     label_map = np.arange(1280, dtype=np.uint16)[None].repeat(2, axis=0)
-    found = reduced_labels(label_map.T).T if turned else reduced_labels(label_map)
+    found = sheet_labels(label_map.T).T if turned else sheet_labels(label_map)
     assert found.shape == (1, 640)
     np.testing.assert_array_equal(found[0], np.arange(640) * 2 + 1)
 
 
 def test_a_small_label_map_stays(job: dict[str, Any]) -> None:
     label_map = read_image(job["pictures"][0])[..., 0]
-    np.testing.assert_array_equal(reduced_labels(label_map), label_map)
+    np.testing.assert_array_equal(sheet_labels(label_map), label_map)

@@ -195,14 +195,18 @@ class _Proposals:
 
     name, template, view_size = "mask-proposals", "{}", 32
     settings: Mapping[str, object] = {}
+    rejection = ()
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
         return torch.eye(len(texts))
 
     def logits(
-        self, views: Sequence[UInt8[np.ndarray, "_ _ 3"]], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
-        raise AssertionError(len(views), text_embedding)
+        raise AssertionError(len(views), text_embedding, owner)
 
 
 def test_another_method_is_told_what_is_supported(pixels: np.ndarray) -> None:

@@ -21,6 +21,7 @@ class Colours:
     template = "{}"
     view_size = 8
     settings: Mapping[str, object] = {}
+    rejection = ()
 
     def __init__(self) -> None:
         self.views: list[tuple[int, ...]] = []
@@ -28,7 +29,12 @@ class Colours:
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         return torch.eye(3)[: len(texts)]
 
-    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+    def logits(
+        self,
+        views: Sequence[np.ndarray],
+        text_embedding: Tensor,
+        owner: Sequence[int] | None = None,  # noqa: ARG002
+    ) -> list[ViewLogits]:
         self.views += [view.shape[:2] for view in views]
         found = []
         for view in views:
@@ -46,9 +52,14 @@ def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
 
 
+def whole_band(scores: WindowedScores) -> Tensor:
+    rows = (0, scores.canvas_hw[0])
+    return scores.band(*rows, scores.labels_in(*rows))
+
+
 def scores_of(picture: np.ndarray, windows: Windows, method: Colours | None = None) -> Tensor:
     scores = WindowedScores(method or Colours(), picture, torch.eye(3), [0, 1, 2], windows)
-    return scores.band(0, scores.canvas_hw[0])
+    return whole_band(scores)
 
 
 def test_windows_start_where_the_papers_do() -> None:
@@ -133,10 +144,15 @@ def test_the_papers_protocol_is_the_mean_of_windows_and_whole(picture: np.ndarra
 class Moody(Colours):
     """Each view is shifted by a number of its own, as a network that sees more or less context."""
 
-    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+    def logits(
+        self,
+        views: Sequence[np.ndarray],
+        text_embedding: Tensor,
+        owner: Sequence[int] | None = None,
+    ) -> list[ViewLogits]:
         return [
             ViewLogits(view.logits + 0.5 * (index % 2), view.kept)
-            for index, view in enumerate(super().logits(views, text_embedding))
+            for index, view in enumerate(super().logits(views, text_embedding, owner))
         ]
 
 
@@ -168,7 +184,7 @@ def test_repeated_content_has_no_seam_larger_than_the_models_own_variation(perio
 
     def scores(pixels: np.ndarray, windows: Windows) -> Tensor:
         found = WindowedScores(method, pixels, text_embedding, [0, 1, 2], windows)
-        return found.band(0, len(pixels))
+        return whole_band(found)
 
     tops, lefts = (window_starts(length, side, NATIVE.overlap) for length in picture.shape[:2])
     assert len(tops) > 1
@@ -270,27 +286,36 @@ def test_seams_that_are_unknown_are_refused() -> None:
 class Choosy(Colours):
     """Keeps only the best text of each view, as a network does that prunes names."""
 
-    def logits(self, views: Sequence[np.ndarray], text_embedding: Tensor) -> list[ViewLogits]:
+    def logits(
+        self,
+        views: Sequence[np.ndarray],
+        text_embedding: Tensor,
+        owner: Sequence[int] | None = None,
+    ) -> list[ViewLogits]:
         found = []
-        for view in super().logits(views, text_embedding):
+        for view in super().logits(views, text_embedding, owner):
             best = int(view.logits.mean(dim=(1, 2)).argmax())
             found.append(ViewLogits(view.logits[[best]], [view.kept[best]]))
         return found
 
 
-def test_in_the_papers_protocol_each_view_chooses_its_own_names() -> None:
+def test_each_view_chooses_its_own_names_but_exactly_in_a_pictures_own_resolution() -> None:
     picture = np.zeros((12, 12, 3), np.uint8)
     picture[:, :, 0] = 200  # red as a whole, but blue in one corner
     picture[:6, :6] = (0, 0, 255)
     windows = Windows(size=12, window=6, overlap=0.0, seams="equal")
     scores = WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], windows)
-    assert scores.present == [0, 2]
-    red, blue = scores.band(0, 12)
+    assert scores.labels_in(0, 12) == [0, 2]
+    red, blue = whole_band(scores)
     assert (blue[:6, :6] > 0.4).all()  # of the window; the whole gives it nothing
     assert (blue[6:] < 1e-6).all()
     assert (red[6:, 6:] > 0.4).all()
     native = Windows(window=6, overlap=0.0, seams="equal")
-    assert WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], native).present == [0]
+    exact = WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], native)
+    assert exact.labels_in(0, 12) == [0]
+    own = WindowedScores(Choosy(), picture, torch.eye(3), [0, 1, 2], native, exact=False)
+    assert own.labels_in(0, 6) == [0, 2]
+    assert own.labels_in(6, 12) == [0]
 
 
 def test_texts_of_one_label_that_views_choose_apart_are_one_label() -> None:
@@ -299,8 +324,8 @@ def test_texts_of_one_label_that_views_choose_apart_are_one_label() -> None:
     picture[:6, :6] = (0, 0, 255)
     windows = Windows(size=12, window=6, overlap=0.0, seams="equal")
     scores = WindowedScores(Choosy(), picture, torch.eye(3), [4, 1, 4], windows)
-    assert scores.present == [4]
-    assert (scores.band(0, 12)[0, :6, :6] > 0.4).all()
+    assert scores.labels_in(0, 12) == [4]
+    assert (whole_band(scores)[0, :6, :6] > 0.4).all()
 
 
 def test_a_window_larger_than_the_papers_canvas_is_the_canvas() -> None:

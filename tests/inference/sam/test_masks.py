@@ -29,6 +29,7 @@ class Base:
 
     name, template, view_size = "given", "{}", 8
     settings = {"some": 1}  # noqa: RUF012
+    rejection = ()
 
     def __init__(self, maps: torch.Tensor) -> None:
         self.maps = maps
@@ -40,6 +41,7 @@ class Base:
         self,
         views: Sequence[np.ndarray],
         text_embedding: torch.Tensor,  # noqa: ARG002
+        owner: Sequence[int] | None = None,  # noqa: ARG002
     ) -> list[ViewLogits]:
         return [ViewLogits(self.maps, list(range(len(self.maps)))) for _ in views]
 

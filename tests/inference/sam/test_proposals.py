@@ -13,7 +13,7 @@ from escnet.inference.sam.prompting import Sam
 from escnet.inference.sam.proposals import (
     MaskProposals,
     cropped,
-    painted,
+    paint_regions,
     propose,
     region_means,
     stability,
@@ -39,7 +39,7 @@ def test_a_region_has_the_mean_of_the_maps_inside() -> None:
     score = region_means(maps, region)
     assert score.tolist() == [[2.0, 6.0], [0.0, 1.0]]
     torch.testing.assert_close(
-        painted(score, region, torch.tensor([0.9])),
+        paint_regions(score, region, torch.tensor([0.9])),
         torch.tensor([[[2.0, 2.0, 6.0, 6.0]], [[0.0, 0.0, 1.0, 1.0]]]),
     )
 
@@ -47,7 +47,7 @@ def test_a_region_has_the_mean_of_the_maps_inside() -> None:
 def test_where_masks_overlap_the_better_one_counts_more() -> None:
     region = with_rest(torch.tensor([[[1, 0]], [[1, 1]]]).bool()).float()
     score = torch.tensor([[0.0, 2.0, 9.0]])
-    found = painted(score, region, torch.tensor([0.75, 0.25]))
+    found = paint_regions(score, region, torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(found, torch.tensor([[[0.5, 2.0]]]))
 
 
@@ -69,6 +69,7 @@ class Colours:
 
     name, template, view_size = "colours", "{}", 8
     settings = {"some": 1}  # noqa: RUF012
+    rejection = ()
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
@@ -80,6 +81,7 @@ class Colours:
         self,
         views: Sequence[np.ndarray],
         text_embedding: torch.Tensor,  # noqa: ARG002
+        owner: Sequence[int] | None = None,  # noqa: ARG002
     ) -> list[ViewLogits]:
         self.seen += views
         grid = [
@@ -121,5 +123,5 @@ def test_an_even_grid_of_points_gives_masks_of_the_pictures_grid(
 
 def test_without_any_mask_the_rest_is_one_region() -> None:
     region = with_rest(torch.zeros(0, 2, 2, dtype=torch.bool)).float()
-    found = painted(torch.tensor([[3.0]]), region, torch.zeros(0))
+    found = paint_regions(torch.tensor([[3.0]]), region, torch.zeros(0))
     assert found.tolist() == [[[3.0, 3.0], [3.0, 3.0]]]

@@ -140,7 +140,7 @@ def test_the_likeliest_of_the_names_not_shown_come_first(
         with torch.autocast("cpu", torch.bfloat16):
             patches = network.vision(image)
             correlation = network.correlate(patches, TEXTS)[0].float().mean(dim=(1, 2))
-            presence = presence_gain(network.presence(patches.summary, TEXTS).float())[0]
+            presence = presence_gain(network.presence(patches.summary, TEXTS[None]).float())[0]
         order = (correlation + presence).argsort(descending=True).tolist()
         likeliest = next(name for name in order if name not in shown)
         found = answer_with(most_names=4).of(source_of(item, names), 0).names

@@ -260,7 +260,7 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
     start: Path, detail_recipe: MakeDetailRecipe, data_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     sources = read_sources([SourceSection(data="folder", root=data_folder)])
-    shown = [source.shown for source in sources.sources]
+    shown = [source.presence for source in sources.sources]
     num_pictures = sum(np.pad(one, ((0, 0), (0, 5 - one.shape[1]))).sum(axis=0) for one in shown)
     tokenize = load_part_tokenizer(start)
     pixel = torch.randn(1, 32, 4, 4)
@@ -271,7 +271,7 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
         with torch.no_grad():
             vectors = sentence_vectors(network, tokenize, sources.names)
             text = network.text.to_joint(vectors)
-            gains.append(detail_logits(network)(pixel, text)[0])
+            gains.append(detail_logits(network)(pixel, text[None])[0])
     centred, weak = gains
     assert centred.abs().max() > 1e-2
     assert centred.mean(dim=0).abs().max() < 1e-4

@@ -8,7 +8,7 @@ import pytest
 from escnet.mini.network import Mini
 from escnet.mini.training.plan import plan_mini
 from escnet.training.recipe import Recipe
-from escnet.training.stage import ParameterGroups, names_in
+from escnet.training.stage import ParameterGroups, parameter_names
 from tests.training_data import ALIGNMENT, EVERYTHING, RANDOM_SAM, WHOLE
 
 MakeRecipe = Callable[..., Recipe]
@@ -31,7 +31,7 @@ def test_towers_prompt_encoder_presence_and_detail_are_frozen_and_the_rest_is_tr
     groups_of: GroupsOf,
 ) -> None:
     network, groups = groups_of()
-    frozen = {name for name, _ in network.named_parameters()} - names_in(groups)
+    frozen = {name for name, _ in network.named_parameters()} - parameter_names(groups)
     assert {".".join(name.split(".")[:2]) for name in frozen} == {
         "vision.vit",
         "vision.net",
@@ -53,7 +53,8 @@ def test_the_alignment_trains_the_maps_to_the_joint_space_alone(groups_of: Group
     _, groups = groups_of(ALIGNMENT)
     assert {kind for kind, _ in groups} == {"head", "text"}
     assert all(
-        name.startswith(("vision.head.", "text.to_joint.", "logit_")) for name in names_in(groups)
+        name.startswith(("vision.head.", "text.to_joint.", "logit_"))
+        for name in parameter_names(groups)
     )
 
 
@@ -81,7 +82,7 @@ def test_each_rate_has_its_parameters(
     _, groups = groups_of()
     own = {name for (group, _), members in groups.items() if group == kind for name in members}
     assert own
-    assert own == {name for name in names_in(groups) if is_of_it(name)}
+    assert own == {name for name in parameter_names(groups) if is_of_it(name)}
 
 
 def test_only_matrices_decay(groups_of: GroupsOf) -> None:
@@ -94,7 +95,7 @@ def test_only_matrices_decay(groups_of: GroupsOf) -> None:
 
 def test_a_rate_of_nought_freezes_sams_transformer(groups_of: GroupsOf) -> None:
     _, groups = groups_of(sam_rate=0.0)
-    trained = names_in(groups)
+    trained = parameter_names(groups)
     assert not any(".two_way." in name or name.endswith("output_tokens") for name in trained)
     assert any(name.endswith("sam.take.weight") for name in trained)
 

@@ -150,7 +150,7 @@ def separation(
     presence: Presence, summary: Tensor, embedding: Tensor, present: np.ndarray
 ) -> np.ndarray:
     """Of each name: how often a picture with it is above one without."""
-    logits = presence(summary, embedding).numpy()
+    logits = presence(summary, embedding[None]).numpy()
     pairs = [
         (logits[present[:, n], n][:, None] > logits[~present[:, n], n][None]).mean()
         for n in range(N)

@@ -71,7 +71,7 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
                 **_of_result(result),
             }
         )
-        np.save(Path(job["folder"], label_file(index)), reduced_labels(result.label_map))
+        np.save(Path(job["folder"], label_file(index)), sheet_labels(result.label_map))
     return {
         "method": segmenter.method.name,
         "weights_hash": segmenter.weights_hash,
@@ -82,7 +82,7 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reduced_labels(label_map: UInt[np.ndarray, "H W"]) -> UInt[np.ndarray, "h w"]:
+def sheet_labels(label_map: UInt[np.ndarray, "H W"]) -> UInt[np.ndarray, "h w"]:
     """The labels at the centres of the sheet's pixels: labels cannot be averaged."""
     (H, W), (h, w) = label_map.shape, reduced_size((label_map.shape[0], label_map.shape[1]))
     rows = ((np.arange(h) + 0.5) * H / h).astype(int)

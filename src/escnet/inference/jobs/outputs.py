@@ -167,7 +167,7 @@ def finished_summary(
                 if _sha256_of(files["json"].parent / more["file"]) != more["sha256"]:
                     return None
         briefly(summary)  # and what else will be asked of it is there
-        made_by(summary)
+        making_of(summary)
     except (OSError, OutputError, *_NOT_OURS):  # absent, damaged, or not a file of ours
         return None
     return summary
@@ -180,7 +180,7 @@ def briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
     return brief | {"names": sorted(present, key=lambda entry: -entry["share"])}
 
 
-def made_by(summary: Mapping[str, Any]) -> tuple[object, ...]:
+def making_of(summary: Mapping[str, Any]) -> tuple[object, ...]:
     """What makes the files: names, model, weights, settings, and how formats are written."""
     names = [entry["name"] for entry in summary["names"]]
     made = (summary[key] for key in ("model", "weights_hash", "settings", "format_options"))

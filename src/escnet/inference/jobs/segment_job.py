@@ -35,7 +35,7 @@ from escnet.inference.jobs.outputs import (
     check_outputs,
     clean_up,
     finished_summary,
-    made_by,
+    making_of,
     plan_outputs,
 )
 from escnet.inference.options import SegmentOptions
@@ -272,7 +272,7 @@ class _Work:
         self._segmenter = segmenter
         self._on_progress = on_progress
         settings = segmenter.result_settings(job.vocabulary, job.options)
-        self._made_by = (
+        self._making = (
             list(job.vocabulary.result_names),
             segmenter.model,
             segmenter.weights_hash,
@@ -364,7 +364,7 @@ class _Work:
         """The report of a picture that an equal job has finished."""
         files = output.files(self._job.formats)
         summary = finished_summary(source._asdict(), files)
-        if summary is None or made_by(summary) != self._made_by:
+        if summary is None or making_of(summary) != self._making:
             return None
         return PictureReport(
             picture=output.picture, status="skipped", outputs=files, summary=briefly(summary)
@@ -383,7 +383,7 @@ class _Work:
             result,
             picture=pixels,
             source=sourced.source._asdict(),
-            reading=sourced.read.told(),
+            reading=sourced.read.as_settings(),
             georeference=where,
         )
 

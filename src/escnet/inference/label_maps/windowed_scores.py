@@ -5,12 +5,13 @@ of the canvas and the picture as a whole go through the method, and their probab
 are averaged. Probabilities are asked for in bands of rows: only the rows of windows that a band
 touches are held, so memory grows with the picture's width and not with its area.
 
-Sizes: N texts, M of them kept, L labels present, H x W the picture, h x w its canvas.
+Sizes: N texts, M of them kept, L labels of a view, H x W the picture, h x w its canvas.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +39,6 @@ class WindowedScores:
 
     Attributes:
         canvas_hw: Height and width of the canvas.
-        present: Labels that have a text that some view kept; the rows of the scores.
     """
 
     def __init__(
@@ -48,9 +48,12 @@ class WindowedScores:
         text_embedding: Float[Tensor, "N D"],
         owner: Sequence[int],
         windows: Windows,
+        *,
+        exact: bool = True,
     ) -> None:
         self._method = method
         self._windows = windows
+        self._exact = exact
         self.canvas_hw = windows.canvas_hw((pixels.shape[0], pixels.shape[1]))
         if windows.size is not None:
             pixels = to_short_side(pixels, windows.size, may_grow=True)
@@ -60,36 +63,35 @@ class WindowedScores:
         most = min(windows.window or method.view_size, windows.size or sys.maxsize)
         self._side_hw = window_hw(self.canvas_hw, most)
         small = square(pixels, most) if windows.size is not None else pixels
-        whole = method.logits([small], text_embedding)[0]
+        whole = method.logits([small], text_embedding, None if exact else owner)[0]
         self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)
         self._lefts = window_starts(self.canvas_hw[1], self._side_hw[1], windows.overlap)
-        self._rows: dict[int, list[Float[Tensor, "L _ _"]]] = {}
-        if windows.size is None:
-            # The names are chosen once, by the picture as a whole: windows must agree on them.
+        self._rows: dict[int, list[_OfLabels]] = {}
+        self._embedding, self._owner = text_embedding, list(owner)
+        if exact and windows.size is None:
+            # The names are chosen once, by the picture as a whole: its windows may be thousands.
             self._embedding = text_embedding[whole.kept]
             self._owner = [owner[text] for text in whole.kept]
-            self.present = sorted(set(self._owner))
-            whole_logits = self._of_labels(whole.logits, self._owner)
-        else:
-            # As CAT-Seg's evaluation has it, each view chooses its own. Its views are few.
-            self._embedding, self._owner = text_embedding, list(owner)
-            views = {top: self._views_of_row(top) for top in self._tops}
-            kept = {text for view in (whole, *chain(*views.values())) for text in view.kept}
-            self.present = sorted({owner[text] for text in kept})
-            self._rows = {top: [self._of_view(view) for view in row] for top, row in views.items()}
-            whole_logits = _enlarged(self._of_view(whole), (most, most))
-        self._whole = whole_logits.sigmoid()
+        labels, logits = self._merged(whole, owner)
+        if windows.size is not None:
+            logits = _enlarged(logits, (most, most))
+        self._whole = _OfLabels(labels, logits.sigmoid())
 
-    def band(self, top: int, bottom: int, labels: slice = slice(None)) -> Float[Tensor, "n rows w"]:
+    def labels_in(self, top: int, bottom: int) -> list[int]:
+        """The labels that some view left a chance in these rows of the canvas."""
+        rows = (self._logits_of_row(start) for start in self._touching(top, bottom))
+        return sorted({*self._whole.labels, *(one for view in chain(*rows) for one in view.labels)})
+
+    def band(self, top: int, bottom: int, labels: Sequence[int]) -> Float[Tensor, "n rows w"]:
         """The probabilities of some rows of the canvas; ask from the top downwards.
 
         Args:
             top: The first row.
             bottom: The row behind the last.
-            labels: Which of the labels present; all if not given.
+            labels: Which of the labels.
         """
         height, width = self.canvas_hw
-        whole = self._whole[labels]
+        whole = self._whole.spread(labels, 0.0)
         total = whole.new_zeros((len(whole), bottom - top, width))
         weight = whole.new_zeros((bottom - top, width))
         side_h, side_w = self._side_hw
@@ -100,7 +102,8 @@ class WindowedScores:
             for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
                 columns = slice(left, left + side_w)
                 share = fade_h[rows, None] * fade_w
-                probability = _enlarged(logits[labels], (side_h, side_w), rows).sigmoid()
+                maps = logits.spread(labels, _NO_CHANCE)
+                probability = _enlarged(maps, (side_h, side_w), rows).sigmoid()
                 total[:, target, columns] += probability * share
                 weight[target, columns] += share
         scores = total / weight
@@ -114,9 +117,10 @@ class WindowedScores:
         self._rows = {start: row for start, row in self._rows.items() if start + side > top}
         yield from (start for start in self._tops if start < bottom and start + side > top)
 
-    def _logits_of_row(self, top: int) -> list[Float[Tensor, "L _ _"]]:
+    def _logits_of_row(self, top: int) -> "list[_OfLabels]":
         if top not in self._rows:
-            self._rows[top] = [self._of_view(view) for view in self._views_of_row(top)]
+            views = self._views_of_row(top)
+            self._rows[top] = [self._merged(view, self._owner) for view in views]
         return self._rows[top]
 
     def _views_of_row(self, top: int) -> list[ViewLogits]:
@@ -127,33 +131,45 @@ class WindowedScores:
                 np.ascontiguousarray(self._canvas[top : top + side_h, left : left + side_w])
                 for left in self._lefts[first : first + _VIEWS_AT_ONCE]
             ]
-            logits += self._method.logits(views, self._embedding)
+            logits += self._method.logits(
+                views, self._embedding, None if self._exact else self._owner
+            )
         return logits
 
-    def _of_view(self, view: ViewLogits) -> Float[Tensor, "L _ _"]:
-        return self._of_labels(view.logits, [self._owner[text] for text in view.kept])
-
-    def _of_labels(
-        self, logits: Float[Tensor, "M _ _"], owner: Sequence[int]
-    ) -> Float[Tensor, "L _ _"]:
-        """The logits of all labels present; one whose texts the view dropped has no chance there.
-
-        Args:
-            logits: Of the texts that a view kept.
-            owner: Their labels.
-        """
-        own = sorted(set(owner))
-        merged = merge_queries(logits.float(), np.searchsorted(own, owner).tolist())
-        if own == self.present:
-            return merged
-        spread = merged.new_full((len(self.present), *merged.shape[1:]), _NO_CHANCE)
-        spread[np.searchsorted(self.present, own)] = merged
-        return spread
+    def _merged(self, view: ViewLogits, owner: Sequence[int]) -> "_OfLabels":
+        """The logits of the labels whose texts a view kept."""
+        own = [owner[text] for text in view.kept]
+        labels = sorted(set(own))
+        rows = np.searchsorted(labels, own).tolist()
+        return _OfLabels(labels, merge_queries(view.logits.float(), rows))
 
     def _fade(self, side: int) -> Float[Tensor, " side"]:
         if self._windows.seams == "equal":
             return torch.ones(side)
         return torch.sin(torch.pi * (torch.arange(side) + 0.5) / side) ** 2
+
+
+class _OfLabels(NamedTuple):
+    """Maps of some labels.
+
+    Attributes:
+        labels: Which, in increasing order.
+        maps: Theirs.
+    """
+
+    labels: list[int]
+    maps: Float[Tensor, "L _ _"]
+
+    def spread(self, labels: Sequence[int], absent: float) -> Float[Tensor, "n _ _"]:
+        """The maps of other labels, those that have none filled with a number."""
+        if list(labels) == self.labels:
+            return self.maps
+        own = dict(zip(self.labels, range(len(self.labels)), strict=True))
+        rows = [own.get(label) for label in labels]
+        spread = self.maps.new_full((len(rows), *self.maps.shape[1:]), absent)
+        places = [place for place, row in enumerate(rows) if row is not None]
+        spread[places] = self.maps[[row for row in rows if row is not None]]
+        return spread
 
 
 @torch.inference_mode()
@@ -167,7 +183,7 @@ def label_windows(
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
     maps = LabelMaps(
-        scores.present, num_labels, size_hw, void_below=void_below, background=background
+        range(num_labels), num_labels, size_hw, void_below=void_below, background=background
     )
     height, width = size_hw
     canvas_h, canvas_w = scores.canvas_hw
@@ -175,22 +191,23 @@ def label_windows(
     if scores.canvas_hw != size_hw:
         to_rows = bilinear_matrix(canvas_h, height)
         to_columns = bilinear_matrix(canvas_w, width).T.contiguous()
-    step, labels_at_once = band_of(len(scores.present), max(width, canvas_w))
+    step, labels_at_once = band_of(num_labels, max(width, canvas_w))
     step = min(step, max(1, int(step * height / canvas_h)))  # a band of the canvas, too, fits
     for top in range(0, height, step):
         bottom = min(top + step, height)
+        first, last = top, bottom
+        if to_rows is not None:
+            first = max(0, int(top * canvas_h / height) - 1)
+            last = min(canvas_h, int(bottom * canvas_h / height) + 2)
+        labels = scores.labels_in(first, last)
         race = Race()
-        for start in range(0, len(scores.present), labels_at_once):
-            labels = slice(start, start + labels_at_once)
-            if to_rows is None or to_columns is None:
-                band = scores.band(top, bottom, labels)
-            else:
-                first = max(0, int(top * canvas_h / height) - 1)
-                last = min(canvas_h, int(bottom * canvas_h / height) + 2)
-                part = scores.band(first, last, labels)
-                band = to_rows[top:bottom, first:last].to(part) @ part @ to_columns.to(part)
+        for start in range(0, len(labels), labels_at_once):
+            band = scores.band(first, last, labels[start : start + labels_at_once])
+            if to_rows is not None and to_columns is not None:
+                band = to_rows[top:bottom, first:last].to(band) @ band @ to_columns.to(band)
             race.enter(band, start)
-        maps.fill(slice(top, bottom), *race.result())
+        best, winner = race.result()
+        maps.fill(slice(top, bottom), best, torch.tensor(labels, device=winner.device)[winner])
     return maps.label_map, maps.confidence
 
 

@@ -16,12 +16,12 @@ from escnet.inference.label_maps.published_resize import View, squeezed
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY
-from escnet.inference.methods.network_method import NetworkMethod
+from escnet.inference.methods.network_method import NetworkMethod, left_of_view
 from escnet.inference.methods.tokens import byte_tokenizer, load_tokenizer
 from escnet.model.config import preset
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
-from escnet.model.pruning import likely_names
+from escnet.model.pruning import Rejection, likely_names
 from escnet.towers.patches import Patches
 from escnet.towers.table import tower_kind
 from escnet.weights.checkpoint import load_checkpoint, weights_hash
@@ -47,10 +47,18 @@ class EscMethod(NetworkMethod[EscNet]):
     def _image(self, view: View) -> Float[Tensor, "3 side side"]:
         return square_image(view, self.view_size)
 
-    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+    def of_patches(
+        self,
+        patches: Patches,
+        text_embedding: Float[Tensor, "N D"],
+        rejection: Rejection | None = None,
+    ) -> ViewLogits:
         config = self.network.config
-        kept = likely_queries(patches, text_embedding, config.max_classes)
         chunk = class_chunk(config, budget=self.memory_budget)
+        if rejection is not None:
+            answer = self.network.segment(patches, text_embedding, chunk, rejection=rejection)
+            return left_of_view(answer.logits, answer.index, rejection)
+        kept = likely_queries(patches, text_embedding, config.max_classes)
         logits = self.network.segment(patches, text_embedding[kept], chunk).logits[0]
         return ViewLogits(logits, kept.tolist())
 

@@ -37,7 +37,9 @@ class Method(Protocol):
             mask-proposals.
         template: Sentence that a class name is put into.
         view_size: Side of the square that the method sees a view as, in pixels.
-        settings: What moves a pixel besides the weights, the names and the two above.
+        settings: What moves a pixel besides the weights, the names and those here.
+        rejection: How many labels go on after each look at the maps, where unlikely ones are
+            rejected early; empty where none ever is.
     """
 
     @property
@@ -52,6 +54,9 @@ class Method(Protocol):
     @property
     def settings(self) -> Mapping[str, object]: ...
 
+    @property
+    def rejection(self) -> tuple[int, ...]: ...
+
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
         """The embeddings of texts that the template has been applied to.
 
@@ -60,12 +65,21 @@ class Method(Protocol):
         """
 
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         """The logits of each view; the same as one by one.
 
         A view with fractions has been resized as the published evaluation does it, bilinearly from
         the nearest pixels; a method that resizes it further does so in the same way.
+
+        Args:
+            views: Whole pictures, or windows of them.
+            text_embedding: One embedding for each text.
+            owner: The label of each text, so that unlikely labels may be rejected early; None for
+                exact work.
         """
 
 

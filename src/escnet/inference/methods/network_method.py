@@ -8,18 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
-from escnet.inference.methods.tokens import Tokenize
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts
+from escnet.model.pruning import Rejection
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
-
-_TEXTS_AT_ONCE = 256
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -63,6 +62,11 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         return self.network.config.template
 
     @property
+    def rejection(self) -> tuple[int, ...]:
+        """How many labels go on after each look at the maps; empty for all."""
+        return tuple(self.network.config.rejection)
+
+    @property
     @abstractmethod
     def view_size(self) -> int:
         """Side of the square that a view is brought to, in pixels."""
@@ -79,27 +83,37 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
-        parts = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            tokens = self.tokenize(texts[start : start + _TEXTS_AT_ONCE])
-            parts.append(
-                self.network.encode_text(
-                    tokens.token.to(self.device), tokens.is_token.to(self.device)
-                )
-            )
-        return torch.cat(parts)
+
+        def encode(some: Sequence[str]) -> Float[Tensor, "n D"]:
+            token, is_token = self.tokenize(some)
+            return self.network.encode_text(token.to(self.device), is_token.to(self.device))
+
+        return encode_in_parts(texts, encode)
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
-        """Of each view the logits of the texts that were kept, and which these are."""
+        """Of each view the logits of the texts that were kept, and which these are.
+
+        Args:
+            views: Whole pictures, or windows of them.
+            text_embedding: One embedding for each text.
+            owner: The label of each text, whose unlikely ones are rejected early; None for exact
+                work.
+        """
+        rejection = None
+        if owner is not None and self.rejection:
+            rejection = Rejection(self.rejection, owner)
         image = torch.stack([self._image(view) for view in views])
         is_mixed = self.dtype != "float32"
         with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
             patches = self.network.vision(image.to(self.device))
             return [
-                self.of_patches(patches.of_picture(index), text_embedding)
+                self.of_patches(patches.of_picture(index), text_embedding, rejection)
                 for index in range(len(views))
             ]
 
@@ -108,5 +122,19 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         """A view as the network's square input, in [0, 1]."""
 
     @abstractmethod
-    def of_patches(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> ViewLogits:
+    def of_patches(
+        self,
+        patches: Patches,
+        text_embedding: Float[Tensor, "N D"],
+        rejection: Rejection | None = None,
+    ) -> ViewLogits:
         """What the network says of one view after its towers."""
+
+
+def left_of_view(
+    logits: Float[Tensor, "1 M h w"], index: Int[Tensor, "1 M"], rejection: Rejection
+) -> ViewLogits:
+    """The logits of one view after rejection, without labels that lost some of their texts."""
+    texts = index[0].tolist()
+    rows = rejection.whole(texts)
+    return ViewLogits(logits[0][rows], [texts[row] for row in rows])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from escnet.weights.tokenizer_files import (
     read_tokenizer,
 )
 
+TEXTS_AT_ONCE = 256
 _SHOWN_CHARACTERS = 40
 
 
@@ -29,6 +30,22 @@ class Tokens(NamedTuple):
 
 
 Tokenize = Callable[[Sequence[str]], Tokens]
+
+
+def encode_in_parts(
+    texts: Sequence[str],
+    encode: Callable[[Sequence[str]], Float[Tensor, "n D"]],
+    at_once: int = TEXTS_AT_ONCE,
+) -> Float[Tensor, "N D"]:
+    """What a text tower makes of any number of texts, in memory that does not grow with them.
+
+    Args:
+        texts: One or more.
+        encode: The text tower on some of them.
+        at_once: How many are encoded together.
+    """
+    starts = range(0, len(texts), at_once)
+    return torch.cat([encode(texts[start : start + at_once]) for start in starts])
 
 
 def load_tokenizer(

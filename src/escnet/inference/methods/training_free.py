@@ -22,7 +22,7 @@ from escnet.inference.methods.esc_method import EscMethod, square_image, tiny_es
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY, ModelName
-from escnet.inference.methods.tokens import Tokenize, load_tokenizer
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts, load_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
@@ -152,21 +152,23 @@ class TrainingFreeMethod:
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
-        parts = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = texts[start : start + _TEXTS_AT_ONCE]
+
+        def encode(some: Sequence[str]) -> Float[Tensor, "n D"]:
             filled = [template.replace("{}", text) for text in some for template in self._templates]
-            tokens = self._tokenize(filled)
-            embedding = self.correlator.encode_text(
-                tokens.token.to(self.device), tokens.is_token.to(self.device)
-            )
-            each = F.normalize(embedding, dim=1).unflatten(0, (len(some), -1))
-            parts.append(each.mean(dim=1))
-        return torch.cat(parts)
+            token, is_token = self._tokenize(filled)
+            embedding = self.correlator.encode_text(token.to(self.device), is_token.to(self.device))
+            return F.normalize(embedding, dim=1).unflatten(0, (len(some), -1)).mean(dim=1)
+
+        return encode_in_parts(texts, encode, _TEXTS_AT_ONCE)
+
+    rejection = ()  # every name has a map
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """The logits of every text in each view; the same as one by one."""
         image = torch.stack([square_image(view, self.view_size) for view in views])

@@ -112,7 +112,7 @@ def _pairs_above(embedding: Float[Tensor, "N D"], limit: float) -> Iterator[tupl
             yield start + row, start + column, float(cosine[row, column])
 
 
-def near_names_told(pairs: Sequence[NearNames], model: str) -> str:
+def near_names_message(pairs: Sequence[NearNames], model: str) -> str:
     """One line about the pairs, with what to do."""
     shown = "; ".join(
         f"{shown_text(pair.first)} and {shown_text(pair.second)} "
@@ -144,7 +144,7 @@ def unread_names(method: Method, names: Sequence[str]) -> dict[str, str]:
     return unread
 
 
-def unread_names_told(unread: dict[str, str], model: str) -> str:
+def unread_names_message(unread: dict[str, str], model: str) -> str:
     """One line about the names, with what to do."""
     (name, why), *others = unread.items()
     more = f" ({counted(len(others), 'more name')} like it)" if others else ""

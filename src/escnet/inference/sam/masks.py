@@ -92,7 +92,10 @@ class TrainingFreeSam(SamMethod):
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid; a map's values keep their scale."""
         return [

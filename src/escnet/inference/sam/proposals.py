@@ -77,7 +77,10 @@ class MaskProposals(SamMethod):
 
     @torch.inference_mode()
     def logits(
-        self, views: Sequence[View], text_embedding: Float[Tensor, "N D"]
+        self,
+        views: Sequence[View],
+        text_embedding: Float[Tensor, "N D"],
+        owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
         results = []
@@ -91,7 +94,7 @@ class MaskProposals(SamMethod):
             score = region_means(maps, region)
             if self.classified_by == "crop":
                 score[:, :-1] = self._of_crops(pixels, masks, text_embedding, answer.kept)
-            results.append(ViewLogits(painted(score, region, quality), answer.kept))
+            results.append(ViewLogits(paint_regions(score, region, quality), answer.kept))
         return results
 
     def _of_crops(
@@ -186,7 +189,7 @@ def region_means(
     return torch.einsum("nab,rab->nr", maps, region) / region.sum(dim=(1, 2)).clamp(min=1)
 
 
-def painted(
+def paint_regions(
     score: Float[Tensor, "N R"], region: Float[Tensor, "R a b"], quality: Float[Tensor, " _"]
 ) -> Float[Tensor, "N a b"]:
     """Each pixel the logits of its regions, the better masks counting more.

@@ -20,6 +20,8 @@ class SamMethod:
         sam: SAM, on its device.
     """
 
+    rejection = ()  # every name has a map
+
     def __init__(self, base: Method, sam: Sam) -> None:
         self.base = base
         self.sam = sam

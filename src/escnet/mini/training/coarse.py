@@ -150,7 +150,7 @@ class CoarseNetwork:
         correlation = self._network.correlate(patches, text)[0].flatten(1).float()  # (n, h*w)
         peak = correlation.topk(min(_PEAK, correlation.shape[1]), dim=1).values.mean(dim=1)
         if self._network.presence is not None:
-            presence = self._network.presence(patches.summary, text)
+            presence = self._network.presence(patches.summary, text[None])
             peak = peak + presence_gain(presence)[0]
         return peak.float().cpu().numpy()
 

@@ -167,7 +167,7 @@ def check_sources(setting: str, names: Iterable[str], known: Sources) -> None:
 
 def _worth_of(source: Source, rarity: float) -> Float[np.ndarray, " P"]:
     """How often each picture of a source is drawn: the rarer its names, the more often."""
-    of_name = source.shown.sum(axis=0).clip(min=1).astype(float) ** -rarity
-    worth = source.shown @ of_name
+    of_name = source.presence.sum(axis=0).clip(min=1).astype(float) ** -rarity
+    worth = source.presence @ of_name
     worth[worth == 0] = of_name.min()  # a picture that shows none of the names
     return worth / worth.mean()

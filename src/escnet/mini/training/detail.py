@@ -25,13 +25,13 @@ from escnet.mini.training.detail_part import DetailPart, disturbed, pasted
 from escnet.mini.training.map_loss import summed_binary_loss
 from escnet.mini.training.parameters import decay_of
 from escnet.mini.training.recipe import DetailSection
-from escnet.mini.training.text_space import blurred
+from escnet.mini.training.text_space import with_noise
 from escnet.mini.training.views import PartView, ReadPart
 from escnet.training.broken_files import first_sound
 from escnet.training.chance import Purpose, chance
 from escnet.training.loss import cross_loss, overlap_loss
 from escnet.training.processes import Share
-from escnet.training.sampler import Place, Sampler
+from escnet.training.sampler import PictureIndex, Sampler
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
 from escnet.training.targets import target_of_names
 
@@ -119,7 +119,7 @@ class DetailStage(Stage):
                 for place, one in zip(places, examples, strict=True)
             ]
 
-    def _batch(self, place: Place, view: PartView, number: int) -> DetailPart:
+    def _batch(self, place: PictureIndex, view: PartView, number: int) -> DetailPart:
         """A part, perhaps made harder."""
         section = self._section
         random = chance(self._seed, Purpose.HARDER, number)
@@ -139,9 +139,9 @@ class DetailStage(Stage):
             (sampler.place_of(number, attempt).row for attempt in count()),
             lambda row: self._read(own, row, random),
         )
-        return self._part(Place(source, row), view)
+        return self._part(PictureIndex(source, row), view)
 
-    def _part(self, place: Place, view: PartView) -> DetailPart:
+    def _part(self, place: PictureIndex, view: PartView) -> DetailPart:
         answer = self.coarse.of(self._data.sources.sources[place.source], place.row)
         grid = self._section.side // self._network.config.patch_size
         target = target_of_names(view.target, answer.names, len(self._data.sources.names))
@@ -181,7 +181,7 @@ class DetailStage(Stage):
         number = np.zeros(len(self._data.sources.names), np.int64)
         for source, weight in zip(self._data.sources.sources, self._weights, strict=True):
             if weight:
-                number[: source.shown.shape[1]] += source.shown.sum(axis=0)
+                number[: source.presence.shape[1]] += source.presence.sum(axis=0)
         return number
 
 
@@ -216,9 +216,9 @@ class DetailLoss(nn.Module):
             F.dropout2d(maps[None], self._section.dropout) for maps in (part.vit, part.joint)
         )
         pixel = vision.look_closely(image, vit, joint)
-        text, weights = blurred(part.text, _NOISE), self._section
+        text, weights = with_noise(part.text, _NOISE), self._section
         with torch.autocast(image.device.type, enabled=False):
-            logits = part.logits + self.logits(pixel.float(), text)[0]
+            logits = part.logits + self.logits(pixel.float(), text[None])[0]
             logits, target = logits[None], part.target[None]
             shifted = logits + part.shift[:, None, None]
             loss = weights.binary_weight * summed_binary_loss(logits, target)

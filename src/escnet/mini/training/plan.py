@@ -30,7 +30,7 @@ from escnet.mini.training.recipe import (
 from escnet.mini.training.texts import NameTexts, sentence_vectors
 from escnet.training.pictures_recipe import SourceSection
 from escnet.training.sources import FOLDER, Sources, read_sources
-from escnet.training.stage import Plan, Stage, names_in
+from escnet.training.stage import Plan, Stage, parameter_names
 from escnet.weights.tensor_file import tensors_hash
 from escnet.weights.tokenizer_files import TOKENIZER_FILE, tokenizer_json
 
@@ -78,7 +78,7 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
         _stage(network, data, one, tokenize, seed=seed + _SEEDS * index)
         for index, one in enumerate(recipe.stages)
     ]
-    trained = set[str]().union(*(names_in(stage.groups) for stage in stages))
+    trained = set[str]().union(*(parameter_names(stage.groups) for stage in stages))
     frozen = {name: p for name, p in network.named_parameters() if name not in trained}
     shown = [name for name in sources.names if name not in section.withheld]
     return Plan(

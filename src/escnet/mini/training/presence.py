@@ -30,7 +30,7 @@ from escnet.mini.training.present_names import (
     words_in_captions,
 )
 from escnet.mini.training.recipe import PresenceSection
-from escnet.mini.training.text_space import blurred
+from escnet.mini.training.text_space import with_noise
 from escnet.mini.training.texts import sentence_vectors
 from escnet.training.chance import Purpose, chance
 from escnet.training.processes import Share
@@ -156,7 +156,7 @@ class PresenceLoss(nn.Module):
     """The binary cross-entropy of the names that are known, summed over them.
 
     Much of a summary is left out, which counts as its mean then, and the text embeddings are
-    blurred: words never met lie near those that were.
+    disturbed: words never met lie near those that were.
 
     Args:
         presence: What is trained.
@@ -204,7 +204,7 @@ class PresenceLoss(nn.Module):
         mean = self._mean.to(device)
         seen = mean + F.dropout(summary.to(device) - mean, _DROPOUT)
         with torch.autocast(device.type, enabled=False):
-            logits = self.presence(seen, blurred(embedding.to(device), _NOISE))
+            logits = self.presence(seen, with_noise(embedding.to(device), _NOISE)[None])
         return F.binary_cross_entropy_with_logits(
             logits,
             torch.from_numpy(known.present[row.numpy()]).to(logits),

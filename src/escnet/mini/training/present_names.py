@@ -51,7 +51,7 @@ def names_in_masks(sources: Sources) -> PresentNames:
     first = 0
     for source in sources.sources:
         rows = slice(first, first + len(source.pictures))
-        present[rows, : source.shown.shape[1]] = source.shown
+        present[rows, : source.presence.shape[1]] = source.presence
         is_known[rows, list(source.annotated)] = True
         first = rows.stop
     return PresentNames(present=present, is_known=is_known)

@@ -90,7 +90,7 @@ def _identifier(entry: dict[str, int]) -> int:
     return entry["id"]
 
 
-def blurred(text: Float[Tensor, "N D"], length: float) -> Float[Tensor, "N D"]:
+def with_noise(text: Float[Tensor, "N D"], length: float) -> Float[Tensor, "N D"]:
     """Text embeddings of length 1 with noise of about that length, for words never met.
 
     Args:

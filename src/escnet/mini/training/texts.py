@@ -12,10 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from escnet.errors import ConfigError
-from escnet.inference.methods.tokens import Tokenize
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts
 from escnet.mini.network import Mini
-
-_TEXTS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +70,10 @@ def sentence_vectors(
     text = network.text
     text.eval()
     before, after = network.config.template.split("{}")
-    parts = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        own = texts[start : start + _TEXTS_AT_ONCE]
-        tokens = tokenize([f"{before}{one}{after}" for one in own])
-        device = text.to_joint.weight.device
-        parts.append(text.sentence(tokens.token.to(device), tokens.is_token.to(device)))
-    return torch.cat(parts).clone()
+    device = text.to_joint.weight.device
+
+    def encode(some: Sequence[str]) -> Float[Tensor, "n V"]:
+        token, is_token = tokenize([f"{before}{one}{after}" for one in some])
+        return text.sentence(token.to(device), is_token.to(device))
+
+    return encode_in_parts(texts, encode).clone()
