@@ -9,7 +9,7 @@ from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.mini.config import MiniConfig
 from escnet.mini.network import Mini
 from escnet.mini.training.sam_width import fit_sam_width, on_grid, read_embedding
@@ -36,7 +36,8 @@ def paired_config(**settings: str) -> MiniConfig:
 
 @torch.inference_mode()
 def appearance(network: EscNet, item: LabelledPicture) -> torch.Tensor:
-    joint = network.vision(square_image(read_image(item.image_path), 32)[None]).joint
+    image = torch.from_numpy(square_image(read_image(item.image_path), 32))[None]
+    joint = network.vision(image).joint
     return network.sam_norm(network.to_sam_width(joint))[0]
 
 
@@ -50,7 +51,7 @@ def write_linear(network: EscNet, items: list[LabelledPicture], folder: Path) ->
     for item in items:
         with torch.inference_mode():
             view = square_image(read_image(item.image_path), network.config.image_size)
-            seen = network.vision(view[None]).sam_input[0]
+            seen = network.vision(torch.from_numpy(view)[None]).sam_input[0]
         map_ = torch.einsum("sv,vhw->shw", weight, seen)
         map_ = map_ - map_.mean(dim=0)
         map_ = 0.3 * map_ / map_.std(dim=0)

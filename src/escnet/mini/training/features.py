@@ -20,7 +20,7 @@ from torch import Tensor
 from escnet.data.image import read_image
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.mini.vision import PairedMaps, PairedVision
 from escnet.small_file import SmallFile, regular_file
 from escnet.training.broken_files import BrokenFiles
@@ -221,7 +221,7 @@ def _image(
     path: Path, place: tuple[int, int], side: int, broken: BrokenFiles
 ) -> Float[Tensor, "3 side side"]:
     try:
-        image = square_image(read_image(path), side)
+        image = torch.from_numpy(square_image(read_image(path), side))
     except ImageError as error:
         broken.count(place, {place: str(error)})
         return torch.zeros(3, side, side)

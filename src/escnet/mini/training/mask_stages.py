@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from escnet.data.image import read_image
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.mini.network import Mini
 from escnet.mini.training.data import Captions, MiniData
 from escnet.mini.training.features import FeatureStore, compute_features
@@ -279,7 +279,7 @@ class _CaptionFeed:
     def _input_of(self, path: Path) -> NetInput:
         if self._store is not None:
             return self._store.maps(path)
-        return square_image(read_image(path), self._side)[None]
+        return torch.from_numpy(square_image(read_image(path), self._side))[None]
 
 
 def _caption_feed(

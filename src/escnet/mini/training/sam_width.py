@@ -22,7 +22,7 @@ from torch import Tensor
 from escnet.data.image import image_size_hw, read_image
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.mini.training.text_space import fit_map
 from escnet.model.escnet import EscNet
 from escnet.towers.resize import resized
@@ -79,7 +79,7 @@ def _pair(
 ) -> tuple[Float[Tensor, "M V"], Float[Tensor, "M S"]]:
     """What SAM is to see of a picture's patches, and what its own encoder makes of them."""
     image = square_image(read_image(picture.image_path), network.config.image_size)
-    seen = network.vision(image[None]).sam_input
+    seen = network.vision(torch.from_numpy(image)[None]).sam_input
     embedding = read_embedding(path, network.config.sam_dim)
     wanted = on_grid(embedding, image_size_hw(picture.image_path), seen.shape[2:])
     return rearrange(seen.float(), "1 V h w -> (h w) V"), rearrange(wanted, "S h w -> (h w) S")
