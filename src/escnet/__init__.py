@@ -40,7 +40,7 @@ _HOME = {
     "WeightsError": "escnet.errors",
 }
 
-_WITH_TORCH = {"EscNet", "Segmenter"}  # with them PyTorch comes, if it is not here yet
+_WITH_TORCH = {"EscNet", "Segmenter"}  # with them PyTorch may come, if it is not here yet
 
 __all__ = [
     "ConfigError",

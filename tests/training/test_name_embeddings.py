@@ -33,7 +33,7 @@ def test_the_embeddings_are_those_of_all_77_tokens(
     network: EscNet, tokens: Tokens, but: str
 ) -> None:
     freeze(network, but=but)
-    expected = network.encode_text(tokens.token, tokens.is_token)
+    expected = network.encode_text(*map(torch.from_numpy, tokens))
     step = NameEmbeddings(network, tokens)
     for row in ([0, 1, 2], [2, 0], [0]):
         found = step(torch.tensor(row))

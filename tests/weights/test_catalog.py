@@ -17,10 +17,10 @@ from escnet.weights import catalog
 from escnet.weights.catalog import (
     CATALOG,
     identify,
-    model_type_in,
     origin_of,
     require_local,
 )
+from escnet.weights.config_file import model_type_in
 from escnet.weights.origin import file_sha256
 
 CLIP = "openai/clip-vit-base-patch16"

@@ -278,8 +278,8 @@ def test_texts_of_siglip_reach_its_tokenizer_in_lower_case_and_without_punctuati
         dtype="float32",
     )
     found, expected = method.encode_text(["CAT!"]), method.encode_text(["cat"])
-    torch.testing.assert_close(found, expected)
-    assert not torch.allclose(found, method.encode_text(["dog"]))
+    assert (found == expected).all()
+    assert not np.allclose(found, method.encode_text(["dog"]))
 
 
 @pytest.mark.parametrize("files", [1, 2])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from escnet.catseg.network import CatSeg
@@ -15,7 +15,7 @@ from escnet.errors import WeightsError
 from escnet.inference.label_maps.published_resize import View, squeezed, to_short_side
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
-from escnet.inference.methods.network_method import NetworkMethod, left_of_view
+from escnet.inference.methods.network_method import NetworkMethod, as_array, left_of_view
 from escnet.inference.methods.tokens import load_tokenizer
 from escnet.model.pruning import Rejection
 from escnet.towers.clip import CLIP
@@ -47,7 +47,7 @@ class CatSegMethod(NetworkMethod[CatSeg]):
             "dtype": self.dtype,
         }
 
-    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
         return square_input(view, self.view_size, self.network.config.image_size)
 
     def of_patches(
@@ -60,7 +60,7 @@ class CatSegMethod(NetworkMethod[CatSeg]):
         logits, kept = self.network.segment(patches, text_embedding, chunk, rejection=rejection)
         if rejection is not None:
             return left_of_view(logits, kept, rejection)
-        return ViewLogits(logits[0], kept[0].tolist())
+        return ViewLogits(as_array(logits[0]), kept[0].tolist())
 
 
 def load_catseg_method(
@@ -85,7 +85,7 @@ def load_catseg_method(
     return method, weights_hash(folder)
 
 
-def square_input(view: View, view_size: int, image_size: int) -> Float[Tensor, "3 side side"]:
+def square_input(view: View, view_size: int, image_size: int) -> Float32[np.ndarray, "3 side side"]:
     """A view as the tower's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
 
     A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is

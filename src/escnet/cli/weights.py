@@ -159,8 +159,9 @@ def _checked(path: Path) -> dict[str, Any]:
     """Kind, hash and number of tensors of weights that are complete; others are an error."""
     from escnet.errors import WeightsError
     from escnet.towers.table import TOWER_KINDS
-    from escnet.weights.catalog import identify, model_type_in
+    from escnet.weights.catalog import identify
     from escnet.weights.checkpoint import is_checkpoint, load_any_network, weights_hash
+    from escnet.weights.config_file import model_type_in
     from escnet.weights.tokenizer_files import read_tokenizer
     from escnet.weights.tower_folder import TowerFolder, holds_towers
 

@@ -73,6 +73,7 @@ class _WithTemplate:
         self.template = template
         self.view_size = method.view_size
         self.rejection = method.rejection
+        self.num_tokens = method.num_tokens
         self.encode_text = method.encode_text
         self.logits = method.logits
         self._method = method

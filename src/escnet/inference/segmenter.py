@@ -13,9 +13,7 @@ from threading import Lock
 from typing import Any, SupportsIndex, Unpack
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt, UInt8
-from torch import Tensor
+from jaxtyping import Float, Float32, UInt, UInt8
 
 from escnet.data.arrays import Channels
 from escnet.data.image import Picture, Pictures, read_any
@@ -23,7 +21,6 @@ from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
-from escnet.inference.machine.threads import use_threads
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import Method
@@ -113,7 +110,7 @@ class Segmenter:
         self.asked_prior = asked_prior
         self.share_prior = float(share_prior if asked_prior is None else asked_prior)
         self.reference: Reference | None = None
-        self._text_cache: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
+        self._text_cache: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
 
     @classmethod
     def load(
@@ -136,7 +133,7 @@ class Segmenter:
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
             share_prior: For all pictures that are seen as a whole; see `SegmentOptions`.
-            threads: CPU threads that PyTorch computes with, in this whole process; None for as many
+            threads: CPU threads to compute with, PyTorch's in this whole process; None for as many
                 as this process may use.
 
         Raises:
@@ -144,8 +141,9 @@ class Segmenter:
             ConfigError: If the device is not there, the dtype unknown, or the prior negative.
         """
         SegmentOptions(share_prior=share_prior)  # before anything large is read
-        use_threads(threads)
-        loaded = load_method(model, device=device, dtype=dtype, memory_budget=memory_budget)
+        loaded = load_method(
+            model, device=device, dtype=dtype, memory_budget=memory_budget, threads=threads
+        )
         segmenter = cls(
             loaded.method,
             model=str(model),
@@ -358,8 +356,7 @@ class Segmenter:
         prior = options.share_prior or 0.0
         return label_pixels(logits, owner, len(vocabulary), size_hw, share_prior=prior, **rule)
 
-    @torch.inference_mode()
-    def text_embedding(self, vocabulary: Vocabulary) -> Float[Tensor, "N D"]:
+    def text_embedding(self, vocabulary: Vocabulary) -> Float32[np.ndarray, "N D"]:
         """The text embedding of every query, kept for the vocabularies that were used last.
 
         Threads may ask at the same time.
@@ -383,7 +380,7 @@ class Segmenter:
                 self._text_cache.popitem(last=False)
         return embedding
 
-    def _warn_of_names(self, vocabulary: Vocabulary, embedding: Float[Tensor, "N D"]) -> None:
+    def _warn_of_names(self, vocabulary: Vocabulary, embedding: Float32[np.ndarray, "N D"]) -> None:
         """Warn of names that the model cannot tell apart or read, once for each vocabulary."""
         if near := near_names(self.method, vocabulary, embedding):
             warnings.warn(near_names_message(near, self.model), NamesWarning, stacklevel=2)

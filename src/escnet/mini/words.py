@@ -5,7 +5,7 @@ from pathlib import Path
 
 from escnet.inference.methods.tokens import Tokenize, load_tokenizer
 from escnet.inference.names.glued_words import WORDS_FILE, read_words, split_glued
-from escnet.towers.kind import TextReading
+from escnet.towers.text_reading import TextReading
 
 
 def load_mini_tokenizer(folder: Path, most_tokens: int) -> Tokenize:

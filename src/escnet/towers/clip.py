@@ -23,9 +23,10 @@ from transformers import (
 )
 
 from escnet.towers.checks import check_taps
-from escnet.towers.kind import TextReading, TowerKind, TowerSettings, whole_towers
+from escnet.towers.kind import TowerKind, TowerSettings, whole_towers
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
+from escnet.towers.text_reading import TextReading
 from escnet.towers.tower import (
     TextTower,
     VisionTower,

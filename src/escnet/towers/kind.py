@@ -9,6 +9,7 @@ from packaging.version import Version
 from torch import nn
 
 from escnet.errors import ConfigError
+from escnet.towers.text_reading import PLAIN_READING, TextReading
 from escnet.towers.tower import TextTower, Towers, VisionTower
 
 _OF_NO_TOWER = ("dtype", "torch_dtype", "transformers_version", "architectures", "_name_or_path")
@@ -71,24 +72,6 @@ class TowerPart:
     def name_of(self, name: str) -> str | None:
         """What the module calls a tensor of the folder; None for one that is not its own."""
         return name.removeprefix(self.stripped) if name.startswith(self.prefixes) else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextReading:
-    """How a text tower wants its texts.
-
-    Attributes:
-        prepare: From a text to what the tokenizer gets.
-        padded_to: Every text has this many tokens; None pads to the longest of a call.
-        padding: Tokens of which the first that there is pads, where a folder names none.
-    """
-
-    prepare: Callable[[str], str] = str
-    padded_to: int | None = None
-    padding: Sequence[str] = ("<|endoftext|>", "[PAD]", "<pad>")  # CLIP's, BERT's, Gemma's
-
-
-PLAIN_READING = TextReading()
 
 
 @runtime_checkable

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from escnet.towers.clip import CLIPS_PARTS, ClipText, ClipVision, clips_settings
-from escnet.towers.kind import TextReading, TowerKind, TowerSettings
+from escnet.towers.kind import TowerKind, TowerSettings
+from escnet.towers.text_reading import TextReading
 
 
 class MetaClip2Vision(ClipVision):

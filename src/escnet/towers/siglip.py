@@ -22,7 +22,6 @@ from transformers import (
 
 from escnet.towers.checks import check_taps
 from escnet.towers.kind import (
-    TextReading,
     TowerKind,
     TowerSettings,
     unprojected_settings,
@@ -30,6 +29,7 @@ from escnet.towers.kind import (
 )
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
+from escnet.towers.text_reading import TextReading
 from escnet.towers.tower import (
     TextTower,
     VisionTower,

@@ -33,8 +33,8 @@ class NameEmbeddings(nn.Module):
         super().__init__()
         self._network = [network]  # in a list: its parameters are not this module's
         self.is_trained = any(one.requires_grad for one in network.text.parameters())
-        self.register_buffer("token", tokens.token, persistent=False)
-        self.register_buffer("is_token", tokens.is_token, persistent=False)
+        self.register_buffer("token", torch.from_numpy(tokens.token), persistent=False)
+        self.register_buffer("is_token", torch.from_numpy(tokens.is_token), persistent=False)
         self._kept: Tensor | None = None
 
     def forward(self, row: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:

@@ -1,46 +1,25 @@
 """The published weights that this project knows, and where to find any weights by name.
 
-`require_local` is the only place in the library that may reach for the network. A size or SHA-256
+Through `require_local` alone the library may reach for the network (`hub.py`). A size or SHA-256
 stands here only where it is known for certain; the hub's files may be stored anew by their owners.
 """
 
-import errno
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (  # type: ignore[attr-defined]
-    EntryNotFoundError,
-    HFValidationError,
-    HTTPError,  # of whichever HTTP library the hub's client uses
-)
-
-from escnet.errors import WeightsError, either, setting
-from escnet.weights.config_file import CONFIG_FILE, read_json_config
-from escnet.weights.open_clip import OPEN_CLIP_FILE, OPEN_CLIP_TENSORS, read_open_clip
+from escnet.errors import WeightsError, setting
+from escnet.extras import require
+from escnet.weights.config_file import CONFIG_FILE
 from escnet.weights.origin import Origin, file_sha256
-from escnet.weights.other_layouts import refuse_other_layouts
-from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
-from escnet.weights.tokenizer_files import (
-    TOKENIZER_FILE,
-    TOKENIZER_SETTINGS_FILE,
-    VOCABULARY_FILES,
-    has_tokenizer,
-)
 
 BUILT_IN_FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 BUILT_IN_NAME = "mini"
 
 _UNKNOWN_HUB_FILES = (CONFIG_FILE,)
-_ALTERNATIVES = {CONFIG_FILE: (CONFIG_FILE, OPEN_CLIP_FILE)}  # for a file that a hub may not have
-_INDEX = ".index.json"  # behind the name of a file of tensors that lies there in pieces
-# Fetched where the hub has them.
-_BESIDE = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, *VOCABULARY_FILES, OPEN_CLIP_FILE)
 _SAM_AUTHORS = "https://dl.fbaipublicfiles.com/segment_anything/"
 _LONGEST_SHOWN = 80  # characters of a name in an error
-_PATIENCE = 10.0  # seconds for the hub to say what a repository holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +230,10 @@ def require_local(name_or_folder: str | Path) -> Path:
             f"no folder or file {shown!r}, and no known weights of that name: "
             f"give a folder, a hub identifier OWNER/NAME, or {BUILT_IN_NAME!r}"
         )
-    return _hub_folder(name, known.files if known else _UNKNOWN_HUB_FILES)
+    require("huggingface_hub", f"model {name!r}, which is not on this machine,")
+    from escnet.weights.hub import hub_folder  # noqa: PLC0415 -- slow to import, seldom needed
+
+    return hub_folder(name, known.files if known else _UNKNOWN_HUB_FILES)
 
 
 def existing_path(name_or_folder: str | Path) -> Path | None:
@@ -316,109 +298,3 @@ def _built_in_folder() -> Path:
             f"install escnet again, or give {setting('model')} a folder"
         )
     return BUILT_IN_FOLDER
-
-
-def _hub_folder(repository: str, files: tuple[str, ...]) -> Path:
-    """The snapshot folder of a repository in the hub's cache, complete."""
-    tensors = (*TENSOR_FILES, *(name + _INDEX for name in TENSOR_FILES), *OPEN_CLIP_TENSORS)
-    wanted = [*(_ALTERNATIVES.get(file, (file,)) for file in files), tensors]
-    try:
-        cached = [_cached(repository, alternatives) for alternatives in wanted]
-        if all(cached) and _has_all_pieces(Path(cached[-1])):
-            folder = Path(cached[0]).parent
-            if not _lacks_tokenizer(folder):
-                return folder
-            wanted.append((TOKENIZER_FILE, VOCABULARY_FILES[0]))
-        # Asked first, since it answers at once where a download would try for half a minute.
-        siblings = HfApi().model_info(repository, timeout=_PATIENCE).siblings or []
-        published = {sibling.rfilename for sibling in siblings}
-        _refuse_other_layouts(repository, published)
-        folder = Path()
-        for alternatives in wanted:
-            names = [name for name in alternatives if name in published]
-            if not names:
-                raise _unavailable(repository, wanted, f"it has no {_one_of(alternatives)}")
-            path = Path(hf_hub_download(repository, names[0]))
-            folder = path.parent
-            if names[0].endswith(_INDEX):
-                for piece in pieces_of(path):
-                    hf_hub_download(repository, piece)
-        for name in _BESIDE:
-            if name in published:
-                hf_hub_download(repository, name)
-    except (EntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
-        raise _unavailable(repository, wanted, _reason(error)) from error
-    return folder
-
-
-def _refuse_other_layouts(repository: str, published: Collection[str]) -> None:
-    """Refuse by a repository's settings what would be refused after a large download."""
-    if CONFIG_FILE in published:
-        folder = Path(hf_hub_download(repository, CONFIG_FILE)).parent
-        refuse_other_layouts(repository, model_type_in(folder))
-    elif OPEN_CLIP_FILE in published:
-        read_open_clip(Path(hf_hub_download(repository, OPEN_CLIP_FILE)).parent, repository)
-
-
-def model_type_in(path: Path) -> str | None:
-    """What a folder says of itself in transformers' form, such as "clip"; None if it does not."""
-    model_type = _config_in(path).get("model_type")
-    return model_type if isinstance(model_type, str) else None
-
-
-def _has_all_pieces(path: Path) -> bool:
-    """Whether every piece that an index names is beside it; true of a file in one piece."""
-    if not path.name.endswith(_INDEX):
-        return True
-    return all((path.parent / name).is_file() for name in pieces_of(path))
-
-
-def _lacks_tokenizer(folder: Path) -> bool:
-    """Whether a model that reads texts has come without its tokenizer."""
-    reads_texts = "text_config" in _config_in(folder) or (folder / OPEN_CLIP_FILE).is_file()
-    return reads_texts and not has_tokenizer(folder)
-
-
-def _config_in(path: Path) -> dict[str, object]:
-    """The settings in a folder; none if they cannot be read, which whoever needs them will say."""
-    try:
-        return read_json_config(path / CONFIG_FILE) or {}
-    except WeightsError:
-        return {}
-
-
-def _cached(repository: str, alternatives: tuple[str, ...]) -> str:
-    """The path of the first of some files that is in the hub's cache, or nothing."""
-    for name in alternatives:
-        if isinstance(path := try_to_load_from_cache(repository, name), str):
-            return path
-    return ""
-
-
-def _unavailable(repository: str, wanted: list[tuple[str, ...]], reason: str) -> WeightsError:
-    files = ", ".join(_one_of(alternatives) for alternatives in wanted)
-    return WeightsError(
-        f"{repository} is not on this machine and cannot be fetched ({reason}): put {files} "
-        "of it into a folder, and give the folder instead of the name"
-        f"{either('', ' (--model FOLDER)')}"
-    )
-
-
-def _one_of(alternatives: tuple[str, ...]) -> str:
-    """The files of which one is needed, without those that only lead to others, or are rare."""
-    rare = (OPEN_CLIP_FILE, *OPEN_CLIP_TENSORS)
-    usual = (name for name in alternatives if not name.endswith(_INDEX) and name not in rare)
-    return " or ".join(usual)
-
-
-def _reason(error: Exception) -> str:
-    """Why the hub gave nothing, in a few words; its own messages fill paragraphs."""
-    reasons = {
-        "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set",
-        "RepositoryNotFoundError": "the hub has no such repository, or it is private",
-        "GatedRepoError": "the repository asks for its terms to be accepted first",
-        "HFValidationError": "that is no valid hub identifier",
-    }
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full"
-    return reasons.get(type(error).__name__, "no model hub reachable")

@@ -5,12 +5,11 @@ network that it describes, ends in one `WeightsError`.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from huggingface_hub.errors import StrictDataclassError
 
 from escnet.errors import EscnetError, WeightsError, first_line
 from escnet.files import shown_path
@@ -23,14 +22,13 @@ _SETTINGS = SmallFile(
     noun="model settings", error=WeightsError, cure="copy it again", most_bytes=8 * 2**20
 )
 
-# What our modules and those of transformers raise for settings that no network has.
+# What our modules raise for settings that no network has, and those of transformers.
 _UNUSABLE = (
     ArithmeticError,
     AttributeError,
     ImportError,  # of a library that is not here and that the settings ask for
     LookupError,
     RuntimeError,
-    StrictDataclassError,
     TypeError,
     ValueError,
 )
@@ -53,6 +51,20 @@ def read_json_config(path: Path) -> dict[str, Any] | None:
             f"{shown_path(path)} has model_type {model_type!r:.60}, no text: copy it again"
         )
     return config
+
+
+def model_type_in(path: Path) -> str | None:
+    """What a folder says of itself in transformers' form, such as "clip"; None if it does not."""
+    model_type = config_in(path).get("model_type")
+    return model_type if isinstance(model_type, str) else None
+
+
+def config_in(path: Path) -> dict[str, object]:
+    """The settings in a folder; none if they cannot be read, which whoever needs them will say."""
+    try:
+        return read_json_config(path / CONFIG_FILE) or {}
+    except WeightsError:
+        return {}
 
 
 def check_settings(config: Mapping[str, Any], path: Path) -> None:
@@ -81,9 +93,12 @@ def refuse_unusable(
     Raises:
         EscnetError: Of that kind, if no network can be built of them.
     """
+    # Of transformers' settings; who has none of it has no network to build.
+    hub = sys.modules.get("huggingface_hub.errors")
+    of_settings = () if hub is None else (hub.StrictDataclassError,)
     try:
         yield
-    except _UNUSABLE as error:
+    except (*_UNUSABLE, *of_settings) as error:
         raise kind(
             f"{shown_path(source)} does not describe a network of this version "
             f"({first_line(error)}): {cure}"

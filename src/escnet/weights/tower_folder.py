@@ -17,10 +17,11 @@ from escnet.errors import ConfigError, WeightsError
 from escnet.towers.kind import TowerKind, TowerSettings
 from escnet.towers.table import TOWER_KINDS, tower_kind
 from escnet.towers.tower import Towers
-from escnet.weights.catalog import model_type_in, origin_of, require_local
+from escnet.weights.catalog import origin_of, require_local
 from escnet.weights.config_file import (
     CONFIG_FILE,
     check_settings,
+    model_type_in,
     read_json_config,
     refuse_unusable,
 )

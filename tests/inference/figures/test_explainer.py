@@ -4,12 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.inference.figures.explainer import explain
-from escnet.inference.methods.esc_method import EscMethod, square_image
+from escnet.inference.label_maps.published_resize import square_image
+from escnet.inference.methods.esc_method import EscMethod
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.inference.segmenter import Segmenter
@@ -95,8 +96,9 @@ def test_the_maps_are_the_networks_with_sam_and_without(
 ) -> None:
     network = network_of(segmenter)
     with torch.no_grad():
-        patches = network.vision(square_image(pixels, network.config.image_size)[None])
-        text = segmenter.text_embedding(NAMES)
+        image = torch.from_numpy(square_image(pixels, network.config.image_size))[None]
+        patches = network.vision(image)
+        text = torch.from_numpy(segmenter.text_embedding(NAMES))
         full = network.segment(patches, text)
         without = network.segment(patches, text, with_sam=False)
     found = explain(segmenter, pixels, NAMES, "grass")
@@ -193,17 +195,17 @@ def test_training_free_has_its_correlation_alone(pixels: np.ndarray) -> None:
 class _Proposals:
     """A method without maps to explain."""
 
-    name, template, view_size = "mask-proposals", "{}", 32
+    name, template, view_size, num_tokens = "mask-proposals", "{}", 32, 0
     settings: Mapping[str, object] = {}
     rejection = ()
 
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
-        return torch.eye(len(texts))
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
+        return np.eye(len(texts), dtype=np.float32)
 
     def logits(
         self,
         views: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         raise AssertionError(len(views), text_embedding, owner)

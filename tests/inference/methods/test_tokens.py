@@ -1,8 +1,8 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
@@ -12,7 +12,7 @@ from escnet.inference.methods.tokens import (
     byte_tokenizer,
     load_tokenizer,
 )
-from escnet.towers.kind import TextReading
+from escnet.towers.text_reading import TextReading
 from escnet.weights.tokenizer_files import TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE
 
 INDEX = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "dining": 5, "table": 6, "cat": 7}
@@ -109,7 +109,7 @@ def test_bytes_become_tokens_between_the_two_ends() -> None:
 def test_bytes_beyond_what_the_tower_reads_are_refused() -> None:
     tokens = byte_tokenizer(298, 299, 6)(["abcd"])
     assert tokens.token.tolist() == [[298, 97, 98, 99, 100, 299]]
-    assert tokens.is_token.dtype == torch.int64
+    assert tokens.is_token.dtype == np.int64
     message = "text 'abcé' has 7 tokens, but the text tower reads 6: shorten the class name in it"
     with pytest.raises(VocabularyError, match=message):
         byte_tokenizer(298, 299, 6)(["ab", "abcé"])

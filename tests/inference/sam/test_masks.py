@@ -27,20 +27,20 @@ from escnet.model.mask_head import agreement, levels
 class Base:
     """A method whose maps are given."""
 
-    name, template, view_size = "given", "{}", 8
+    name, template, view_size, num_tokens = "given", "{}", 8, 0
     settings = {"some": 1}  # noqa: RUF012
     rejection = ()
 
-    def __init__(self, maps: torch.Tensor) -> None:
+    def __init__(self, maps: np.ndarray) -> None:
         self.maps = maps
 
-    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        return torch.zeros(len(texts), 2)
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        return np.zeros((len(texts), 2), np.float32)
 
     def logits(
         self,
         views: Sequence[np.ndarray],
-        text_embedding: torch.Tensor,  # noqa: ARG002
+        text_embedding: np.ndarray,  # noqa: ARG002
         owner: Sequence[int] | None = None,  # noqa: ARG002
     ) -> list[ViewLogits]:
         return [ViewLogits(self.maps, list(range(len(self.maps)))) for _ in views]
@@ -143,14 +143,15 @@ def test_classes_that_win_nowhere_are_no_winners() -> None:
 
 
 def test_without_a_share_the_maps_are_only_enlarged(small_sam: Sam) -> None:
-    torch.manual_seed(1)
-    base = Base(torch.randn(3, 6, 6))
+    base = Base(np.random.default_rng(1).normal(size=(3, 6, 6)).astype(np.float32))
+    text = np.zeros((3, 2), np.float32)
     view = np.random.default_rng(0).integers(0, 255, (40, 80, 3), dtype=np.uint8)
-    found = TrainingFreeSam(base, small_sam, share=0.0).logits([view], torch.zeros(3, 2))[0]
-    expected = torch.nn.functional.interpolate(base.maps[None], size=(128, 256), mode="bilinear")[0]
-    torch.testing.assert_close(found.logits, expected)
-    sharp = TrainingFreeSam(base, small_sam).logits([view], torch.zeros(3, 2))[0].logits
-    assert not torch.allclose(sharp, expected)
+    found = TrainingFreeSam(base, small_sam, share=0.0).logits([view], text)[0]
+    maps = torch.from_numpy(base.maps)[None]
+    expected = torch.nn.functional.interpolate(maps, size=(128, 256), mode="bilinear")[0].numpy()
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-5)
+    sharp = TrainingFreeSam(base, small_sam).logits([view], text)[0].logits
+    assert not np.allclose(sharp, expected)
 
 
 def test_prompts_are_answered_the_same_together_and_alone(small_sam: Sam) -> None:

@@ -67,27 +67,27 @@ def test_a_crop_is_the_box_of_a_mask_and_grey_beside_it() -> None:
 class Colours:
     """A base method whose logits are the mean red, green and blue of a view, everywhere."""
 
-    name, template, view_size = "colours", "{}", 8
+    name, template, view_size, num_tokens = "colours", "{}", 8, 0
     settings = {"some": 1}  # noqa: RUF012
     rejection = ()
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        return torch.zeros(len(texts), 2)
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        return np.zeros((len(texts), 2), np.float32)
 
     def logits(
         self,
         views: Sequence[np.ndarray],
-        text_embedding: torch.Tensor,  # noqa: ARG002
+        text_embedding: np.ndarray,  # noqa: ARG002
         owner: Sequence[int] | None = None,  # noqa: ARG002
     ) -> list[ViewLogits]:
         self.seen += views
         grid = [
             F.interpolate(torch.tensor(v).permute(2, 0, 1)[None].float(), (4, 4)) for v in views
         ]
-        return [ViewLogits(one[0], [0, 1, 2]) for one in grid]
+        return [ViewLogits(one[0].numpy(), [0, 1, 2]) for one in grid]
 
 
 def test_crops_are_classified_each_as_a_picture_of_its_own(
@@ -100,7 +100,7 @@ def test_crops_are_classified_each_as_a_picture_of_its_own(
     monkeypatch.setattr(proposals, "propose", lambda *_: (masks, torch.tensor([0.9, 0.9])))
     base = Colours()
     method = MaskProposals(base, small_sam, classified_by="crop")
-    found = method.logits([view], torch.zeros(3, 2))[0].logits
+    found = method.logits([view], np.zeros((3, 2), np.float32))[0].logits
     assert [one.shape for one in base.seen] == [(8, 8, 3), (8, 4, 3), (4, 4, 3)]
     assert found[:, 0, 0].tolist() == [200, 0, 0]
     assert found[:, 0, 255].tolist() == [0, 100, 0]

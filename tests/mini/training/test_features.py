@@ -9,7 +9,7 @@ from PIL import Image
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.errors import DatasetError, ImageError
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.mini.config import MiniConfig
 from escnet.mini.network import Mini
 from escnet.mini.training.features import compute_features, compute_summaries
@@ -32,7 +32,7 @@ def paths(data_folder: Path) -> list[Path]:
 
 
 def image_of(path: Path, side: int) -> torch.Tensor:
-    return square_image(read_image(path), side)[None]
+    return torch.from_numpy(square_image(read_image(path), side))[None]
 
 
 def assert_close(found: PairedMaps, expected: PairedMaps) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt
 
 from escnet.data.image import read_image
@@ -114,14 +113,20 @@ def _larger(one: int | None, other: int | None) -> int | None:
 
 
 def _forget_gpu_peak() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
+    if (cuda := _cuda_in_use()) is not None:
+        cuda.reset_peak_memory_stats()
 
 
 def _gpu_peak() -> int | None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated()
-    return None
+    cuda = _cuda_in_use()
+    return None if cuda is None else int(cuda.max_memory_allocated())
+
+
+def _cuda_in_use() -> Any:
+    """PyTorch's part for NVIDIA's cards, if this process computes on one."""
+    cuda = sys.modules.get("torch.cuda")  # whoever has loaded no PyTorch uses none
+    in_use = cuda is not None and cuda.is_available() and cuda.is_initialized()
+    return cuda if in_use else None
 
 
 def main() -> None:

@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from escnet.errors import ConfigError, either
 from escnet.inference.figures.explanation import BlockStep, Explanation, FinalMask, Region
-from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.labelling import label_pixels, sigmoid
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.inference.machine.device import chosen_dtype
-from escnet.inference.methods.esc_method import EscMethod, likely_queries, square_image
+from escnet.inference.methods.esc_method import EscMethod, likely_queries
 from escnet.inference.methods.memory import class_chunk
+from escnet.inference.methods.network_method import as_array
 from escnet.inference.methods.training_free import TrainingFreeMethod
 from escnet.inference.segmenter import Segmenter
 from escnet.model.esc_block import EscBlock
@@ -35,9 +37,9 @@ class _Trace(NamedTuple):
     kept: list[int]
     blocks: list[EscBlock]
     evidence: list[Float[Tensor, "1 M h w"]]
-    logits: Float[Tensor, "M _ _"]
+    logits: Float32[np.ndarray, "M _ _"]
     evidence_without: list[Float[Tensor, "1 M h w"]] | None = None
-    logits_without: Float[Tensor, "M _ _"] | None = None
+    logits_without: Float32[np.ndarray, "M _ _"] | None = None
 
 
 @torch.inference_mode()
@@ -67,15 +69,15 @@ def explain(
         )
     row = _best_row(trace.evidence[0][0], rows)
 
-    def answer(logits: Float[Tensor, "M _ _"]) -> FinalMask:
+    def answer(logits: Float32[np.ndarray, "M _ _"]) -> FinalMask:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rest = vocabulary.has_background
         prior = segmenter.share_prior
         label_map, _ = label_pixels(
             logits, owner, len(vocabulary), size_hw, background=rest, share_prior=prior
         )
-        best = logits[rows].amax(dim=0)
-        return FinalMask(confidence=_array(best.float().sigmoid()), mask=label_map == label)
+        best = logits[rows].max(axis=0)
+        return FinalMask(confidence=sigmoid(best), mask=label_map == label)
 
     return Explanation(
         picture=pixels,
@@ -87,38 +89,43 @@ def explain(
         weights_hash=segmenter.weights_hash,
         settings={**segmenter.settings, "background": vocabulary.has_background},
         generator=_settings_of(trace.blocks[0]) if trace.blocks else None,
-        correlation=_array(trace.evidence[0][0, row]),
+        correlation=as_array(trace.evidence[0][0, row]),
         blocks=_steps(trace, row, (pixels.shape[0], pixels.shape[1])),
         answer=answer(trace.logits),
         answer_without=None if trace.logits_without is None else answer(trace.logits_without),
     )
 
 
-def _see(segmenter: Segmenter, pixels: Pixels, text_embedding: Float[Tensor, "N D"]) -> _Trace:
+def _see(
+    segmenter: Segmenter, pixels: Pixels, text_embedding: Float32[np.ndarray, "N D"]
+) -> _Trace:
     check_explainable(segmenter)
     method = segmenter.method
     if isinstance(method, EscMethod):
         return _see_by_blocks(method, pixels, text_embedding)
     logits, kept = method.logits([pixels], text_embedding)[0]
-    return _Trace(kept, [], [logits[None]], logits)
+    return _Trace(kept, [], [torch.from_numpy(logits)[None]], logits)
 
 
 def _see_by_blocks(
-    method: EscMethod, pixels: Pixels, text_embedding: Float[Tensor, "N D"]
+    method: EscMethod, pixels: Pixels, text_embedding: Float32[np.ndarray, "N D"]
 ) -> _Trace:
     network, config = method.network, method.network.config
-    image = square_image(pixels, method.view_size)[None].to(method.device)
+    image = torch.from_numpy(square_image(pixels, method.view_size))[None].to(method.device)
+    text = torch.from_numpy(text_embedding).to(method.device)
     is_mixed = method.dtype != "float32"
     with torch.autocast(method.device.type, chosen_dtype(method.dtype), enabled=is_mixed):
         patches = network.vision(image)
-        kept = likely_queries(patches, text_embedding, config.max_classes)
+        kept = likely_queries(patches, text, config.max_classes)
         chunk = class_chunk(config, budget=method.memory_budget)
-        full = network.segment(patches, text_embedding[kept], chunk)
-        trace = _Trace(kept.tolist(), list(network.blocks), full.evidence, full.logits[0])
+        full = network.segment(patches, text[kept], chunk)
+        trace = _Trace(kept.tolist(), list(network.blocks), full.evidence, as_array(full.logits[0]))
         if config.sam == "none":
             return trace
-        without = network.segment(patches, text_embedding[kept], chunk, with_sam=False)
-    return trace._replace(evidence_without=without.evidence, logits_without=without.logits[0])
+        without = network.segment(patches, text[kept], chunk, with_sam=False)
+    return trace._replace(
+        evidence_without=without.evidence, logits_without=as_array(without.logits[0])
+    )
 
 
 def check_explainable(segmenter: Segmenter) -> None:
@@ -147,15 +154,15 @@ def _steps(trace: _Trace, row: int, size_hw: tuple[int, int]) -> tuple[BlockStep
         prompt = block.generator(before)
         without = None
         if trace.evidence_without is not None:
-            without = _array(trace.evidence_without[index + 1][0, row])
+            without = as_array(trace.evidence_without[index + 1][0, row])
         steps.append(
             BlockStep(
-                evidence=_array(before[0, row]),
-                probability=_array(prompt.probability[0, row]),
+                evidence=as_array(before[0, row]),
+                probability=as_array(prompt.probability[0, row]),
                 region=prompt.region[0, row].cpu().numpy(),
                 regions=_regions(prompt, row, size_hw),
-                mask_prompt=_array(prompt.mask[0, row]),
-                activation=_array(after[0, row]),
+                mask_prompt=as_array(prompt.mask[0, row]),
+                activation=as_array(after[0, row]),
                 activation_without=without,
             )
         )
@@ -190,7 +197,3 @@ def _settings_of(block: EscBlock) -> dict[str, object]:
     """The generator's settings, and the prompts that the SAM block takes."""
     prompts = [] if block.sam is None else list(block.sam.prompts)
     return {**vars(block.generator), "prompts_used": prompts}
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.float().cpu().numpy()

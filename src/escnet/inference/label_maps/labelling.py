@@ -1,31 +1,27 @@
 """Logits to a label map in the picture's own size.
 
-The picture may be large and the names many, so the logits are enlarged in bands of rows, and where
-a band of all labels is too much, some labels at a time. Beside the logits and the label map memory
-is bounded.
+The picture may be large and the names many, so it is worked off in bands of rows, and in a band one
+label after the other. Beside the logits and the label map memory is bounded.
 
 Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int, UInt
-from torch import Tensor
+from jaxtyping import Float, Float32, Int, UInt
 
 from escnet.errors import WeightsError
+from escnet.inference.label_maps.enlargement import Enlargement
 
-_MOST_VALUES = 16_000_000  # enlarged logits at once
-_FEWEST_ROWS = 16  # of a band; thinner ones take longer than fewer labels at once
+_BAND = 65_536  # pixels at once, which stay in a processor's cache
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 _EVEN = 0.5  # below it a label is less likely than not
 _LEAST_SHARE = 1e-4  # of a picture; what seems to cover less counts as covering this much
 
 
 def label_pixels(
-    logits: Float[Tensor, "N h w"],
+    logits: Float32[np.ndarray, "N h w"],
     owner: Sequence[int],
     num_labels: int,
     size_hw: tuple[int, int],
@@ -55,28 +51,33 @@ def label_pixels(
         confidence as float16.
     """
     present = sorted(set(owner))
-    logits = merge_queries(logits.float(), np.searchsorted(present, owner).tolist())
+    merged = merge_queries(logits, np.searchsorted(present, owner).tolist())
     maps = LabelMaps(present, num_labels, size_hw, void_below=void_below, background=background)
-    height, width = size_hw
-    to_rows = bilinear_matrix(logits.shape[1], height).to(logits)  # (H, h)
-    to_columns = bilinear_matrix(logits.shape[2], width).to(logits).T.contiguous()  # (w, W)
-    shift = share_shift(logits, share_prior)
+    enlargement = Enlargement(merged.shape[1:], size_hw)
+    shift = share_shift(merged, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
-    least = max(void_below, _EVEN if background else 0.0)
-    floor = torch.tensor(least, dtype=torch.float64).logit().item()
-    step, labels_at_once = band_of(len(logits), width)
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
-        race = Race(shift, floor)
-        for first in range(0, len(logits), labels_at_once):
-            some = logits[first : first + labels_at_once]
-            race.enter(to_rows[rows] @ some @ to_columns, first)
+    floor = _logit(max(void_below, _EVEN if background else 0.0))
+    for rows in bands(size_hw):
+        race = Race((rows.stop - rows.start, size_hw[1]), shift, floor)
+        source = enlargement.source(rows)
+        for label, own in enumerate(merged):
+            race.enter(enlargement.rows(own[source], rows), label)
         best, winner = race.result()
-        maps.fill(rows, best.sigmoid(), winner)
+        maps.fill(rows, sigmoid(best), winner)
     return maps.label_map, maps.confidence
 
 
-def share_shift(logits: Float[Tensor, "L h w"], share_prior: float) -> Float[Tensor, " L"] | None:
+def bands(size_hw: tuple[int, int]) -> Iterator[slice]:
+    """Rows of a picture that are worked on at a time, from the top downwards."""
+    height, width = size_hw
+    step = max(1, _BAND // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def share_shift(
+    logits: Float32[np.ndarray, "L h w"], share_prior: float
+) -> Float32[np.ndarray, " L"] | None:
     """What is added to each label's logits where labels compete, so that likely ones win.
 
     The mean of a label's probabilities over the picture is the share that it seems to cover, and
@@ -94,85 +95,82 @@ def share_shift(logits: Float[Tensor, "L h w"], share_prior: float) -> Float[Ten
     """
     if not share_prior:
         return None
-    share = torch.stack([own.sigmoid().mean() for own in logits])  # no copy of all of them
-    return share_prior * share.clamp(min=_LEAST_SHARE).log()
-
-
-def band_of(num_labels: int, width: int) -> tuple[int, int]:
-    """Rows of a band, and labels at once in it, that memory has room for.
-
-    Args:
-        num_labels: L.
-        width: W.
-    """
-    rows = _MOST_VALUES // (num_labels * width)
-    if rows >= _FEWEST_ROWS:
-        return rows, num_labels
-    return _FEWEST_ROWS, min(num_labels, max(1, _MOST_VALUES // (_FEWEST_ROWS * width)))
+    share = np.array([sigmoid(own).mean() for own in logits], np.float32)  # no copy of all of them
+    return np.float32(share_prior) * np.log(share.clip(min=_LEAST_SHARE))
 
 
 class Race:
-    """Finds the label that wins at every place of a band, some labels at a time.
+    """Finds the label that wins at every place of a band, one label after the other.
 
     Where some label's own logit reaches the floor, only such labels compete, with the shift added;
     elsewhere the highest logit wins. Of equal labels the first wins.
 
     Args:
+        size_hw: Rows and columns of the band.
         shift: Of every label; None for none.
         floor: A logit.
     """
 
-    def __init__(self, shift: Float[Tensor, " L"] | None = None, floor: float = -torch.inf) -> None:
-        self._shift = shift
-        self._floor = floor
-        self._leader: _Leader | None = None
-        self._highest: _Leader | None = None
+    def __init__(
+        self,
+        size_hw: tuple[int, int],
+        shift: Float32[np.ndarray, " L"] | None = None,
+        floor: float = -np.inf,
+    ) -> None:
+        self._shift, self._floor = shift, floor
+        self._highest = _Lead(size_hw)
+        self._favoured = None if shift is None else _Lead(size_hw, has_own_score=True)
 
-    def enter(self, logits: Float[Tensor, "n rows W"], first: int) -> None:
-        """Let some more labels run.
+    def enter(self, logit: Float32[np.ndarray, "rows W"], label: int) -> None:
+        """Let one more label run.
 
         Args:
-            logits: Theirs.
-            first: The index of the first of them among all labels.
+            logit: Its own; it stays as it is.
+            label: Its index; labels enter in order.
         """
-        if self._shift is None or self._floor > -torch.inf:
-            best, winner = logits.max(dim=0)
-            self._highest = _ahead(self._highest, _Leader(best, best, winner + first))
-        if self._shift is None:
+        if self._favoured is None or self._shift is None:
+            self._highest.challenge(logit, logit, label)
             return
-        shifted = logits + self._shift[first : first + len(logits), None, None]
-        if self._floor > -torch.inf:
-            shifted.masked_fill_(logits < self._floor, -torch.inf)
-        score, winner = shifted.max(dim=0)
-        own = logits.gather(0, winner[None])[0]
-        self._leader = _ahead(self._leader, _Leader(score, own, winner + first))
+        score = logit + self._shift[label]
+        if self._floor > -np.inf:
+            self._highest.challenge(logit, logit, label)
+            score[logit < self._floor] = -np.inf
+        self._favoured.challenge(score, logit, label)
 
-    def result(self) -> tuple[Float[Tensor, "rows W"], Int[Tensor, "rows W"]]:
+    def result(self) -> tuple[Float32[np.ndarray, "rows W"], Int[np.ndarray, "rows W"]]:
         """Of every place the winner's own logit, and the winner."""
-        if self._leader is None or self._highest is None:
-            leader = cast("_Leader", self._leader or self._highest)
-            return leader.logit, leader.label
-        has_floor = self._leader.score > -torch.inf
-        logit = torch.where(has_floor, self._leader.logit, self._highest.logit)
-        return logit, torch.where(has_floor, self._leader.label, self._highest.label)
+        highest, favoured = self._highest, self._favoured
+        if favoured is None:
+            return highest.logit, highest.label
+        if self._floor == -np.inf:
+            return favoured.logit, favoured.label
+        reaches = favoured.score > -np.inf
+        return (
+            np.where(reaches, favoured.logit, highest.logit),
+            np.where(reaches, favoured.label, highest.label),
+        )
 
 
-class _Leader(NamedTuple):
+class _Lead:
     """Who is ahead at every place, by which score, and with which logit of its own."""
 
-    score: Float[Tensor, "rows W"]
-    logit: Float[Tensor, "rows W"]
-    label: Int[Tensor, "rows W"]
+    def __init__(self, size_hw: tuple[int, int], *, has_own_score: bool = False) -> None:
+        self.score = np.full(size_hw, -np.inf, np.float32)
+        self.logit = self.score.copy() if has_own_score else self.score
+        self.label = np.zeros(size_hw, np.int32)
 
-
-def _ahead(before: _Leader | None, behind: _Leader) -> _Leader:
-    """The better of two at every place; of equals the earlier one."""
-    if before is None:
-        return behind
-    is_better = behind.score > before.score
-    return _Leader(
-        *(torch.where(is_better, new, old) for new, old in zip(behind, before, strict=True))
-    )
+    def challenge(
+        self,
+        score: Float32[np.ndarray, "rows W"],
+        logit: Float32[np.ndarray, "rows W"],
+        label: int,
+    ) -> None:
+        """Put a label ahead wherever its score is better."""
+        is_better = score > self.score
+        np.copyto(self.score, score, where=is_better)
+        if self.logit is not self.score:
+            np.copyto(self.logit, logit, where=is_better)
+        np.copyto(self.label, label, where=is_better)
 
 
 class LabelMaps:
@@ -203,12 +201,15 @@ class LabelMaps:
         dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
         self.label_map = np.empty(size_hw, dtype)
         self.confidence = np.empty(size_hw, np.float16)
-        self._index = np.array([*present, num_labels])  # the rest class comes last
+        self._index = np.array([*present, num_labels], dtype)  # the rest class comes last
         self._void_below = void_below
         self._background = background
 
     def fill(
-        self, rows: slice, sure: Float[Tensor, "rows W"], winner: Int[Tensor, "rows W"]
+        self,
+        rows: slice,
+        sure: Float32[np.ndarray, "rows W"],
+        winner: Int[np.ndarray, "rows W"],
     ) -> None:
         """Write the labels and confidences of some rows of the picture.
 
@@ -219,42 +220,44 @@ class LabelMaps:
         """
         if self._background:
             is_rest = sure < _EVEN
-            winner = torch.where(is_rest, len(self._index) - 1, winner)
-            sure = torch.where(is_rest, 1 - sure, sure)
-        labels = self._index[winner.cpu().numpy()].astype(self.label_map.dtype)
-        labels[(sure < self._void_below).cpu().numpy()] = np.iinfo(labels.dtype).max
+            winner = np.where(is_rest, len(self._index) - 1, winner)
+            sure = np.where(is_rest, 1 - sure, sure)
+        labels = self._index[winner]
+        labels[sure < self._void_below] = np.iinfo(labels.dtype).max
         self.label_map[rows] = labels
-        self.confidence[rows] = sure.cpu().numpy()
+        self.confidence[rows] = sure
 
 
-def merge_queries(logits: Float[Tensor, "N h w"], owner: Sequence[int]) -> Float[Tensor, "L h w"]:
+def merge_queries(
+    logits: Float32[np.ndarray, "N h w"], owner: Sequence[int]
+) -> Float32[np.ndarray, "L h w"]:
     """Of each label the highest of its queries; the labels are 0 to the largest owner.
 
     Raises:
         WeightsError: If a logit is no number, so that there is no highest.
     """
-    if bool(logits.isnan().any()):
+    if np.isnan(logits).any():
         raise WeightsError(
             "the model's answer is no number (NaN) in some places: its weights are damaged, or "
             "beyond half precision, so use dtype float32 or take another model"
         )
-    num_labels = max(owner) + 1
-    if len(owner) == num_labels:
-        order = torch.tensor(owner, device=logits.device).argsort()
-        return logits[order]
-    index = torch.tensor(owner, device=logits.device)[:, None, None].expand_as(logits)
-    merged = logits.new_full((num_labels, *logits.shape[1:]), -torch.inf)
-    return merged.scatter_reduce(0, index, logits, "amax")
+    if list(owner) == list(range(len(owner))):
+        return logits
+    merged = np.full((max(owner) + 1, *logits.shape[1:]), -np.inf, np.float32)
+    for label, own in zip(owner, logits, strict=True):
+        np.maximum(merged[label], own, out=merged[label])
+    return merged
 
 
-def bilinear_matrix(size: int, enlarged: int) -> Float[Tensor, "enlarged size"]:
-    """Bilinear interpolation along one axis as a matrix (torch's, without aligned corners)."""
-    place = ((torch.arange(enlarged) + 0.5) * (size / enlarged) - 0.5).clamp(0, size - 1)
-    low = place.floor().long().clamp(max=size - 1)
-    high = (low + 1).clamp(max=size - 1)
-    share = place - low
-    matrix = torch.zeros(enlarged, size)
-    row = torch.arange(enlarged)
-    matrix[row, low] = 1 - share
-    matrix[row, high] += share
-    return matrix
+def sigmoid(logit: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """The probabilities of logits."""
+    with np.errstate(over="ignore"):  # far below 0 the quotient is 0 all the same
+        odds = np.exp(-logit)
+    odds += 1
+    return np.divide(1, odds, out=odds)
+
+
+def _logit(probability: float) -> float:
+    """The logit of a probability from 0 to 1."""
+    with np.errstate(divide="ignore"):
+        return float(np.log(np.divide(probability, 1 - probability)))

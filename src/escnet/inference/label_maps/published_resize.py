@@ -10,12 +10,10 @@ Sizes: H x W the picture, h x w what comes out.
 """
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
-from torch import Tensor
 
-from escnet.towers.resize import resized
+from escnet.inference.label_maps.enlargement import enlarged
 
 # What a method sees: a picture's own bytes, or values from 0 to 255 with fractions, once resized.
 View = UInt8[np.ndarray, "_ _ 3"] | Float32[np.ndarray, "_ _ 3"]
@@ -41,17 +39,29 @@ def to_short_side(
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
-def squeezed(pixels: View, *sides: int) -> Float[Tensor, "3 side side"]:
+def squeezed(pixels: View, *sides: int) -> Float32[np.ndarray, "3 side side"]:
     """A picture squeezed to squares of these sides, one after the other; values from 0 to 255."""
-    image = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
+    channels = [np.ascontiguousarray(channel, np.float32) for channel in pixels.transpose(2, 0, 1)]
     for side in sides:
-        image = resized(image, (side, side))
-    return image[0]
+        channels = [enlarged(channel, (side, side)) for channel in channels]
+    return np.stack(channels)
 
 
 def square(pixels: UInt8[np.ndarray, "H W 3"], side: int) -> Float32[np.ndarray, "side side 3"]:
     """`squeezed`, as a view of a method."""
-    return squeezed(pixels, side).permute(1, 2, 0).numpy()
+    return squeezed(pixels, side).transpose(1, 2, 0)
+
+
+def square_image(view: View, side: int) -> Float32[np.ndarray, "3 side side"]:
+    """The whole view as a network's square input, in [0, 1].
+
+    Bytes are resized smoothly. Fractions come from the published evaluation, and so are resized as
+    it goes on, which is also how the paper's training resizes its crops.
+    """
+    if view.dtype != np.uint8:
+        return squeezed(view, side) / 255
+    small = Image.fromarray(view).resize((side, side), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1)) / 255
 
 
 def as_bytes(view: View) -> UInt8[np.ndarray, "_ _ 3"]:

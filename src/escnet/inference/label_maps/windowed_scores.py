@@ -9,29 +9,22 @@ Sizes: N texts, M of them kept, L labels of a view, H x W the picture, h x w its
 """
 
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt, UInt8
+from jaxtyping import Float, Float32, UInt, UInt8
 from PIL import Image
-from torch import Tensor
 
-from escnet.inference.label_maps.labelling import (
-    LabelMaps,
-    Race,
-    band_of,
-    bilinear_matrix,
-    merge_queries,
-)
+from escnet.inference.label_maps.enlargement import Enlargement, enlarged
+from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
 from escnet.inference.label_maps.published_resize import square, to_short_side
 from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
 from escnet.inference.methods.method import Method, ViewLogits
 
 _VIEWS_AT_ONCE = 4
-_NO_CHANCE = -100.0  # CAT-Seg's logit of a name that a view drops
 
 
 class WindowedScores:
@@ -45,7 +38,7 @@ class WindowedScores:
         self,
         method: Method,
         pixels: UInt8[np.ndarray, "H W 3"],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int],
         windows: Windows,
         *,
@@ -72,55 +65,69 @@ class WindowedScores:
             # The names are chosen once, by the picture as a whole: its windows may be thousands.
             self._embedding = text_embedding[whole.kept]
             self._owner = [owner[text] for text in whole.kept]
-        labels, logits = self._merged(whole, owner)
+        labels, logits = _of_labels(whole, owner)
         if windows.size is not None:
-            logits = _enlarged(logits, (most, most))
-        self._whole = _OfLabels(labels, logits.sigmoid())
+            logits = np.stack([enlarged(own, (most, most)) for own in logits])
+        self._whole = _OfLabels(labels, sigmoid(logits))
 
-    def labels_in(self, top: int, bottom: int) -> list[int]:
+    def labels_in(self, rows: slice) -> list[int]:
         """The labels that some view left a chance in these rows of the canvas."""
-        rows = (self._logits_of_row(start) for start in self._touching(top, bottom))
-        return sorted({*self._whole.labels, *(one for view in chain(*rows) for one in view.labels)})
+        views = chain(*(self._logits_of_row(start) for start in self._touching(rows)))
+        return sorted({*self._whole.labels, *(label for view in views for label in view.labels)})
 
-    def band(self, top: int, bottom: int, labels: Sequence[int]) -> Float[Tensor, "n rows w"]:
-        """The probabilities of some rows of the canvas; ask from the top downwards.
+    def band(self, rows: slice) -> Iterator[tuple[int, Float32[np.ndarray, "rows w"]]]:
+        """The probabilities of some rows of the canvas, one label of `labels_in` after the other.
 
-        Args:
-            top: The first row.
-            bottom: The row behind the last.
-            labels: Which of the labels.
+        Ask from the top downwards. A view that left a label no chance says that it is not there.
         """
-        height, width = self.canvas_hw
-        whole = self._whole.spread(labels, 0.0)
-        total = whole.new_zeros((len(whole), bottom - top, width))
-        weight = whole.new_zeros((bottom - top, width))
-        side_h, side_w = self._side_hw
-        fade_h, fade_w = self._fade(side_h).to(total), self._fade(side_w).to(total)
-        for start in self._touching(top, bottom):
-            rows = slice(max(top, start) - start, min(bottom, start + side_h) - start)
-            target = slice(start + rows.start - top, start + rows.stop - top)
-            for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
-                columns = slice(left, left + side_w)
-                share = fade_h[rows, None] * fade_w
-                maps = logits.spread(labels, _NO_CHANCE)
-                probability = _enlarged(maps, (side_h, side_w), rows).sigmoid()
-                total[:, target, columns] += probability * share
-                weight[target, columns] += share
-        scores = total / weight
-        if self._windows.global_view:
-            scores = (scores + _enlarged(whole, (height, width), slice(top, bottom))) / 2
-        return scores
+        size_hw = rows.stop - rows.start, self.canvas_hw[1]
+        parts = list(self._parts(rows))
+        weight = np.zeros(size_hw, np.float32)
+        for part in parts:
+            weight[part.target] += part.share
+        of_whole = Enlargement(self._whole.maps.shape[1:], self.canvas_hw)
+        source = of_whole.source(rows)
+        for label in self.labels_in(rows):
+            total = np.zeros(size_hw, np.float32)
+            for part in parts:
+                if (logits := part.logits.of(label)) is not None:
+                    probability = sigmoid(part.enlargement.rows(logits[part.source], part.rows))
+                    total[part.target] += probability * part.share
+            total /= weight
+            if self._windows.global_view:
+                if (whole := self._whole.of(label)) is not None:
+                    total += of_whole.rows(whole[source], rows)
+                total /= 2
+            yield label, total
 
-    def _touching(self, top: int, bottom: int) -> Iterator[int]:
+    def _parts(self, rows: slice) -> Iterator["_Part"]:
+        """What the windows have of a band."""
+        side_h, side_w = self._side_hw
+        fade_h, fade_w = self._fade(side_h), self._fade(side_w)
+        for start in self._touching(rows):
+            own = slice(max(rows.start, start) - start, min(rows.stop, start + side_h) - start)
+            target = slice(start + own.start - rows.start, start + own.stop - rows.start)
+            for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
+                enlargement = Enlargement(logits.maps.shape[1:], self._side_hw)
+                yield _Part(
+                    logits=logits,
+                    enlargement=enlargement,
+                    source=enlargement.source(own),
+                    rows=own,
+                    target=(target, slice(left, left + side_w)),
+                    share=fade_h[own, None] * fade_w,
+                )
+
+    def _touching(self, rows: slice) -> Iterator[int]:
         """Tops of the windows that reach into a band; those above it are forgotten."""
         side = self._side_hw[0]
-        self._rows = {start: row for start, row in self._rows.items() if start + side > top}
-        yield from (start for start in self._tops if start < bottom and start + side > top)
+        self._rows = {top: row for top, row in self._rows.items() if top + side > rows.start}
+        yield from (top for top in self._tops if top < rows.stop and top + side > rows.start)
 
     def _logits_of_row(self, top: int) -> "list[_OfLabels]":
         if top not in self._rows:
             views = self._views_of_row(top)
-            self._rows[top] = [self._merged(view, self._owner) for view in views]
+            self._rows[top] = [_of_labels(view, self._owner) for view in views]
         return self._rows[top]
 
     def _views_of_row(self, top: int) -> list[ViewLogits]:
@@ -136,17 +143,10 @@ class WindowedScores:
             )
         return logits
 
-    def _merged(self, view: ViewLogits, owner: Sequence[int]) -> "_OfLabels":
-        """The logits of the labels whose texts a view kept."""
-        own = [owner[text] for text in view.kept]
-        labels = sorted(set(own))
-        rows = np.searchsorted(labels, own).tolist()
-        return _OfLabels(labels, merge_queries(view.logits.float(), rows))
-
-    def _fade(self, side: int) -> Float[Tensor, " side"]:
+    def _fade(self, side: int) -> Float32[np.ndarray, " side"]:
         if self._windows.seams == "equal":
-            return torch.ones(side)
-        return torch.sin(torch.pi * (torch.arange(side) + 0.5) / side) ** 2
+            return np.ones(side, np.float32)
+        return (np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2).astype(np.float32)
 
 
 class _OfLabels(NamedTuple):
@@ -158,21 +158,43 @@ class _OfLabels(NamedTuple):
     """
 
     labels: list[int]
-    maps: Float[Tensor, "L _ _"]
+    maps: Float32[np.ndarray, "L _ _"]
 
-    def spread(self, labels: Sequence[int], absent: float) -> Float[Tensor, "n _ _"]:
-        """The maps of other labels, those that have none filled with a number."""
-        if list(labels) == self.labels:
-            return self.maps
-        own = dict(zip(self.labels, range(len(self.labels)), strict=True))
-        rows = [own.get(label) for label in labels]
-        spread = self.maps.new_full((len(rows), *self.maps.shape[1:]), absent)
-        places = [place for place, row in enumerate(rows) if row is not None]
-        spread[places] = self.maps[[row for row in rows if row is not None]]
-        return spread
+    def of(self, label: int) -> Float32[np.ndarray, "_ _"] | None:
+        """The map of a label; None where it has none."""
+        place = bisect_left(self.labels, label)
+        is_here = place < len(self.labels) and self.labels[place] == label
+        return self.maps[place] if is_here else None
 
 
-@torch.inference_mode()
+def _of_labels(view: ViewLogits, owner: Sequence[int]) -> _OfLabels:
+    """The logits of the labels whose texts a view kept."""
+    own = [owner[text] for text in view.kept]
+    labels = sorted(set(own))
+    rows = np.searchsorted(labels, own).tolist()
+    return _OfLabels(labels, merge_queries(view.logits, rows))
+
+
+class _Part(NamedTuple):
+    """What a window has of a band.
+
+    Attributes:
+        logits: Of the window's labels.
+        enlargement: To the window's size.
+        source: Which rows of the logits the band is made of.
+        rows: Which rows of the window the band has.
+        target: Where they lie in the band.
+        share: How much the window counts there.
+    """
+
+    logits: _OfLabels
+    enlargement: Enlargement
+    source: slice
+    rows: slice
+    target: tuple[slice, slice]
+    share: Float32[np.ndarray, "_ _"]
+
+
 def label_windows(
     scores: WindowedScores,
     num_labels: int,
@@ -185,29 +207,12 @@ def label_windows(
     maps = LabelMaps(
         range(num_labels), num_labels, size_hw, void_below=void_below, background=background
     )
-    height, width = size_hw
-    canvas_h, canvas_w = scores.canvas_hw
-    to_rows = to_columns = None
-    if scores.canvas_hw != size_hw:
-        to_rows = bilinear_matrix(canvas_h, height)
-        to_columns = bilinear_matrix(canvas_w, width).T.contiguous()
-    step, labels_at_once = band_of(num_labels, max(width, canvas_w))
-    step = min(step, max(1, int(step * height / canvas_h)))  # a band of the canvas, too, fits
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        first, last = top, bottom
-        if to_rows is not None:
-            first = max(0, int(top * canvas_h / height) - 1)
-            last = min(canvas_h, int(bottom * canvas_h / height) + 2)
-        labels = scores.labels_in(first, last)
-        race = Race()
-        for start in range(0, len(labels), labels_at_once):
-            band = scores.band(first, last, labels[start : start + labels_at_once])
-            if to_rows is not None and to_columns is not None:
-                band = to_rows[top:bottom, first:last].to(band) @ band @ to_columns.to(band)
-            race.enter(band, start)
-        best, winner = race.result()
-        maps.fill(slice(top, bottom), best, torch.tensor(labels, device=winner.device)[winner])
+    enlargement = Enlargement(scores.canvas_hw, size_hw)
+    for rows in bands((size_hw[0], max(size_hw[1], scores.canvas_hw[1]))):
+        race = Race((rows.stop - rows.start, size_hw[1]))
+        for label, part in scores.band(enlargement.source(rows)):
+            race.enter(enlargement.rows(part, rows), label)
+        maps.fill(rows, *race.result())
     return maps.label_map, maps.confidence
 
 
@@ -218,12 +223,3 @@ def _resized(
         return pixels
     height, width = size_hw
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _enlarged(
-    maps: Float[Tensor, "L _ _"], size_hw: tuple[int, int], rows: slice = slice(None)
-) -> Float[Tensor, "L _ _"]:
-    """Some rows of the maps after bilinear interpolation to a size."""
-    to_rows = bilinear_matrix(maps.shape[1], size_hw[0])[rows].to(maps)
-    to_columns = bilinear_matrix(maps.shape[2], size_hw[1]).to(maps).T.contiguous()
-    return to_rows @ maps @ to_columns

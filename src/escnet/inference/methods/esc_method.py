@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from PIL import Image
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from escnet.inference.label_maps.published_resize import View, squeezed
+from escnet.inference.label_maps.published_resize import View, square_image
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY
-from escnet.inference.methods.network_method import NetworkMethod, left_of_view
+from escnet.inference.methods.network_method import NetworkMethod, as_array, left_of_view
 from escnet.inference.methods.tokens import byte_tokenizer, load_tokenizer
 from escnet.model.config import preset
 from escnet.model.correlation import correlation_map
@@ -44,7 +43,7 @@ class EscMethod(NetworkMethod[EscNet]):
         """What moves a pixel besides weights, names, template and size."""
         return {"max_classes": self.network.config.max_classes, "dtype": self.dtype}
 
-    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
         return square_image(view, self.view_size)
 
     def of_patches(
@@ -60,7 +59,7 @@ class EscMethod(NetworkMethod[EscNet]):
             return left_of_view(answer.logits, answer.index, rejection)
         kept = likely_queries(patches, text_embedding, config.max_classes)
         logits = self.network.segment(patches, text_embedding[kept], chunk).logits[0]
-        return ViewLogits(logits, kept.tolist())
+        return ViewLogits(as_array(logits), kept.tolist())
 
 
 def likely_queries(
@@ -75,18 +74,6 @@ def likely_queries(
     """
     peak = correlation_map(patches.joint, text_embedding).amax(dim=(2, 3))  # (1, N)
     return likely_names(peak, most)[0]
-
-
-def square_image(pixels: View, side: int) -> Float[Tensor, "3 side side"]:
-    """The whole view as a network's square input, in [0, 1].
-
-    Bytes are resized smoothly. Fractions come from the published evaluation, and so are resized as
-    it goes on, which is also how the paper's training resizes its crops.
-    """
-    if pixels.dtype != np.uint8:
-        return squeezed(pixels, side) / 255
-    small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.asarray(small, np.float32)).permute(2, 0, 1) / 255
 
 
 def tiny_esc_method(

@@ -10,8 +10,8 @@ Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid o
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float32
 
 from escnet.inference.label_maps.published_resize import View
 
@@ -24,7 +24,7 @@ class ViewLogits(NamedTuple):
         kept: Which of the texts they belong to, in increasing order.
     """
 
-    logits: Float[Tensor, "M h w"]
+    logits: Float32[np.ndarray, "M h w"]
     kept: list[int]
 
 
@@ -40,6 +40,7 @@ class Method(Protocol):
         settings: What moves a pixel besides the weights, the names and those here.
         rejection: How many labels go on after each look at the maps, where unlikely ones are
             rejected early; empty where none ever is.
+        num_tokens: How many tokens its text tower knows, which says what scripts it can read.
     """
 
     @property
@@ -57,7 +58,10 @@ class Method(Protocol):
     @property
     def rejection(self) -> tuple[int, ...]: ...
 
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+    @property
+    def num_tokens(self) -> int: ...
+
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         """The embeddings of texts that the template has been applied to.
 
         Raises:
@@ -67,7 +71,7 @@ class Method(Protocol):
     def logits(
         self,
         views: Sequence[View],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         """The logits of each view; the same as one by one.

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float, Float32, Int
+from torch import Tensor, nn
 
 from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
@@ -76,17 +77,23 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
     def settings(self) -> Mapping[str, object]:
         """What moves a pixel besides weights, names, template and size."""
 
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens the text tower knows."""
+        return num_tokens_of(self.network)
+
     @torch.inference_mode()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         """The embeddings of texts that the template has been applied to.
 
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
 
-        def encode(some: Sequence[str]) -> Float[Tensor, "n D"]:
-            token, is_token = self.tokenize(some)
-            return self.network.encode_text(token.to(self.device), is_token.to(self.device))
+        def encode(some: Sequence[str]) -> Float32[np.ndarray, "n D"]:
+            token, is_token = (torch.from_numpy(part) for part in self.tokenize(some))
+            embedding = self.network.encode_text(token.to(self.device), is_token.to(self.device))
+            return as_array(embedding)
 
         return encode_in_parts(texts, encode)
 
@@ -94,7 +101,7 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
     def logits(
         self,
         views: Sequence[View],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         """Of each view the logits of the texts that were kept, and which these are.
@@ -108,17 +115,18 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         rejection = None
         if owner is not None and self.rejection:
             rejection = Rejection(self.rejection, owner)
-        image = torch.stack([self._image(view) for view in views])
+        image = torch.from_numpy(np.stack([self._image(view) for view in views]))
+        text = torch.from_numpy(text_embedding).to(self.device)
         is_mixed = self.dtype != "float32"
         with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
             patches = self.network.vision(image.to(self.device))
             return [
-                self.of_patches(patches.of_picture(index), text_embedding, rejection)
+                self.of_patches(patches.of_picture(index), text, rejection)
                 for index in range(len(views))
             ]
 
     @abstractmethod
-    def _image(self, view: View) -> Float[Tensor, "3 side side"]:
+    def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
         """A view as the network's square input, in [0, 1]."""
 
     @abstractmethod
@@ -137,4 +145,15 @@ def left_of_view(
     """The logits of one view after rejection, without labels that lost some of their texts."""
     texts = index[0].tolist()
     rows = rejection.whole(texts)
-    return ViewLogits(logits[0][rows], [texts[row] for row in rows])
+    return ViewLogits(as_array(logits[0][rows]), [texts[row] for row in rows])
+
+
+def as_array(values: Float[Tensor, "..."]) -> Float32[np.ndarray, "..."]:
+    """What a network gives, in main memory and single precision."""
+    return values.float().cpu().numpy()
+
+
+def num_tokens_of(network: nn.Module) -> int:
+    """How many tokens its text tower knows: the rows of its largest table."""
+    tables = (module for module in network.modules() if isinstance(module, nn.Embedding))
+    return max((table.num_embeddings for table in tables), default=0)

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from jaxtyping import Float, Int
+import numpy as np
+from jaxtyping import Float32, Int64
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from escnet.errors import VocabularyError
-from escnet.towers.kind import PLAIN_READING, TextReading
+from escnet.towers.text_reading import PLAIN_READING, TextReading
 from escnet.weights.tokenizer_files import (
     TOKENIZER_FILES,
     TOKENIZER_SETTINGS_FILE,
@@ -25,8 +24,8 @@ _SHOWN_CHARACTERS = 40
 class Tokens(NamedTuple):
     """Padded token indices of some texts, and where they are not padding."""
 
-    token: Int[Tensor, "N T"]
-    is_token: Int[Tensor, "N T"]
+    token: Int64[np.ndarray, "N T"]
+    is_token: Int64[np.ndarray, "N T"]
 
 
 Tokenize = Callable[[Sequence[str]], Tokens]
@@ -34,9 +33,9 @@ Tokenize = Callable[[Sequence[str]], Tokens]
 
 def encode_in_parts(
     texts: Sequence[str],
-    encode: Callable[[Sequence[str]], Float[Tensor, "n D"]],
+    encode: Callable[[Sequence[str]], Float32[np.ndarray, "n D"]],
     at_once: int = TEXTS_AT_ONCE,
-) -> Float[Tensor, "N D"]:
+) -> Float32[np.ndarray, "N D"]:
     """What a text tower makes of any number of texts, in memory that does not grow with them.
 
     Args:
@@ -45,7 +44,7 @@ def encode_in_parts(
         at_once: How many are encoded together.
     """
     starts = range(0, len(texts), at_once)
-    return torch.cat([encode(texts[start : start + at_once]) for start in starts])
+    return np.concatenate([encode(texts[start : start + at_once]) for start in starts])
 
 
 def load_tokenizer(
@@ -74,8 +73,8 @@ def load_tokenizer(
             if (count := sum(one.attention_mask)) > most_tokens:
                 raise _too_long(text, count, most_tokens)
         return Tokens(
-            torch.tensor([one.ids for one in encoded]),
-            torch.tensor([one.attention_mask for one in encoded]),
+            np.array([one.ids for one in encoded], np.int64),
+            np.array([one.attention_mask for one in encoded], np.int64),
         )
 
     return tokenize
@@ -121,8 +120,8 @@ def byte_tokenizer(begin: int, end: int, most_tokens: int) -> Tokenize:
                 raise _too_long(text, len(row), most_tokens)
         longest = max(len(row) for row in rows)
         return Tokens(
-            torch.tensor([row + [end] * (longest - len(row)) for row in rows]),
-            torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
+            np.array([row + [end] * (longest - len(row)) for row in rows], np.int64),
+            np.array([[1] * len(row) + [0] * (longest - len(row)) for row in rows], np.int64),
         )
 
     return tokenize

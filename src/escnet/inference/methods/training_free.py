@@ -10,26 +10,29 @@ Sizes: N texts, D the width of the joint space, B views, h x w patches.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from escnet.errors import ConfigError
-from escnet.inference.label_maps.published_resize import View
+from escnet.inference.label_maps.published_resize import View, square_image
 from escnet.inference.machine.device import chosen_device, chosen_dtype
-from escnet.inference.methods.esc_method import EscMethod, square_image, tiny_esc_method
+from escnet.inference.methods.esc_method import EscMethod, tiny_esc_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY, ModelName
+from escnet.inference.methods.network_method import as_array, num_tokens_of
 from escnet.inference.methods.tokens import Tokenize, encode_in_parts, load_tokenizer
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
 from escnet.towers.self_attention import ATTENTIONS
 from escnet.towers.tower import Towers
-from escnet.weights.catalog import model_type_in, require_local
+from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import model_type_of
+from escnet.weights.config_file import model_type_in
 from escnet.weights.tower_folder import TowerFolder
 
 Templates = Literal["subset", "single"]
@@ -145,19 +148,25 @@ class TrainingFreeMethod:
         """What moves a pixel besides weights, names and size."""
         return {**self._choices, "templates": list(self._templates), "dtype": self.dtype}
 
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens the text tower knows."""
+        return num_tokens_of(self.correlator)
+
     @torch.inference_mode()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         """The mean of each name's embeddings over the templates.
 
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
 
-        def encode(some: Sequence[str]) -> Float[Tensor, "n D"]:
+        def encode(some: Sequence[str]) -> Float32[np.ndarray, "n D"]:
             filled = [template.replace("{}", text) for text in some for template in self._templates]
-            token, is_token = self._tokenize(filled)
+            token, is_token = (torch.from_numpy(part) for part in self._tokenize(filled))
             embedding = self.correlator.encode_text(token.to(self.device), is_token.to(self.device))
-            return F.normalize(embedding, dim=1).unflatten(0, (len(some), -1)).mean(dim=1)
+            each = F.normalize(embedding, dim=1).unflatten(0, (len(some), -1))
+            return as_array(each.mean(dim=1))
 
         return encode_in_parts(texts, encode, _TEXTS_AT_ONCE)
 
@@ -167,16 +176,17 @@ class TrainingFreeMethod:
     def logits(
         self,
         views: Sequence[View],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """The logits of every text in each view; the same as one by one."""
-        image = torch.stack([square_image(view, self.view_size) for view in views])
+        image = torch.from_numpy(np.stack([square_image(view, self.view_size) for view in views]))
+        text = torch.from_numpy(text_embedding).to(self.device)
         is_mixed = self.dtype != "float32"
         with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
-            logits = self.correlator.correlate_image(image.to(self.device), text_embedding)
+            logits = self.correlator.correlate_image(image.to(self.device), text)
         every = list(range(text_embedding.shape[0]))
-        return [ViewLogits(one, every) for one in logits]
+        return [ViewLogits(one, every) for one in as_array(logits)]
 
 
 def choices_of(name: ModelName) -> Choices:

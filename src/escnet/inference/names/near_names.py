@@ -11,9 +11,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+import numpy as np
+from jaxtyping import Float32
 
 from escnet.class_lists.class_list import counted, shown_text
 from escnet.inference.methods.method import Method
@@ -34,6 +33,7 @@ NEAREST_IN_BENCHMARKS = (
 _SYNONYMS = (("sofa", "couch"), ("car", "automobile"), ("photo", "picture"), ("rug", "carpet"))
 _ALIKE = (("house", "horse"), ("car", "cat"), ("cake", "cage"), ("train", "brain"))
 _MARGIN = 1e-4
+_SHORTEST = 1e-12
 _ROWS_AT_ONCE = 1_024
 _SHOWN = 3
 _BYTES = 1_000  # tokens of a tower that reads single bytes and no words
@@ -62,7 +62,7 @@ class NearNames(NamedTuple):
 
 
 def near_names(
-    method: Method, vocabulary: Vocabulary, embedding: Float[Tensor, "N D"]
+    method: Method, vocabulary: Vocabulary, embedding: Float32[np.ndarray, "N D"]
 ) -> list[NearNames]:
     """The pairs of labels nearer than any two names of a benchmark, the nearest first.
 
@@ -89,27 +89,36 @@ def near_names(
 
 def nearest_of_benchmarks(method: Method) -> float:
     """The largest cosine of two names of a benchmark; 1 of a tower that is not trained."""
-    if _num_tokens(method) < _BYTES:
+    if method.num_tokens < _BYTES:
         return 1.0
     cosine = _cosines(method, (*NEAREST_IN_BENCHMARKS, *_SYNONYMS, *_ALIKE))
-    near, synonyms, alike = cosine.split([len(NEAREST_IN_BENCHMARKS), len(_SYNONYMS), len(_ALIKE)])
+    first, last = len(NEAREST_IN_BENCHMARKS), len(cosine) - len(_ALIKE)
+    near, synonyms, alike = np.split(cosine, [first, last])
     return float(near.max()) if synonyms.mean() > alike.mean() else 1.0
 
 
-def _cosines(method: Method, pairs: Sequence[tuple[str, str]]) -> Float[Tensor, " pairs"]:
+def _cosines(method: Method, pairs: Sequence[tuple[str, str]]) -> Float32[np.ndarray, " pairs"]:
     names = [method.template.replace("{}", name) for pair in pairs for name in pair]
-    first, second = method.encode_text(names).float().unflatten(0, (-1, 2)).unbind(1)
-    return F.cosine_similarity(first, second)
+    unit = _unit(method.encode_text(names))
+    return (unit[0::2] * unit[1::2]).sum(axis=1)
 
 
-def _pairs_above(embedding: Float[Tensor, "N D"], limit: float) -> Iterator[tuple[int, int, float]]:
+def _pairs_above(
+    embedding: Float32[np.ndarray, "N D"], limit: float
+) -> Iterator[tuple[int, int, float]]:
     """The pairs of queries whose cosine is above the limit; in parts, as N x N may be large."""
-    embedding = F.normalize(embedding.float(), dim=1)
+    embedding = _unit(embedding)
     for start in range(0, len(embedding), _ROWS_AT_ONCE):
         part = embedding[start : start + _ROWS_AT_ONCE]
-        cosine = (part @ embedding[start:].T).triu(1)
-        for row, column in (cosine > limit).nonzero().tolist():
+        cosine = np.triu(part @ embedding[start:].T, 1)
+        for row, column in np.argwhere(cosine > limit).tolist():
             yield start + row, start + column, float(cosine[row, column])
+
+
+def _unit(embedding: Float32[np.ndarray, "N D"]) -> Float32[np.ndarray, "N D"]:
+    """The embeddings at length 1; one that is all zeros stays so."""
+    length = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return embedding / np.maximum(length, _SHORTEST)
 
 
 def near_names_message(pairs: Sequence[NearNames], model: str) -> str:
@@ -130,7 +139,7 @@ def near_names_message(pairs: Sequence[NearNames], model: str) -> str:
 
 def unread_names(method: Method, names: Sequence[str]) -> dict[str, str]:
     """For each name that the text tower cannot read, why and what can: other scripts, emoji."""
-    num_tokens = _num_tokens(method)
+    num_tokens = method.num_tokens
     unread = {}
     for name in names if _BYTES < num_tokens < _MANY_LANGUAGES else ():
         if script := _other_script(name):
@@ -162,15 +171,3 @@ def _other_script(name: str) -> str | None:
 
 def _is_emoji(name: str) -> bool:
     return any(unicodedata.category(character) == "So" for character in name)
-
-
-def _num_tokens(method: object) -> int:
-    """How many tokens the text tower knows: the rows of the largest table in the method's nets."""
-    sizes = [0]
-    for part in vars(method).values():
-        if isinstance(part, nn.Module):
-            tables = (m for m in part.modules() if isinstance(m, nn.Embedding))
-            sizes += [table.num_embeddings for table in tables]
-        elif isinstance(part, Method) and not isinstance(part, type):
-            sizes.append(_num_tokens(part))
-    return max(sizes)

@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from escnet.inference.label_maps.published_resize import View, as_bytes
 from escnet.inference.machine.device import chosen_device
 from escnet.inference.methods.method import Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.network_method import as_array
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.prompting import Sam, SamPicture
 from escnet.inference.sam.sam_method import SamMethod
@@ -94,7 +95,7 @@ class TrainingFreeSam(SamMethod):
     def logits(
         self,
         views: Sequence[View],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid; a map's values keep their scale."""
@@ -104,16 +105,16 @@ class TrainingFreeSam(SamMethod):
         ]
 
     def _sharpened(
-        self, view: UInt8[np.ndarray, "_ _ 3"], maps: Float[Tensor, "N h w"]
-    ) -> Float[Tensor, "N a b"]:
+        self, view: UInt8[np.ndarray, "_ _ 3"], logits: Float32[np.ndarray, "N h w"]
+    ) -> Float32[np.ndarray, "N a b"]:
         picture = self.sam.encode(view)
-        maps = maps.float().to(self.sam.device)
+        maps = torch.from_numpy(logits).to(self.sam.device)
         fine = enlarged(maps, picture.size_hw)
         for index in winners(maps)[: self.most_classes]:
             answers = answers_for(self.sam, picture, maps[index])
             masks = answers.logits.sigmoid()
             fine[index] = sharpened(maps[index], masks, answers.quality, self.share)
-        return fine
+        return as_array(fine)
 
 
 def winners(maps: Float[Tensor, "N h w"]) -> list[int]:

@@ -18,12 +18,13 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from escnet.inference.label_maps.published_resize import View, as_bytes
 from escnet.inference.methods.method import Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.network_method import as_array
 from escnet.inference.methods.training_free import load_training_free
 from escnet.inference.sam.masks import load_sam
 from escnet.inference.sam.prompting import Sam, SamPicture
@@ -79,7 +80,7 @@ class MaskProposals(SamMethod):
     def logits(
         self,
         views: Sequence[View],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
@@ -88,22 +89,23 @@ class MaskProposals(SamMethod):
             pixels = as_bytes(view)
             picture = self.sam.encode(pixels)
             masks, quality = propose(self.sam, picture, self.points_per_side)
-            logits = answer.logits[None].float().to(self.sam.device)
+            logits = torch.from_numpy(answer.logits)[None].to(self.sam.device)
             maps = resized(logits, picture.size_hw)[0]
             region = with_rest(masks).to(maps.dtype)
             score = region_means(maps, region)
             if self.classified_by == "crop":
-                score[:, :-1] = self._of_crops(pixels, masks, text_embedding, answer.kept)
-            results.append(ViewLogits(paint_regions(score, region, quality), answer.kept))
+                of_crops = self._of_crops(pixels, masks, text_embedding, answer.kept)
+                score[:, :-1] = torch.from_numpy(of_crops).to(score)
+            results.append(ViewLogits(as_array(paint_regions(score, region, quality)), answer.kept))
         return results
 
     def _of_crops(
         self,
         view: UInt8[np.ndarray, "H W 3"],
         masks: Bool[Tensor, "R a b"],
-        text_embedding: Float[Tensor, "N D"],
+        text_embedding: Float32[np.ndarray, "N D"],
         kept: list[int],
-    ) -> Float[Tensor, "M R"]:
+    ) -> Float32[np.ndarray, "M _"]:
         """The logits of each mask, seen as a picture of its own."""
         columns = []
         crops = list(cropped(view, masks))
@@ -112,15 +114,15 @@ class MaskProposals(SamMethod):
             answers = self.base.logits([pixels for pixels, _ in some], text_embedding[kept])
             for (_, inside), (logits, own) in zip(some, answers, strict=True):
                 weight = F.interpolate(
-                    inside[None, None].to(logits), size=logits.shape[1:], mode="area"
-                )
-                mean = (logits * weight[0]).sum(dim=(1, 2)) / weight.sum().clamp(min=_LITTLE)
-                column = logits.new_full((len(kept),), float(logits.min()))
+                    inside[None, None].float(), size=logits.shape[1:], mode="area"
+                )[0, 0].numpy()
+                mean = (logits * weight).sum(axis=(1, 2)) / max(weight.sum(), _LITTLE)
+                column = np.full(len(kept), logits.min(), np.float32)
                 column[own] = mean  # a name that the base has dropped for the crop is the least
                 columns.append(column)
         if not columns:
-            return text_embedding.new_zeros(len(kept), 0)
-        return torch.stack(columns, dim=1)
+            return np.zeros((len(kept), 0), np.float32)
+        return np.stack(columns, axis=1)
 
 
 def propose(

@@ -5,8 +5,8 @@ Sizes: N texts, D the width of the joint space.
 
 from collections.abc import Mapping, Sequence
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float32
 
 from escnet.inference.methods.method import Method
 from escnet.inference.sam.prompting import Sam
@@ -33,7 +33,12 @@ class SamMethod:
         """What moves a pixel besides weights, names, template and size."""
         return {**self.base.settings, "base": self.base.name}
 
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens the text tower knows."""
+        return self.base.num_tokens
+
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         """The embeddings of texts that the template has been applied to.
 
         Raises:

@@ -20,7 +20,7 @@ from torch import Tensor
 from escnet.data.check import pair_checksum
 from escnet.data.image import read_image
 from escnet.inference.label_maps.labelling import share_shift
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.inference.methods.memory import class_chunk
 from escnet.mini.network import Mini
 from escnet.mini.presence import presence_gain
@@ -122,7 +122,8 @@ class CoarseNetwork:
     ) -> CoarseAnswer:
         network = self._network
         device = network.logit_scale.device
-        image = square_image(pixels, network.config.image_size)[None].to(device)
+        square = square_image(pixels, network.config.image_size)
+        image = torch.from_numpy(square)[None].to(device)
         rows = np.array(self._names.draw(names.tolist(), random))
         text = self._embedding[rows].to(device)
         with torch.autocast(device.type, torch.bfloat16):
@@ -133,14 +134,14 @@ class CoarseNetwork:
                 kept = self._some_of(is_shown, self._likelihood(patches, text), random)
             chunk = class_chunk(network.config)
             logits = network.segment(patches, text[kept], chunk).logits[0].float()
-        shift = share_shift(logits, network.config.share_prior)
+        shift = share_shift(logits.cpu().numpy(), network.config.share_prior)
         return CoarseAnswer(
             names[kept],
             rows[kept],
             logits,
             maps.vit[0],
             patches.joint[0],
-            torch.zeros(len(kept)) if shift is None else shift,
+            torch.zeros(len(kept)) if shift is None else torch.from_numpy(shift),
         )
 
     def _likelihood(

@@ -20,7 +20,7 @@ from torch import Tensor
 from escnet.data.image import read_image
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder, replace_file
-from escnet.inference.methods.esc_method import square_image
+from escnet.inference.label_maps.published_resize import square_image
 from escnet.small_file import regular_file
 from escnet.training.broken_files import BrokenFiles
 
@@ -122,7 +122,7 @@ def _batches(
         reason = broken.reason_of(path)
         if name not in cache and reason is None:
             try:
-                images[path] = square_image(read_image(path), side)
+                images[path] = torch.from_numpy(square_image(read_image(path), side))
             except ImageError as error:
                 reason = str(error)
         broken.count(path, {path: reason} if reason is not None else {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from escnet.errors import ConfigError
@@ -72,8 +72,9 @@ def sentence_vectors(
     before, after = network.config.template.split("{}")
     device = text.to_joint.weight.device
 
-    def encode(some: Sequence[str]) -> Float[Tensor, "n V"]:
-        token, is_token = tokenize([f"{before}{one}{after}" for one in some])
-        return text.sentence(token.to(device), is_token.to(device))
+    def encode(some: Sequence[str]) -> Float32[np.ndarray, "n V"]:
+        tokens = tokenize([f"{before}{one}{after}" for one in some])
+        token, is_token = (torch.from_numpy(part).to(device) for part in tokens)
+        return text.sentence(token, is_token).cpu().numpy()
 
-    return encode_in_parts(texts, encode).clone()
+    return torch.from_numpy(encode_in_parts(texts, encode)).to(device)
