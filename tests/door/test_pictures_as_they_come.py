@@ -79,6 +79,7 @@ def _on_white(path: Path) -> None:
 
 WITHOUT_A_ROW = RGB.copy()
 WITHOUT_A_ROW[1] = 255
+TILED = np.tile(RGB, (8, 8, 1))
 SCALED = RGB.astype(np.float64) / 255
 
 # name: how the file comes about, what it shows, how far a rounding may be off
@@ -115,7 +116,7 @@ FILES: dict[str, tuple[Callable[[Path], object], np.ndarray, int]] = {
     "reflectance.tif": (tiff((GREY / 255 * 1.2).astype(np.float32)), GREY_RGB, 0),
     "big-endian.tif": (tiff(RGB, photometric="rgb", byteorder=">"), RGB, 0),
     "BigTIFF.tif": (tiff(RGB, photometric="rgb", bigtiff=True), RGB, 0),
-    "tiled.tif": (tiff(np.tile(RGB, (8, 8, 1)), photometric="rgb", tile=(16, 16)), np.tile(RGB, (8, 8, 1)), 0),
+    "tiled.tif": (tiff(TILED, photometric="rgb", tile=(16, 16)), TILED, 0),
     **{f"exif {n}.png": (turned(n, "PNG"), RGB, 0) for n in TURNS},
     **{f"exif {n}.webp": (turned(n, "WEBP"), RGB, 0) for n in (3, 6, 8)},
     **{f"exif {n}.tif": (turned(n, "TIFF"), RGB, 0) for n in (6, 8)},
