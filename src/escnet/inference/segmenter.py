@@ -235,8 +235,8 @@ class Segmenter:
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
             options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes,
-                exact and top, as `SegmentOptions` has them; windows may be the name "whole", "paper" or
-                "native".
+                exact and top, as `SegmentOptions` has them; windows may be the name "whole",
+                "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
