@@ -51,6 +51,10 @@ class Segmentation:
         reading: How the file was read: the EXIF orientation that was applied, the values that
             became 0 and 255 (None for bytes), which page of how many; None without a file.
         georeference: Where on Earth the picture is, if it is known.
+        top_names: The best names of each pixel as indices into `names`, its own first, as it was
+            before anything became void or was tidied; `void_label` where there are fewer names.
+            None unless they were asked for.
+        top_probabilities: Theirs, from 0 to 1.
     """
 
     label_map: UInt[np.ndarray, "H W"]
@@ -64,6 +68,8 @@ class Segmentation:
     source: Mapping[str, object] | None = None
     reading: Mapping[str, object] | None = None
     georeference: Georeference | None = None
+    top_names: UInt[np.ndarray, "K H W"] | None = None
+    top_probabilities: Float[np.ndarray, "K H W"] | None = None
 
     @property
     def void_label(self) -> int:

@@ -1,12 +1,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from escnet.annotations.format import FormatOptions, Place
 from escnet.annotations.registry import FORMATS, check_formats, check_places, write_whole_files
 from escnet.errors import ConfigError, OutputError
 from escnet.segmentation import Segmentation, save_all
+
+
+@pytest.fixture
+def result(result: Segmentation) -> Segmentation:
+    """With all that a format may need."""
+    top = np.stack([result.label_map] * 3)
+    return replace(result, top_names=top, top_probabilities=np.zeros(top.shape, np.float16))
 
 
 @pytest.mark.parametrize("kind", FORMATS)

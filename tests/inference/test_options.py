@@ -20,6 +20,7 @@ from escnet.inference.options import SegmentOptions
         ({"windows": 3}, "windows 3 are unknown"),
         ({"share_prior": -1.0}, "share_prior -1.0 is not a number from 0 on"),
         ({"share_prior": float("inf")}, "share_prior inf is not a number from 0 on"),
+        ({"top": 11}, "top 11 is no number of names: choose a whole number from 0 to 10"),
         ({"max_pixels": 0}, "max_pixels 0 leaves no picture: choose a whole number"),
         (
             {"share_prior": 0.3, "windows": "native"},

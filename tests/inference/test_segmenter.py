@@ -555,3 +555,19 @@ def test_a_prior_that_is_asked_for_is_refused_beside_windows(
 def test_a_prior_that_is_no_exponent_is_refused_before_weights_are_read() -> None:
     with pytest.raises(ConfigError, match=r"share_prior -1\.0 is not a number from 0 on"):
         Segmenter.load("nowhere", share_prior=-1.0)
+
+
+@pytest.mark.parametrize("windows", ["whole", "native"])
+@pytest.mark.parametrize("background", [False, True])
+def test_the_best_names_are_led_by_the_label_map(
+    tiny: Segmenter, pixels: Pixels, windows: str, background: bool
+) -> None:
+    plain = tiny.segment(pixels, NAMES, windows=windows, background=background)
+    result = tiny.segment(pixels, NAMES, windows=windows, background=background, top=3)
+    assert plain.top_names is None
+    assert result.top_names is not None
+    assert result.top_probabilities is not None
+    assert result.top_names.shape == (3, *result.label_map.shape)
+    np.testing.assert_array_equal(result.top_names[0], result.label_map)
+    np.testing.assert_array_equal(result.label_map, plain.label_map)
+    np.testing.assert_array_equal(result.top_probabilities[0], result.confidence)

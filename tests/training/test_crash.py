@@ -21,8 +21,7 @@ MakeRecipe = Callable[..., Recipe]
 
 HERE = Path(__file__).parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-NUM_KILLS = 10
-NUM_STEPS = 60  # more than a run makes between all the kills
+STEPS_A_KILL = 6  # more than a run makes between two kills
 
 
 def losses_of(folder: Path) -> list[tuple[int, float]]:
@@ -83,18 +82,19 @@ def recipe_of(
     return make
 
 
-def test_a_run_killed_at_ten_random_moments_ends_as_if_nothing_had_happened(
-    recipe_of: MakeRecipe, tmp_path: Path
+@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
+    recipe_of: MakeRecipe, tmp_path: Path, kills: int
 ) -> None:
-    recipe = recipe_of(NUM_STEPS, save_every=2)
+    recipe = recipe_of(kills * STEPS_A_KILL, save_every=2)
     folders = {"undisturbed": tmp_path / "undisturbed", "killed": tmp_path / "killed"}
     settings = {name: str(folder) for name, folder in folders.items()}
     path = settings_file(
-        tmp_path, recipe, cache=str(tmp_path / "cache"), kills=NUM_KILLS, seed=7, **settings
+        tmp_path, recipe, cache=str(tmp_path / "cache"), kills=kills, seed=7, **settings
     )
     ends = json.loads(child("kill_and_resume.py", path).splitlines()[-1])
-    assert ends == [0, *[-signal.SIGKILL] * NUM_KILLS, 0]
-    assert len(losses_of(folders["killed"])) == NUM_STEPS
+    assert ends == [0, *[-signal.SIGKILL] * kills, 0]
+    assert len(losses_of(folders["killed"])) == kills * STEPS_A_KILL
     assert losses_of(folders["killed"]) == losses_of(folders["undisturbed"])
     found = read_tensors(folders["killed"] / "model" / "model.safetensors")
     for name, value in read_tensors(folders["undisturbed"] / "model" / "model.safetensors").items():
@@ -113,9 +113,9 @@ def test_two_processes_have_the_losses_of_one(
     names: tuple[str, ...],
 ) -> None:
     if names:
-        recipe = make_staged(10, names, batch_size=4)
+        recipe = make_staged(4, names, batch_size=4)
     else:
-        recipe = make_pictures_recipe(steps=20, batch_size=4)
+        recipe = make_pictures_recipe(steps=8, batch_size=4)
     path = settings_file(
         tmp_path, recipe, folder=str(tmp_path / "two"), cache=str(tmp_path / "cache")
     )
@@ -123,7 +123,7 @@ def test_two_processes_have_the_losses_of_one(
     launch = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
     assert child("train_here.py", path, before=launch).count("trained") == 2
     one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
-    assert len(two) == (10 * len(names) or 20)
+    assert len(two) == (4 * len(names) or 8)
     assert [step for step, _ in two] == [step for step, _ in one]
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-5)
     found = read_tensors(tmp_path / "two" / "model" / "model.safetensors")

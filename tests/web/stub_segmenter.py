@@ -34,9 +34,12 @@ class StubSegmenter:
             self._trouble(name)
         names = vocabulary.result_names
         red = pixels[:, :, 0]
-        label_map = (red % len(names)).astype(np.uint8 if len(names) <= 254 else np.uint16)
+        label_map = (red.astype(np.int64) % len(names)).astype(
+            np.uint8 if len(names) <= 254 else np.uint16
+        )
         confidence = (red / 255).astype(np.float16)
         label_map[confidence < options.void_below] = 255 if len(names) <= 254 else 65535
+        top = [(red.astype(np.int64) + rank) % len(names) for rank in range(options.top)]
         return Segmentation(
             label_map=label_map,
             confidence=confidence,
@@ -44,6 +47,8 @@ class StubSegmenter:
             picture=pixels,
             model=self.model,
             weights_hash=self.weights_hash,
+            top_names=np.stack(top).astype(label_map.dtype) if top else None,
+            top_probabilities=np.stack([confidence] * len(top)) if top else None,
         )
 
     def _trouble(self, name: str) -> None:

@@ -1,6 +1,8 @@
 import json
+import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from running import SMALL, running_service
 
 from escnet.segmentation import Segmentation
 
@@ -79,6 +82,16 @@ def test_too_many_batches_and_too_many_pictures_are_refused(http: httpx.Client, 
     assert many.status_code == 413
     assert http.post("/v1/batch", files=files * 50, data={"names": "cat"}).status_code == 400
     assert http.post("/v1/batch", json={}).status_code == 415
+
+
+def test_a_batch_that_nobody_fetches_is_forgotten(png: bytes) -> None:
+    limits = replace(SMALL, job_seconds=0.2)
+    with running_service(limits) as url, httpx.Client(base_url=url, timeout=20) as http:
+        job = _begin(http, [png], "cat")
+        assert list(_events(http, job["id"]))[-1][0] == "end"
+        ends = time.monotonic() + 10
+        while http.get(f"/v1/batch/{job['id']}").status_code != 404:
+            assert time.monotonic() < ends
 
 
 def _png_of(values: np.ndarray) -> bytes:

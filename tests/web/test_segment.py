@@ -78,6 +78,24 @@ def test_confidence_and_run_lengths_and_polygons_are_those_of_the_label_map(
     assert answer["png"] is None
 
 
+@pytest.mark.parametrize("num_names", [5, 260])
+def test_the_three_best_names_are_red_green_and_blue(
+    http: httpx.Client, png: bytes, pixels: np.ndarray, num_names: int
+) -> None:
+    names = [f"n{number}" for number in range(num_names)]
+    body = {"picture": base64.b64encode(png).decode(), "names": names, "answer": ["top"]}
+    top = http.post("/v1/segment", json=body).json()["top"]
+    found = _map_of(top["indices"]).astype(int)
+    assert (top["upper"] is None) == (num_names <= 254)
+    if top["upper"] is not None:
+        found += 256 * _map_of(top["upper"]).astype(int)
+    for rank in range(3):
+        expected = (pixels[:, :, 0].astype(int) + rank) % num_names
+        np.testing.assert_array_equal(found[:, :, rank], expected)
+    chances = _map_of(top["probabilities"])
+    np.testing.assert_allclose(chances[:, :, 2].astype(int), pixels[:, :, 0].astype(int), atol=1)
+
+
 def test_a_stored_list_is_used_by_its_name(http: httpx.Client, png: bytes) -> None:
     put = http.put("/v1/names/pets", content="cat\ndog=dog|puppy")
     assert put.json()["names"] == {"cat": ["cat"], "dog": ["dog", "puppy"]}

@@ -23,6 +23,7 @@ from escnet.annotations.mmseg import MMSEG
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.plain_image import COLOR, GREY, MASKS
 from escnet.annotations.shares import SHARES
+from escnet.annotations.top_names import TOP_NAMES
 from escnet.annotations.voc import VOC
 from escnet.annotations.yolo import YOLO
 from escnet.errors import ConfigError, OutputError
@@ -91,6 +92,7 @@ FORMATS: Mapping[str, Format] = {  # in the order in which they are written
     "voc": VOC,
     "mmseg": MMSEG,
     "hf-datasets": HF_DATASETS,
+    "top3": TOP_NAMES,
     "csv": SHARES,
     "contact-sheet": CONTACT_SHEET,
     "json": Format(  # last, as it seals the others with their digests

@@ -50,8 +50,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         typer.Option(
             "--format",
             help="What to write: labels, overlay, grey, color, masks, geojson, coco, coco-stuff, "
-            "coco-panoptic, yolo, cvat-mask, cvat-xml, label-studio, voc, mmseg, hf-datasets, csv, "
-            "contact-sheet, json.",
+            "coco-panoptic, yolo, cvat-mask, cvat-xml, label-studio, voc, mmseg, hf-datasets, "
+            "top3, csv, contact-sheet, json.",
             metavar="A,B,...",
         ),
     ] = "labels,overlay,json",

@@ -25,6 +25,7 @@ from escnet.errors import DatasetError
 from escnet.files import shown_path
 
 _COLOURS = "labelmap.txt"  # which colour stands for which class, as CVAT writes it
+_FEW_SHOWN = 4  # classes
 _FEW_STRANGE = 3  # values of no meaning in one label map that may be meant
 _FEW_CLASSES = 254  # that fit into 8 bits beside the ignore and the background label
 
@@ -236,7 +237,11 @@ def _two_labels(num_classes: int) -> tuple[int, int]:
 
 def _description(reading: Reading, labelling: Labelling) -> str:
     """How a folder was read, with what its first values mean."""
-    meanings = ", ".join(f"{value} {what}" for value, what in labelling.meanings(4))
+    if reading.read_others is None:
+        meanings = ", ".join(f"{value} {what}" for value, what in labelling.meanings(4))
+    else:  # no file holds such values
+        more = ", ..." if len(labelling.classes) > _FEW_SHOWN else ""
+        meanings = ", ".join(map(repr, labelling.classes[:_FEW_SHOWN])) + more
     counted = _counted(len(reading.pictures), "picture")
     said = f"{reading.said}: {counted}, {_counted(len(labelling.classes), 'class')}"
     if reading.without_truth:

@@ -73,7 +73,10 @@ class PredictedFolder:
         """What decides about the classes of its label maps' values."""
         if self._table is not None:
             return f"names by {Path(self._table.shown).name}"
-        return "as in the truth, or by the names that escnet segment wrote"
+        return (
+            "as in the truth's label maps (where it has none, a value is the place of a class in "
+            "its list, from 0), or by the names that escnet segment wrote"
+        )
 
     def model_of(self, target: EvalTarget) -> ModelUsed:
         """What a result tells of where its predictions came from."""

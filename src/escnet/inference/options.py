@@ -15,6 +15,8 @@ from escnet.errors import ConfigError, setting
 from escnet.inference.label_maps.windows import Windows, windows_of
 from escnet.towers.checks import check_share_prior, is_within
 
+_MOST_RANKS = 10
+
 
 class OptionValues(TypedDict, total=False):
     """The options as keywords of a function; see `SegmentOptions`."""
@@ -27,6 +29,7 @@ class OptionValues(TypedDict, total=False):
     min_area: int
     fill_holes: int
     exact: bool
+    top: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class SegmentOptions:
         fill_holes: Holes of up to this many pixels within one name become that name.
         exact: Whether every name takes part in all work; else those that seem to be nowhere in
             the picture are rejected early, which is faster for long lists.
+        top: So many best names of every pixel are kept with their probabilities, up to 10.
 
     Raises:
         ConfigError: If a value is no number or out of range, or two contradict each other.
@@ -60,11 +64,19 @@ class SegmentOptions:
     min_area: int = 0
     fill_holes: int = 0
     exact: bool = False
+    top: int = 0
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
         check_depth(self.depth)
         _check_areas(self.min_area, self.fill_holes)
+        if not is_within(self.top, 0.0, float(_MOST_RANKS)) or not isinstance(
+            self.top, int | np.integer
+        ):
+            raise ConfigError(
+                f"top {self.top!r} is no number of names: choose a whole number from "
+                f"0 to {_MOST_RANKS}"
+            )
 
     @property
     def is_tidy(self) -> bool:

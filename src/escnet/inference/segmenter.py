@@ -20,6 +20,7 @@ from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
@@ -233,9 +234,9 @@ class Segmenter:
             names: Class names; a string is read as "road, car=car|truck".
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
-            options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes and
-                exact, as `SegmentOptions` has them; windows may be the name "whole", "paper" or
-                "native".
+            options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes,
+                exact and top, as `SegmentOptions` has them; windows may be the name "whole",
+                "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -313,7 +314,11 @@ class Segmenter:
             ConfigError: If `load` was asked for a share prior and there are windows.
         """
         settings = self.result_settings(vocabulary, options)
-        label_map, confidence = self._labels(pixels, vocabulary, self.resolved(options))
+        ranking = None
+        if options.top:
+            size_hw = (pixels.shape[0], pixels.shape[1])
+            ranking = Ranking(options.top, len(vocabulary.result_names), size_hw)
+        label_map, confidence = self._labels(pixels, vocabulary, self.resolved(options), ranking)
         result = Segmentation(
             label_map=label_map,
             confidence=confidence,
@@ -322,6 +327,8 @@ class Segmenter:
             model=self.model,
             weights_hash=self.weights_hash,
             settings=settings,
+            top_names=None if ranking is None else ranking.names,
+            top_probabilities=None if ranking is None else ranking.probabilities,
         )
         if not options.is_tidy:
             return result
@@ -332,12 +339,14 @@ class Segmenter:
         pixels: UInt8[np.ndarray, "H W 3"],
         vocabulary: Vocabulary,
         options: SegmentOptions,
+        ranking: Ranking | None,
     ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
         text_embedding = self.text_embedding(vocabulary)
         size_hw = (pixels.shape[0], pixels.shape[1])
         rule: dict[str, Any] = {
             "void_below": options.void_below,
             "background": vocabulary.has_background,
+            "ranking": ranking,
         }
         if options.windows is not None:
             scores = WindowedScores(

@@ -19,7 +19,7 @@ from escnet.annotations.registry import FORMATS
 from escnet.annotations.rle import coco_rle
 from escnet.annotations.shapes import name_masks
 from escnet.segmentation import Segmentation
-from escnet.web.messages import Answer, Asked, Mask, NameAnswer, Void
+from escnet.web.messages import Answer, Asked, Mask, NameAnswer, Top, Void
 
 _PNG_COMPRESSION = 3  # maps of confidence hardly get smaller above, and take long
 
@@ -65,6 +65,19 @@ def _rle(result: Segmentation, _: FormatOptions) -> list[Mask]:
     return [Mask(index=label, **coco_rle(mask)) for label, mask, _ in name_masks(result)]
 
 
+def _top(result: Segmentation, _: FormatOptions) -> Top | None:
+    if result.top_names is None or result.top_probabilities is None:
+        return None
+    indices = np.moveaxis(result.top_names, 0, -1)  # (H, W, 3)
+    chances = np.moveaxis(_to_8_bits(result.top_probabilities), 0, -1)
+    is_wide = indices.dtype != np.uint8
+    return Top(
+        indices=_encoded((indices & 255).astype(np.uint8)),
+        upper=_encoded((indices >> 8).astype(np.uint8)) if is_wide else None,
+        probabilities=_encoded(np.ascontiguousarray(chances)),
+    )
+
+
 def _document(kind: str, result: Segmentation, options: FormatOptions) -> dict[str, Any]:
     """One picture's file of a format that is JSON."""
     encode = FORMATS[kind].encode
@@ -77,6 +90,7 @@ def _document(kind: str, result: Segmentation, options: FormatOptions) -> dict[s
 _MAKERS: dict[str, Any] = {
     "png": _png,
     "confidence": _confidence,
+    "top": _top,
     "rle": _rle,
     "polygons": lambda result, options: _document("geojson", result, options),
     "coco": lambda result, options: _document("coco", result, options),

@@ -29,10 +29,10 @@ def batch_routes(service: Service, jobs: Jobs) -> APIRouter:
     )
     async def begin(request: Request, response: Response) -> JobAnswer:
         with service.gate.inside():
-            await jobs.check_room()
+            jobs.check_room()
             most = service.limits.max_pictures
             enquiry = await read_form(request, service.limits, "pictures", most_pictures=most)
-            job = await jobs.add(enquiry.pictures, service.names_of(enquiry), enquiry.asked)
+            job = jobs.add(enquiry.pictures, service.names_of(enquiry), enquiry.asked)
         response.headers["Location"] = f"/v1/batch/{job.id}"
         return job.told
 

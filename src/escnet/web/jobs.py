@@ -6,7 +6,6 @@ answers lie in files without a name, which are gone with the job.
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -29,13 +28,13 @@ class Job:
 
     Attributes:
         id: Hard to guess, as who has it may fetch and cancel.
-        ended: When all pictures were done, by the monotonic clock; None before.
+        is_done: Whether nothing more will change.
     """
 
     def __init__(self, pictures: list[Upload], names: Names | bytes, asked: Asked) -> None:
         self.id = secrets.token_urlsafe(18)
         self.names, self.asked = names, asked
-        self.ended: float | None = None
+        self.is_done = False
         self._spool = Spool()
         self._pictures = [self._spool.add(one.content) for one in pictures]
         self._answers: dict[int, Slot] = {}
@@ -47,16 +46,17 @@ class Job:
         self._events: list[JobPicture] = []
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, service: Service) -> None:
+    def begin(self, service: Service) -> "asyncio.Task[None]":
         """Let the pictures be computed."""
         self._task = asyncio.get_running_loop().create_task(self._run(service))
+        return self._task
 
     @property
     def told(self) -> JobAnswer:
         """How far it is."""
         return JobAnswer(
             id=self.id,
-            status="running" if self.ended is None else "done",
+            status="running" if not self.is_done else "done",
             num_done=sum(state.status in {"done", "failed"} for state in self._states),
             pictures=self._states,
         )
@@ -87,12 +87,12 @@ class Job:
             while position < len(self._events):
                 yield self._events[position]
                 position += 1
-            if self.ended is not None:
+            if self.is_done:
                 return
             async with self._change:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._change.wait(), beat_seconds)
-            if position == len(self._events) and self.ended is None:
+            if position == len(self._events) and not self.is_done:
                 yield None
 
     async def cancel(self) -> None:
@@ -127,8 +127,7 @@ class Job:
             self._change.notify_all()
 
     async def _end(self) -> None:
-        if self.ended is None:
-            self.ended = time.monotonic()
+        self.is_done = True
         async with self._change:
             self._change.notify_all()
 
@@ -145,21 +144,14 @@ class Jobs:
         self._service = service
         self._limits = limits
         self._jobs: dict[str, Job] = {}
+        self._ends: set[asyncio.Task[None]] = set()  # or they could vanish before they are done
 
-    async def check_room(self) -> None:
-        """Forget old jobs, and see whether there is room for one more.
+    def check_room(self) -> None:
+        """See whether there is room for one more.
 
         Raises:
             Refusal: If there are too many.
         """
-        now = time.monotonic()
-        old = [
-            job
-            for job in self._jobs.values()
-            if job.ended is not None and now - job.ended > self._limits.job_seconds
-        ]
-        for job in old:
-            await self.delete(job.id)
         if len(self._jobs) >= self._limits.max_jobs:
             raise Refusal(
                 507,
@@ -167,17 +159,27 @@ class Jobs:
                 retry_after=self._limits.job_seconds,
             )
 
-    async def add(self, pictures: list[Upload], names: Names | bytes, asked: Asked) -> Job:
+    def add(self, pictures: list[Upload], names: Names | bytes, asked: Asked) -> Job:
         """Begin a job.
 
         Raises:
             Refusal: If there are too many.
         """
-        await self.check_room()
+        self.check_room()
         job = Job(pictures, names, asked)
         self._jobs[job.id] = job
-        job.begin(self._service)
+        loop = asyncio.get_running_loop()
+        job.begin(self._service).add_done_callback(
+            lambda _: loop.call_later(self._limits.job_seconds, self._expire, job.id)
+        )
         return job
+
+    def _expire(self, job_id: str) -> None:
+        """Forget a job that nobody has fetched for long."""
+        if job_id in self._jobs:
+            task = asyncio.get_running_loop().create_task(self.delete(job_id))
+            self._ends.add(task)
+            task.add_done_callback(self._ends.discard)
 
     def get(self, job_id: str) -> Job:
         """A job.

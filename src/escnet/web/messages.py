@@ -108,7 +108,7 @@ class Top(BaseModel):
 
     indices: str = Field(description="PNG, RGB of 8 bits, in base64: positions in `names`, mod 256")
     upper: str | None = Field(
-        description="PNG like `indices`: positions divided by 256; null with up to 256 names."
+        description="PNG like `indices`: positions divided by 256; null with up to 254 names."
     )
     probabilities: str = Field(description="PNG like `indices`: 255 is a probability of 1.")
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from escnet.annotations.top_names import NUM_NAMES
 from escnet.errors import EscnetError, NamesWarning
 from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
@@ -71,6 +72,7 @@ class SegmentTask:
             min_area=self.asked.min_area,
             fill_holes=self.asked.fill_holes,
             exact=self.asked.exact,
+            top=NUM_NAMES if "top" in self.asked.answer else 0,
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", NamesWarning)

@@ -27,7 +27,6 @@ from escnet.web.worker import Engine, Task, work
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.05
-_GRACE_SECONDS = 2.0  # a task whose client is gone may end by itself, as a restart takes as long
 _START_SECONDS = 300.0
 _PAUSE_SECONDS = 1.0  # before a start is tried again
 _PAGE = 4096
@@ -49,6 +48,7 @@ class Worker:
     def __init__(self, load: Callable[[], Engine], limits: Limits) -> None:
         self._load = load
         self._limits = limits
+        self._start_seconds = 0.0
         self._process: multiprocessing.process.BaseProcess | None = None
         self.about: ModelAnswer | None = None
         self.last_key: Hashable = None
@@ -64,6 +64,7 @@ class Worker:
         Raises:
             ConfigError: If it cannot be loaded, in the words of the command line.
         """
+        began = time.monotonic()
         context = multiprocessing.get_context("spawn")  # threads and forks do not mix
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -82,6 +83,7 @@ class Worker:
             self.kill()
             raise ConfigError(value.message)
         self.about, self.last_key = value, None
+        self._start_seconds = time.monotonic() - began
         return self.about
 
     def run(self, task: Task, stop: threading.Event) -> Any:
@@ -130,7 +132,8 @@ class Worker:
         while not self._pipe.poll(_LOOK_SECONDS):
             now = time.monotonic()
             if is_asked_for and stop.is_set():
-                is_asked_for, ends = False, min(ends, now + _GRACE_SECONDS)
+                # Its client is gone. Let it end if that is sooner than a new process would be here.
+                is_asked_for, ends = False, min(ends, now + self._start_seconds)
             if now > ends:
                 self.kill()
                 raise Refusal(

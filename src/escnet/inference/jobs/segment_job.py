@@ -23,6 +23,7 @@ from escnet.annotations.format import FormatOptions
 from escnet.annotations.georeference import read_georeference
 from escnet.annotations.json_text import to_json, to_marked_json
 from escnet.annotations.registry import DEFAULT_FORMATS, check_formats, write_whole_files
+from escnet.annotations.top_names import NUM_NAMES
 from escnet.data.image import ReadPicture, num_pages_of
 from escnet.data.pages import Pages
 from escnet.data.picture_file import PictureFile, PictureSource
@@ -176,6 +177,8 @@ class SegmentJob:
                 written.
         """
         formats = check_formats(formats, vocabulary.result_names)
+        if "top3" in formats:
+            options = replace(options, top=max(options.top, NUM_NAMES))
         format_options.check_only(vocabulary.result_names)
         if resume and "json" not in formats:
             raise ConfigError(

@@ -6,13 +6,14 @@ label after the other. Beside the logits and the label map memory is bounded.
 Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt
 
 from escnet.errors import WeightsError
 from escnet.inference.label_maps.enlargement import Enlargement
+from escnet.inference.label_maps.ranking import Ranking, Runners
 
 _BAND = 65_536  # pixels at once, which stay in a processor's cache
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
@@ -29,6 +30,7 @@ def label_pixels(
     void_below: float = 0.0,
     background: bool = False,
     share_prior: float = 0.0,
+    ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence.
 
@@ -45,6 +47,7 @@ def label_pixels(
             below one half.
         share_prior: How much a label counts by the share of the picture that it seems to cover; see
             `share_shift`.
+        ranking: Filled with the best names of every pixel, if they are wanted.
 
     Returns:
         Label map, uint8 up to 254 names, else uint16, the largest value being void; and
@@ -52,18 +55,24 @@ def label_pixels(
     """
     present = sorted(set(owner))
     merged = merge_queries(logits, np.searchsorted(present, owner).tolist())
-    maps = LabelMaps(present, num_labels, size_hw, void_below=void_below, background=background)
+    maps = LabelMaps(
+        present,
+        num_labels,
+        size_hw,
+        void_below=void_below,
+        background=background,
+        ranking=ranking,
+    )
     enlargement = Enlargement(merged.shape[1:], size_hw)
     shift = share_shift(merged, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
     floor = _logit(max(void_below, _EVEN if background else 0.0))
     for rows in bands(size_hw):
-        race = Race((rows.stop - rows.start, size_hw[1]), shift, floor)
+        race = Race((rows.stop - rows.start, size_hw[1]), shift, floor, maps.runners(rows))
         source = enlargement.source(rows)
         for label, own in enumerate(merged):
             race.enter(enlargement.rows(own[source], rows), label)
-        best, winner = race.result()
-        maps.fill(rows, sigmoid(best), winner)
+        maps.fill(rows, race, sigmoid)
     return maps.label_map, maps.confidence
 
 
@@ -109,6 +118,7 @@ class Race:
         size_hw: Rows and columns of the band.
         shift: Of every label; None for none.
         floor: A logit.
+        runners: Those who come next, if they are wanted, too; by their own logits.
     """
 
     def __init__(
@@ -116,7 +126,9 @@ class Race:
         size_hw: tuple[int, int],
         shift: Float32[np.ndarray, " L"] | None = None,
         floor: float = -np.inf,
+        runners: Runners | None = None,
     ) -> None:
+        self.runners = runners
         self._shift, self._floor = shift, floor
         self._highest = _Lead(size_hw)
         self._favoured = None if shift is None else _Lead(size_hw, has_own_score=True)
@@ -128,6 +140,8 @@ class Race:
             logit: Its own; it stays as it is.
             label: Its index; labels enter in order.
         """
+        if self.runners is not None:
+            self.runners.enter(logit, label)
         if self._favoured is None or self._shift is None:
             self._highest.challenge(logit, logit, label)
             return
@@ -182,6 +196,7 @@ class LabelMaps:
         size_hw: Height and width.
         void_below: Lowest confidence of a labelled pixel.
         background: Whether there is a rest class.
+        ranking: Filled as well, if there is one.
 
     Attributes:
         label_map: The winning label of every pixel.
@@ -196,6 +211,7 @@ class LabelMaps:
         *,
         void_below: float,
         background: bool,
+        ranking: Ranking | None = None,
     ) -> None:
         num_names = num_labels + int(background)
         dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
@@ -204,24 +220,40 @@ class LabelMaps:
         self._index = np.array([*present, num_labels], dtype)  # the rest class comes last
         self._void_below = void_below
         self._background = background
+        self._ranking = ranking
+
+    def runners(self, rows: slice) -> Runners | None:
+        """Those of some rows of the picture; None if no ranks are wanted."""
+        if self._ranking is None:
+            return None
+        return self._ranking.runners((rows.stop - rows.start, self.label_map.shape[1]))
 
     def fill(
-        self,
-        rows: slice,
-        sure: Float32[np.ndarray, "rows W"],
-        winner: Int[np.ndarray, "rows W"],
+        self, rows: slice, race: Race, to_probability: Callable[[np.ndarray], np.ndarray]
     ) -> None:
         """Write the labels and confidences of some rows of the picture.
 
         Args:
             rows: Which rows of the picture.
-            sure: The winner's probability.
-            winner: Its position in `present`.
+            race: In which all labels have run; their indices are positions in `present`.
+            to_probability: Makes one of what they ran with.
         """
+        best, winner = race.result()
+        sure = to_probability(best)
         if self._background:
             is_rest = sure < _EVEN
             winner = np.where(is_rest, len(self._index) - 1, winner)
             sure = np.where(is_rest, 1 - sure, sure)
+        if self._ranking is not None and race.runners is not None:
+            self._ranking.fill(
+                rows,
+                race.runners,
+                winner,
+                sure,
+                index=self._index,
+                to_probability=to_probability,
+                has_rest=self._background,
+            )
         labels = self._index[winner]
         labels[sure < self._void_below] = np.iinfo(labels.dtype).max
         self.label_map[rows] = labels

@@ -21,6 +21,7 @@ from PIL import Image
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
 from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
 from escnet.inference.label_maps.published_resize import square, to_short_side
+from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
 from escnet.inference.methods.method import Method, ViewLogits
 
@@ -202,17 +203,23 @@ def label_windows(
     *,
     void_below: float = 0.0,
     background: bool = False,
+    ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
     maps = LabelMaps(
-        range(num_labels), num_labels, size_hw, void_below=void_below, background=background
+        range(num_labels),
+        num_labels,
+        size_hw,
+        void_below=void_below,
+        background=background,
+        ranking=ranking,
     )
     enlargement = Enlargement(scores.canvas_hw, size_hw)
     for rows in bands((size_hw[0], max(size_hw[1], scores.canvas_hw[1]))):
-        race = Race((rows.stop - rows.start, size_hw[1]))
+        race = Race((rows.stop - rows.start, size_hw[1]), runners=maps.runners(rows))
         for label, part in scores.band(enlargement.source(rows)):
             race.enter(enlargement.rows(part, rows), label)
-        maps.fill(rows, *race.result())
+        maps.fill(rows, race, np.positive)  # they are probabilities
     return maps.label_map, maps.confidence
 
 
