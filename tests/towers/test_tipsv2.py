@@ -105,7 +105,7 @@ def test_a_changed_patch_shows_most_at_its_own_place_under_every_attention(their
 def test_a_kind_that_this_transformers_lacks_names_the_version_that_has_it(
     kind: TowerKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transformers, "__version__", "4.56.1")
+    monkeypatch.setattr("escnet.towers.kind.transformers.__version__", "4.56.1")
     with pytest.raises(
         ConfigError, match=f"needs transformers {kind.transformers} or later, and 4.56.1 is"
     ):
@@ -113,8 +113,8 @@ def test_a_kind_that_this_transformers_lacks_names_the_version_that_has_it(
 
 
 def test_transformers_5_13_has_no_tipsv2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformers, "__version__", "5.13.1")
+    monkeypatch.setattr("escnet.towers.kind.transformers.__version__", "5.13.1")
     with pytest.raises(ConfigError, match=r"pip install 'transformers>=5\.14,<6'"):
         tower_kind("tipsv2")
-    monkeypatch.setattr(transformers, "__version__", "5.14.0")
+    monkeypatch.setattr("escnet.towers.kind.transformers.__version__", "5.14.0")
     assert tower_kind("tipsv2") is TIPSV2

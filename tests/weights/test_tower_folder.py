@@ -364,7 +364,7 @@ def test_towers_that_this_transformers_lacks_are_one_error_with_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "tipsv2"}')
-    monkeypatch.setattr(transformers, "__version__", "4.57.6")
+    monkeypatch.setattr("escnet.towers.kind.transformers.__version__", "4.57.6")
     for refusal in _refusals(tmp_path):
         assert "TIPSv2 needs transformers 5.14 or later, and 4.57.6 is installed" in refusal
 

@@ -200,6 +200,6 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
     if maps:
         first = shown_path(min(maps))
         print(
-            f"{len(maps)} label maps of other pictures left out, such as {first}", file=sys.stderr
+            f"label maps of other pictures left out: {len(maps)}, such as {first}", file=sys.stderr
         )
     return [path for path in kept if path not in maps]
