@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
+from escnet.model.pruning import Rejection
 
 MakeCatSeg = Callable[..., CatSeg]
 
@@ -121,3 +122,19 @@ def test_a_gradient_reaches_every_parameter_that_has_a_say(make_catseg: MakeCatS
     last = "encoder.layers.2."  # its attention is replaced by the value path
     assert all(name.startswith("text.") or last in name or "position" in name for name in silent)
     assert not any(name.startswith(("layers.", "decoder.", "embed.", "to_")) for name in silent)
+
+
+@torch.inference_mode()
+def test_names_that_no_patch_wants_are_rejected_before_the_aggregation(
+    make_catseg: MakeCatSeg,
+) -> None:
+    network, text = make_catseg(max_classes=0), text_of(11)
+    patches = network.vision(draw(2, 3, 8, 8))
+    exact = network.segment(patches, text)
+    room = network.segment(patches, text, rejection=Rejection([11]))
+    assert torch.equal(room.logits, exact.logits)
+    found = network.segment(patches, text, rejection=Rejection([4]))
+    assert found.kept.shape == (2, 4)
+    for picture, kept in enumerate(found.kept):
+        alone = network.segment(patches.of_picture(picture), text[kept])
+        torch.testing.assert_close(found.logits[picture], alone.logits[0], atol=1e-5, rtol=1e-5)

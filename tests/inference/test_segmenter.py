@@ -571,3 +571,44 @@ def test_the_best_names_are_led_by_the_label_map(
     np.testing.assert_array_equal(result.top_names[0], result.label_map)
     np.testing.assert_array_equal(result.label_map, plain.label_map)
     np.testing.assert_array_equal(result.top_probabilities[0], result.confidence)
+
+
+def test_unlikely_labels_are_rejected_whole_and_the_rest_class_wins_where_it_did(
+    pixels: Pixels,
+) -> None:
+    rejecting = variant(rejection=[3, 2])
+    names = {
+        "one": ["a1", "a2"],
+        "two": ["b1"],
+        "three": ["c1", "c2", "c3"],
+        "four": "d",
+        "five": "e",
+    }
+    found = rejecting.segment(pixels, names, background=True)
+    exact = rejecting.segment(pixels, names, background=True, exact=True)
+    assert (found.settings["rejection"], exact.settings["rejection"]) == ([3, 2], [])
+    rest = found.names.index("background")
+    assert set(np.unique(found.label_map)) <= {0, 1, 2, 3, 4, rest}
+    assert (found.label_map == rest).any() == (exact.label_map == rest).any()
+    vocabulary = Vocabulary.of(names)
+    embedding = rejecting.text_embedding(vocabulary)
+    (view,) = rejecting.method.logits([pixels], embedding, vocabulary.owner)
+    labels = {vocabulary.owner[text] for text in view.kept}
+    assert view.kept == [q for q, label in enumerate(vocabulary.owner) if label in labels]
+
+
+def test_room_for_all_labels_is_exact(pixels: Pixels) -> None:
+    roomy = variant(rejection=[len(NAMES)])
+    found, exact = (roomy.segment(pixels, NAMES, exact=exact) for exact in (False, True))
+    np.testing.assert_array_equal(found.label_map, exact.label_map)
+    np.testing.assert_array_equal(found.confidence, exact.confidence)
+
+
+def test_labels_that_the_windows_of_a_picture_reject_apart_still_win_their_pixels(
+    pixels: Pixels,
+) -> None:
+    names = [f"thing {index}" for index in range(12)]
+    found = variant(rejection=[4]).segment(pixels, names, windows="native")
+    exact = variant(rejection=[4]).segment(pixels, names, windows="native", exact=True)
+    assert found.label_map.shape == exact.label_map.shape
+    assert len(np.unique(found.label_map)) > 1
