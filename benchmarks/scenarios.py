@@ -13,10 +13,13 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamVisionConfig
 
+from escnet.catseg.config import CATSEG_PRESETS
+from escnet.catseg.network import CatSeg
 from escnet.inference.methods.esc_method import likely_queries
 from escnet.model.config import preset
 from escnet.model.escnet import EscNet
 from escnet.model.prompt_encoder import PromptEncoder
+from escnet.model.pruning import Rejection
 from escnet.model.pseudo_prompt import PseudoPrompt, PseudoPromptGenerator
 from escnet.model.sam_block import SamBlock
 from escnet.model.two_way import TwoWayTransformer
@@ -25,6 +28,8 @@ from escnet.weights.sam import read_sam_parts
 
 SEED = 0
 NUM_NAMES = (20, 150, 847)
+_LONG_LISTS = (150, 847)
+_MANY_NAMES = (*_LONG_LISTS, 10_000)
 
 _GRID = 24  # patches along a side, as in the paper
 _SAM_WIDTH, _SAM_HEADS, _SAM_MLP_WIDTH = 256, 8, 2048
@@ -81,7 +86,7 @@ def forward(num_names: int) -> Work:
 
 
 def pruned_forward(num_names: int) -> Work:
-    """As `forward`, by the likeliest names alone, as `segment` does it."""
+    """As `forward`, by the likeliest names alone, as exact work does it."""
     network, image = _vit_b_16()
     text_embedding = torch.randn(num_names, network.config.joint_dim)
     max_classes = preset("vit-b-16").max_classes
@@ -92,6 +97,23 @@ def pruned_forward(num_names: int) -> Work:
         return network.segment(patches, text_embedding[kept], _CLASS_CHUNK)
 
     return work
+
+
+def rejecting_forward(num_names: int) -> Work:
+    """As `forward`, names rejected early, as `segment` does it."""
+    return _rejecting(*_vit_b_16(), num_names)
+
+
+def catseg_forward(num_names: int) -> Work:
+    """One picture through the whole of CAT-Seg's vit-b-16, by its own rule of 256 names."""
+    network, image = _catseg_vit_b_16()
+    text_embedding = torch.randn(num_names, network.config.joint_dim)
+    return partial(network, image, text_embedding, _CLASS_CHUNK)
+
+
+def rejecting_catseg_forward(num_names: int) -> Work:
+    """As `catseg_forward`, names rejected early."""
+    return _rejecting(*_catseg_vit_b_16(), num_names)
 
 
 def vision_tower() -> Work:
@@ -113,6 +135,12 @@ SCENARIOS: dict[str, Callable[[], Work]] = {
     "vision_tower/vit-b-16": vision_tower,
     **{f"forward/vit-b-16/{n}": partial(forward, n) for n in NUM_NAMES},
     "pruned_forward/vit-b-16/847": partial(pruned_forward, 847),
+    **{f"rejecting_forward/vit-b-16/{n}": partial(rejecting_forward, n) for n in _MANY_NAMES},
+    **{f"catseg_forward/vit-b-16/{n}": partial(catseg_forward, n) for n in _LONG_LISTS},
+    **{
+        f"rejecting_catseg_forward/vit-b-16/{n}": partial(rejecting_catseg_forward, n)
+        for n in _LONG_LISTS
+    },
 }
 
 
@@ -120,6 +148,22 @@ def _vit_b_16() -> tuple[EscNet, Tensor]:
     config = preset("vit-b-16")
     config.max_classes = 0  # all names count
     return EscNet(config).eval(), torch.rand(1, 3, config.image_size, config.image_size)
+
+
+def _catseg_vit_b_16() -> tuple[CatSeg, Tensor]:
+    config = CATSEG_PRESETS["vit-b-16"]()
+    return CatSeg(config).eval(), torch.rand(1, 3, config.image_size, config.image_size)
+
+
+def _rejecting(network: EscNet | CatSeg, image: Tensor, num_names: int) -> Work:
+    text_embedding = torch.randn(num_names, network.config.joint_dim)
+    rejection = Rejection(network.config.rejection)
+
+    def work() -> object:
+        patches = network.vision(image)
+        return network.segment(patches, text_embedding, _CLASS_CHUNK, rejection=rejection)
+
+    return work
 
 
 def _smooth_maps(num_names: int) -> Tensor:

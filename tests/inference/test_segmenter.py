@@ -112,7 +112,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
         "template": "A photo of a {} in the scene",
         "image_size": 32,
         "share_prior": 0.0,
-        "rejection": [32, 24, 16],
+        "rejection": [32, 16],
         "max_classes": 0,
         "dtype": "float32",
         "void_below": 0.1,

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from escnet.model.correlation import correlation_map
-from escnet.model.pruning import Rejection, lead, likely_names, of_names
+from escnet.model.pruning import Rejection, likely_names, of_names, standing
 
 
 def kept(image: Tensor, text: Tensor, most: int) -> list[int]:
@@ -65,11 +65,16 @@ def random_maps(num_pictures: int = 3, num_names: int = 12) -> Tensor:
     return torch.randn(num_pictures, num_names, 4, 5, generator=torch.Generator().manual_seed(3))
 
 
-def test_a_lead_is_that_over_the_second_where_a_label_wins_and_else_the_distance_to_the_best() -> (
-    None
-):
+def test_a_label_stands_by_the_patches_it_wins_and_else_by_how_little_it_is_behind() -> None:
     maps = maps_of([5.0, 1.0, 0.0], [4.0, 3.0, 0.0], [4.5, 0.0, -9.0])
-    torch.testing.assert_close(lead(maps), torch.tensor([[0.5, 2.0, -0.5]]))
+    torch.testing.assert_close(
+        standing(maps), torch.tensor([[2.9933, 2.9820, -0.5]]), atol=1e-4, rtol=0
+    )
+
+
+def test_of_too_many_winners_those_go_that_cover_least() -> None:
+    maps = maps_of([9.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 5.0])
+    assert 1 in survivors(Rejection([1]), maps)[0]
 
 
 def test_a_name_that_wins_one_patch_by_little_outranks_a_strong_second() -> None:
@@ -112,7 +117,7 @@ def test_enough_room_keeps_all() -> None:
 
 
 def test_synonyms_are_judged_by_the_best_of_them_and_stay_together() -> None:
-    # label 0 wins by its second name; label 1 trails by little; label 2 by much
+    # label 0 wins by its second name; label 1 is a little behind, label 2 far
     owner = [0, 0, 0, 1, 2]
     maps = maps_of([-9.0, -9.0], [3.0, 0.0], [-8.0, -9.0], [2.9, -0.5], [2.0, -1.0])
     rejection = Rejection([1], owner)

@@ -93,10 +93,23 @@ def test_permuting_the_names_permutes_the_answer(
 def test_the_answer_is_that_of_the_names_that_are_left(
     tiny_network: MakeNetwork, make_patches: MakePatches, texts: Tensor
 ) -> None:
-    network, patches = tiny_network(), make_patches(num_pictures=1)
+    # over text it would ask the whole list
+    network = tiny_network(language_attention="classes")
+    patches = make_patches(num_pictures=1)
     found = network.segment(patches, texts, rejection=Rejection([4]))
     alone = network.segment(patches, texts[found.index[0]])
     torch.testing.assert_close(found.logits, alone.logits, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_what_was_rejected_is_still_asked_as_text(
+    tiny_network: MakeNetwork, make_patches: MakePatches, texts: Tensor
+) -> None:
+    # Without SAM nothing else ties names to each other, so the answer is that of exact work.
+    network, patches = tiny_network(sam="none"), make_patches()
+    found = network.segment(patches, texts, rejection=Rejection([4]))
+    expected = of_names(network.segment(patches, texts).logits, found.index)
+    torch.testing.assert_close(found.logits, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

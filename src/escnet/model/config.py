@@ -146,7 +146,7 @@ class EscNetConfig(NetworkConfig):
         skip_dims: Sequence[int] = (32, 16),
         decoder_dims: Sequence[int] = (64, 32),
         max_classes: int = 256,
-        rejection: Sequence[int] = (32, 24, 16),
+        rejection: Sequence[int] = (32, 16),
         trained_on: Sequence[str] = (),
         origins: Sequence[dict[str, Any]] = (),
         **kwargs: Any,

@@ -62,6 +62,7 @@ class EscBlock(nn.Module):
         prompt_encoder: PromptEncoder | None,
         class_chunk: int | None = None,
         with_sam: bool = True,
+        listed: Float[Tensor, "#B _ D"] | None = None,
     ) -> BlockAnswer:
         """The refined class states, the refined appearance, and what the masks draw.
 
@@ -74,6 +75,7 @@ class EscBlock(nn.Module):
             class_chunk: Classes worked on at a time; None for all.
             with_sam: False drops SAM's answer to the prompts, to show what it is good for: the
                 SAM block then passes on its residual alone.
+            listed: As in `Fusion.forward`.
         """
         drawn = None
         if self.sam is not None and not with_sam:
@@ -92,5 +94,5 @@ class EscBlock(nn.Module):
             drawn = answer.drawn
             if self.embed_mask is not None and drawn is not None:
                 state = state + class_state(self.embed_mask, drawn[:, :, None], class_chunk)
-        state = self.fusion(state, appearance, text_embedding, class_chunk)
+        state = self.fusion(state, appearance, text_embedding, class_chunk, listed)
         return BlockAnswer(state, appearance, drawn)

@@ -169,6 +169,7 @@ class EscNet(Network):
                 self.prompt_encoder,
                 class_chunk,
                 with_sam,
+                text_embedding[None],
             )
             appearance.append(answer.appearance)
             drawn = _with_masks(names.correlation, answer.drawn)

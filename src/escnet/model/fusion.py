@@ -67,8 +67,18 @@ class Fusion(nn.Module):
         appearance: Float[Tensor, "B h w S"],
         text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None = None,
+        listed: Float[Tensor, "#B _ D"] | None = None,
     ) -> Float[Tensor, "B N h w C"]:
-        """The refined class states."""
+        """The refined class states.
+
+        Args:
+            state: Class states.
+            appearance: As the SAM block left it.
+            text_embedding: Of the same class names.
+            class_chunk: Classes worked on at a time; None for all.
+            listed: Text embeddings of the whole list, which language attention over text asks,
+                also of names that were rejected; None where none was.
+        """
         N = state.shape[1]
         class_chunk = chunk_in_cache(class_chunk, state.device)
         guidance = self.to_guidance(appearance)
@@ -79,7 +89,7 @@ class Fusion(nn.Module):
             for half, projected in zip(self.vision, shared, strict=True):
                 part = half(part, projected)
             states.append(part)
-        summary = self.language.summarise(states, text_embedding, class_chunk)
+        summary = self.language.summarise(states, text_embedding, class_chunk, listed)
         states = [
             self.language(part, text_embedding[:, chunk], summary)
             for part, chunk in zip(states, class_chunks(N, class_chunk), strict=True)
@@ -272,8 +282,10 @@ class TextAttention(nn.Module):
         states: list[Float[Tensor, "B _ h w C"]],  # noqa: ARG002  (ClassAttention needs them)
         text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None,  # noqa: ARG002
+        listed: Float[Tensor, "#B _ D"] | None = None,
     ) -> "Summary":
-        """Keys and values of all names in one small matrix a head."""
+        """Keys and values of all names of the list in one small matrix a head."""
+        text_embedding = text_embedding if listed is None else listed
         text = F.relu(self.from_text(text_embedding))
         key = _positive(self.key(text)).unflatten(-1, (self.num_heads, -1))  # (#B, N, G, d)
         value = self.value(text).unflatten(-1, (self.num_heads, -1))
@@ -328,6 +340,7 @@ class ClassAttention(nn.Module):
         states: list[Float[Tensor, "B _ h w C"]],
         text_embedding: Float[Tensor, "#B N D"],
         class_chunk: int | None,
+        listed: Float[Tensor, "#B _ D"] | None = None,  # noqa: ARG002 -- they have no states
     ) -> Summary:
         """Keys and values of all classes in one small matrix a head and patch."""
         N = text_embedding.shape[1]  # `len` would fix the number of names in an exported network

@@ -67,7 +67,7 @@ class Rejection:
     ) -> Float[Tensor, "B N"]:
         """Each name's merit, that of its label."""
         if self._owner is None:
-            return lead(maps)
+            return standing(maps)
         label = torch.tensor(self._owner, device=maps.device)[index]  # (B, N)
         size = torch.tensor(self._sizes, device=maps.device)  # (L,)
         of_label = maps.new_full((maps.shape[0], len(size), *maps.shape[2:]), -torch.inf)
@@ -76,7 +76,7 @@ class Rejection:
         left.scatter_add_(1, label, torch.ones_like(maps[:, :, 0, 0]))
         is_cut = left < size  # lost a name at an earlier look, and so all of them
         of_label = of_label.masked_fill(is_cut[..., None, None], -torch.inf)
-        return lead(of_label).gather(1, label)
+        return standing(of_label).gather(1, label)
 
     def whole(self, index: Sequence[int]) -> list[int]:
         """The positions of the names whose labels have all their names among them.
@@ -94,17 +94,17 @@ class Rejection:
         ]
 
 
-def lead(maps: Float[Tensor, "B L h w"]) -> Float[Tensor, "B L"]:
-    """By how much each label leads, or trails the best, at the patch where it does best.
+def standing(maps: Float[Tensor, "B L h w"]) -> Float[Tensor, "B L"]:
+    """How many patches each label is the best of; if of none, how far it is behind at the nearest.
 
-    The lead is that over the second, so whoever is the best of some patch comes before all who are
-    the best of none.
+    So whoever is the best of a patch comes before all who are the best of none, and where there
+    are more of those than places, the ones that cover least go; of equal ones that of the lower
+    peak.
     """
-    best = maps.amax(dim=1, keepdim=True)  # (B, 1, h, w)
-    is_best = maps == best
-    second = maps.masked_fill(is_best, -torch.inf).amax(dim=1, keepdim=True)
-    is_alone = is_best.sum(dim=1, keepdim=True) == 1
-    return (maps - torch.where(is_best & is_alone, second, best)).amax(dim=(2, 3))
+    maps = maps.float()  # half precision cannot count patches
+    gap = maps - maps.amax(dim=1, keepdim=True)  # 0 where a label is the best
+    won = (gap == 0).sum(dim=(2, 3))
+    return torch.where(won > 0, won + maps.amax(dim=(2, 3)).sigmoid(), gap.amax(dim=(2, 3)))
 
 
 def likely_names(peak: Float[Tensor, "B N"], most: int) -> Int[Tensor, "B M"]:
