@@ -121,3 +121,15 @@ def test_no_page_holds_what_another_host_has(http: httpx.Client) -> None:
         assert "<script>" not in page.text
         assert "default-src 'self'" in page.headers["content-security-policy"]
     assert http.get("/docs-files/swagger-ui-bundle.js").status_code == 200
+
+
+def test_a_class_list_is_read_without_being_stored(http: httpx.Client) -> None:
+    answer = http.post("/v1/names", content=b"names:\n  0: cup\n  1: table\n")
+    assert answer.json() == {"names": {"cup": ["cup"], "table": ["table"]}}
+    assert http.get("/v1/names").json() == {"lists": []}
+
+
+def test_formats_are_those_that_a_label_map_can_have(http: httpx.Client) -> None:
+    formats = http.get("/v1/models").json()["formats"]
+    assert "labels" in formats
+    assert "top3" not in formats  # it has no second name of a pixel

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from escnet.annotations.format import FormatOptions
+from escnet.annotations.registry import FORMATS
 from escnet.errors import ImageError, OutputError
 from escnet.segmentation import Segmentation, save_all
 from escnet.web.limits import Limits
@@ -23,6 +24,8 @@ from escnet.web.refusal import Refusal
 from escnet.web.requests import Upload
 from escnet.web.worker import Engine
 
+# A label map tells no second name of a pixel.
+EXPORT_FORMATS = {kind: form for kind, form in FORMATS.items() if kind != "top3"}
 _STORED = {".png", ".jpg"}  # packed already
 
 

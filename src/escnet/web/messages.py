@@ -159,6 +159,12 @@ class ModelsAnswer(BaseModel):
     limits: dict[str, int | float]
 
 
+class QueriesAnswer(BaseModel):
+    """A list of names as it was read."""
+
+    names: dict[str, list[str]] = Field(description="For each label its queries.")
+
+
 class NamesAnswer(BaseModel):
     """A stored list of names."""
 

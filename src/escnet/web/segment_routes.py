@@ -1,17 +1,18 @@
-"""`POST /v1/segment`, `GET /v1/models`, and the stored lists of names."""
+"""`POST /v1/segment`, `GET /v1/models`, and lists of names."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
-from escnet.annotations.registry import FORMATS
+from escnet.web.export_task import EXPORT_FORMATS
 from escnet.web.messages import (
     Answer,
     AskedOfPicture,
     ModelsAnswer,
     NamesAnswer,
     Problem,
+    QueriesAnswer,
     StoredAnswer,
 )
 from escnet.web.refusal import Refusal
@@ -49,6 +50,17 @@ def body_of(**schemas: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+_LIST_BODY = body_of(
+    text__plain={"type": "string", "examples": ["road\ncar=car|truck\nsky"]},
+    application__json={
+        "anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": {"type": "string"}},
+        ]
+    },
+)
+
+
 def segment_routes(service: Service) -> APIRouter:
     """The routes around one picture."""
     router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -75,7 +87,7 @@ def segment_routes(service: Service) -> APIRouter:
         about = service.workers.about
         return ModelsAnswer(
             models=[] if about is None else [about],
-            formats={kind: form.about for kind, form in FORMATS.items()},
+            formats={kind: form.about for kind, form in EXPORT_FORMATS.items()},
             limits=service.limits.as_numbers(),
         )
 
@@ -90,24 +102,13 @@ def names_routes(service: Service) -> APIRouter:
     async def all_lists() -> StoredAnswer:
         return StoredAnswer(lists=service.stored_names.names())
 
-    @router.put(
-        "/{name}",
-        summary="Store a list of names: a class list of any tool",
-        openapi_extra=body_of(
-            text__plain={"type": "string", "examples": ["road\ncar=car|truck\nsky"]},
-            application__json={
-                "anyOf": [
-                    {"type": "array", "items": {"type": "string"}},
-                    {"type": "object", "additionalProperties": {"type": "string"}},
-                ]
-            },
-        ),
-    )
+    @router.post("", summary="How a class list of any tool is read", openapi_extra=_LIST_BODY)
+    async def read(request: Request) -> QueriesAnswer:
+        return QueriesAnswer(names=await _read_list(request, service))
+
+    @router.put("/{name}", summary="Store a class list of any tool", openapi_extra=_LIST_BODY)
     async def put(name: ListName, request: Request) -> NamesAnswer:
-        with service.gate.inside():
-            content = await _limited_body(request, service.limits.max_names_bytes)
-            names = await while_connected(request, service.workers.run(NamesTask(content)))
-        return service.stored_names.put(name, names)
+        return service.stored_names.put(name, await _read_list(request, service))
 
     @router.get("/{name}", summary="A stored list")
     async def get(name: ListName) -> NamesAnswer:
@@ -119,6 +120,12 @@ def names_routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+async def _read_list(request: Request, service: Service) -> dict[str, list[str]]:
+    with service.gate.inside():
+        content = await _limited_body(request, service.limits.max_names_bytes)
+        return await while_connected(request, service.workers.run(NamesTask(content)))
 
 
 async def _limited_body(request: Request, most: int) -> bytes:
