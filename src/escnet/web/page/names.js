@@ -1,0 +1,28 @@
+/**
+ * Names as text: one a line, synonyms as `label=query|query`, a backslash before a sign that stands
+ * for itself.
+ */
+
+const SIGNS = /[,;:.=|#\\]|^[{[(<"'\-*]/g;
+
+/**
+ * The text of a list that the service has read.
+ * @param {Record<string, string[]>} queries Of each label.
+ */
+export function textOf(queries) {
+  const lines = Object.entries(queries).map(([label, own]) => {
+    const isPlain = own.length === 1 && own[0] === label;
+    return isPlain ? escaped(label) : `${escaped(label)}=${own.map(escaped).join("|")}`;
+  });
+  return lines.length === 1 ? lines[0] : lines.join("\n");
+}
+
+/** @param {string} name */
+function escaped(name) {
+  return name.replace(SIGNS, "\\$&");
+}
+
+/** How many names a text has, about: a hint, the service counts. @param {string} text */
+export function countOf(text) {
+  return text.split(/[,\n]/).filter((part) => part.trim()).length;
+}
