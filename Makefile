@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-bridges check format lint types contracts docs dist clean
+.PHONY: demo test test-bridges test-page screenshots check format lint types contracts docs dist clean
 
 # Versions come from constraints.txt; torch is asked for by its exact version, because a range would
 # take the newest build, with several gigabytes of CUDA libraries.
@@ -39,6 +39,20 @@ $(BRIDGES_READY): tests/bridges/requirements.txt tests/bridges/constraints.txt
 
 test-bridges: $(BRIDGES_READY)
 	cd tests/bridges && FIFTYONE_DO_NOT_TRACK=true ../../$(BRIDGES)/bin/python -m pytest -c pytest.ini
+
+# The page in a real browser, which has to be here: apt-get install chromium npm
+PAGE_READY := build/page/.ready
+
+$(PAGE_READY): $(READY) tests/web/page/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/web/page/requirements.txt
+	npm install --silent --no-save --prefix build/page axe-core@4
+	touch $(PAGE_READY)
+
+test-page: $(PAGE_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/web/page
+
+screenshots: $(PAGE_READY)
+	$(BIN)/python docs/page_screenshots.py
 
 check: format lint types contracts
 
