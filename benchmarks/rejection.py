@@ -72,7 +72,8 @@ def with_distractors(
     firsts = [first for first in firsts if first not in alike]
     if not firsts:
         return list(names)
-    text = F.normalize(segmenter.text_embedding(Vocabulary.of([*names, *firsts])), dim=1)
+    text = torch.as_tensor(segmenter.text_embedding(Vocabulary.of([*names, *firsts])))
+    text = F.normalize(text, dim=1)
     near = (text[len(names) :] @ text[: len(names)].T).amax(dim=1) > _SAME
     return [*names, *(first for first, is_near in zip(firsts, near, strict=True) if not is_near)]
 
@@ -85,7 +86,7 @@ def measured(
     num_own: int,
 ) -> Iterator[dict[str, Any]]:
     vocabulary = Vocabulary.of(names)
-    text = segmenter.text_embedding(vocabulary)
+    text = torch.as_tensor(segmenter.text_embedding(vocabulary))
     variants: list[tuple[int, ...]] = [(), *counts]
     matrix = np.zeros((len(variants), num_own, len(names)), np.int64)
     changed, pixels = np.zeros(len(variants)), 0

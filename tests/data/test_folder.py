@@ -175,7 +175,7 @@ def test_colours_of_a_folder_with_sources_are_those_of_cvats_labelmap(tmp_path: 
     Image.fromarray(mask).save(tmp_path / "masks" / "cvat__1.png")
     (item,) = FolderDataset.read(tmp_path).items
     assert item.read_truth().tolist() == [[255, 0, 1]]
-    classes["sources"]["cvat"]["has_background"] = True  # type: ignore[index]
+    classes["sources"]["cvat"]["has_background"] = True
     (tmp_path / "classes.json").write_text(json.dumps(classes))
     (item,) = FolderDataset.read(tmp_path).items
     assert item.read_truth().tolist() == [[254, 0, 1]]

@@ -119,7 +119,7 @@ def test_a_batch_equals_its_single_pictures(
         own = slice(index, index + 1)
         alone = network.segment(patches.of_picture(index), text_embedding)
         assert_same(
-            alone, Prediction(together.logits[own], *_cut(together, own), index=together.index[own])
+            alone, Prediction(together.logits[own], *_cut(together, own), place=together.place[own])
         )
 
 
@@ -219,7 +219,7 @@ def test_the_network_is_figure_2_written_out(
         seen.append(appearance)
     logits = network.decoder(state, patches.skips)
     found = network.segment(patches, text_embedding)
-    assert_same(found, Prediction(logits, evidence, seen, index=found.index))
+    assert_same(found, Prediction(logits, evidence, seen, place=found.place))
 
 
 @torch.no_grad()

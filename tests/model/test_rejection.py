@@ -42,7 +42,7 @@ def test_enough_room_is_exact_bit_for_bit(
     for counts in ([N], [99, 50, 20]):
         found = network.segment(patches, texts, 3, rejection=Rejection(counts))
         assert torch.equal(found.logits, exact.logits)
-        assert torch.equal(found.index, exact.index)
+        assert torch.equal(found.place, exact.place)
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def test_fixed_numbers_go_on_and_the_best_of_every_patch_are_among_them(
     network, patches = tiny_network(**settings), make_patches(h=2, w=2)
     found = network.segment(patches, texts, rejection=Rejection([6, 5, 4]))
     assert [maps.shape[1] for maps in found.evidence] == [6, 5, 4, 4][: len(found.evidence)]
-    assert found.logits.shape[:2] == found.index.shape == (2, 4)
+    assert found.logits.shape[:2] == found.place.shape == (2, 4)
     correlation = network.correlate(patches, texts)
     for own, left in zip(correlation, found.evidence[0], strict=True):
         assert torch.equal(left.amax(dim=0), own.amax(dim=0))
@@ -67,10 +67,10 @@ def test_a_batch_equals_its_single_pictures(
     network, patches = tiny_network(**settings), make_patches(num_pictures=3)
     rejection = Rejection([6, 4, 3])
     together = network.segment(patches, texts, rejection=rejection)
-    assert not torch.equal(together.index[0], together.index[1])
+    assert not torch.equal(together.place[0], together.place[1])
     for picture in range(3):
         alone = network.segment(patches.of_picture(picture), texts, rejection=rejection)
-        assert torch.equal(alone.index[0], together.index[picture])
+        assert torch.equal(alone.place[0], together.place[picture])
         torch.testing.assert_close(alone.logits[0], together.logits[picture], atol=1e-5, rtol=1e-5)
 
 
@@ -84,8 +84,8 @@ def test_permuting_the_names_permutes_the_answer(
     rejection = Rejection([6, 4, 3])
     plain = network.segment(patches, texts, rejection=rejection)
     found = network.segment(patches, texts[order], rejection=rejection)
-    again = order[found.index].argsort(dim=1)  # the plain order
-    assert torch.equal(order[found.index].sort(dim=1).values, plain.index)
+    again = order[found.place].argsort(dim=1)  # the plain order
+    assert torch.equal(order[found.place].sort(dim=1).values, plain.place)
     torch.testing.assert_close(of_names(found.logits, again), plain.logits, atol=1e-5, rtol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_the_answer_is_that_of_the_names_that_are_left(
     network = tiny_network(language_attention="classes")
     patches = make_patches(num_pictures=1)
     found = network.segment(patches, texts, rejection=Rejection([4]))
-    alone = network.segment(patches, texts[found.index[0]])
+    alone = network.segment(patches, texts[found.place[0]])
     torch.testing.assert_close(found.logits, alone.logits, atol=1e-5, rtol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_what_was_rejected_is_still_asked_as_text(
     # Without SAM nothing else ties names to each other, so the answer is that of exact work.
     network, patches = tiny_network(sam="none"), make_patches()
     found = network.segment(patches, texts, rejection=Rejection([4]))
-    expected = of_names(network.segment(patches, texts).logits, found.index)
+    expected = of_names(network.segment(patches, texts).logits, found.place)
     torch.testing.assert_close(found.logits, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_a_label_goes_on_with_all_its_names(
     owner = [0, 0, 0, 1, 1, 2, 3, 4, 4, 4, 4]
     rejection = Rejection([2, 1], owner)
     found = network.segment(patches, texts, rejection=rejection)
-    for index in found.index.tolist():
+    for index in found.place.tolist():
         rows = rejection.whole(index)
         assert rows
         labels = {owner[index[row]] for row in rows}
@@ -137,7 +137,7 @@ class AfterTowers(torch.nn.Module):
     ) -> tuple[Tensor, Tensor]:
         patches = Patches(joint, (coarse, fine))
         found = self.network.segment(patches, text, rejection=Rejection([4, 3]))
-        return found.logits, found.index
+        return found.logits, found.place
 
 
 @torch.no_grad()

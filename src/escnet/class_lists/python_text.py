@@ -77,15 +77,11 @@ def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
     bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
     for body in bodies:
         for node in body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-            for target in targets:
-                if (
-                    isinstance(target, ast.Name)
-                    and target.id in (*_NAMES, _PALETTE)
-                    and node.value is not None
-                ):  # type: ignore[attr-defined]
-                    yield target.id, node.value  # type: ignore[attr-defined]
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id in (*_NAMES, _PALETTE):
+                    yield target.id, node.value
 
 
 def _literal(node: ast.expr) -> object:

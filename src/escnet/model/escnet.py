@@ -46,27 +46,27 @@ class Prediction(NamedTuple):
             after the last, as logits: the scaled correlation first. Rejection leaves fewer of them
             from block to block.
         appearance: The appearance after each ESC-Block.
-        index: Which class names the logits are of, in increasing order.
+        place: The places in the list of the class names that the logits are of, in their order.
     """
 
     logits: Float[Tensor, "B N _ _"]
     evidence: list[Float[Tensor, "B _ h w"]]
     appearance: list[Float[Tensor, "B h w S"]]
-    index: Int[Tensor, "B N"]
+    place: Int[Tensor, "B N"]
 
 
 class _Names(NamedTuple):
     """All that is known of the class names that are left.
 
     Attributes:
-        index: Which they are.
+        place: Their places in the list.
         text: Their embeddings; the same of every picture until some names are rejected.
         correlation: Their first maps.
         evidence: Their latest maps.
         state: Their class states; None before the first.
     """
 
-    index: Int[Tensor, "B N"]
+    place: Int[Tensor, "B N"]
     text: Float[Tensor, "#B N D"]
     correlation: Float[Tensor, "B N h w"]
     evidence: Float[Tensor, "B N h w"]
@@ -74,7 +74,13 @@ class _Names(NamedTuple):
 
     def some(self, position: Int[Tensor, "B M"]) -> "_Names":
         """Some of them for each picture."""
-        return _Names(*(None if one is None else of_names(one, position) for one in self))
+        return _Names(
+            place=of_names(self.place, position),
+            text=of_names(self.text, position),
+            correlation=of_names(self.correlation, position),
+            evidence=of_names(self.evidence, position),
+            state=None if self.state is None else of_names(self.state, position),
+        )
 
 
 class EscNet(Network):
@@ -179,22 +185,22 @@ class EscNet(Network):
         logits = self.decoder(cast("Tensor", names.state), patches.skips, class_chunk)
         logits = self._with_residual(logits, names.evidence)
         logits = self.refine_logits(logits, patches, names.text, class_chunk)
-        return Prediction(logits, [*evidence, names.evidence], appearance[1:], names.index)
+        return Prediction(logits, [*evidence, names.evidence], appearance[1:], names.place)
 
     def _all_names(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> _Names:
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
         B, N = correlation.shape[:2]
-        index = torch.arange(N, device=correlation.device).expand(B, -1)
-        return _Names(index, text_embedding[None], correlation, evidence=correlation)
+        place = torch.arange(N, device=correlation.device).expand(B, -1)
+        return _Names(place, text_embedding[None], correlation, evidence=correlation)
 
     def _left(
         self, names: _Names, patches: Patches, rejection: Rejection | None, look: int
     ) -> _Names:
         """The names that are left after a look at their latest maps."""
-        if rejection is None or rejection.is_idle(look, names.index.shape[1]):
+        if rejection is None or rejection.is_idle(look, names.place.shape[1]):
             return names
         maps = self.likely_logits(names.evidence, patches, names.text)
-        return names.some(rejection.survivors(look, maps, names.index))
+        return names.some(rejection.survivors(look, maps, names.place))
 
     def likely_logits(
         self,

@@ -14,10 +14,11 @@ from transformers import CLIPTextConfig, ConvNextConfig, ConvNextModel, Pretrain
 
 from escnet.towers.checks import check_taps
 from escnet.towers.clip import ClipText, cleaned
-from escnet.towers.kind import TextReading, TowerKind, TowerPart, TowerSettings
+from escnet.towers.kind import MakeVision, TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.rotary_vit import PoolingHead, RotaryVit, RotaryVitConfig, feed_forward
 from escnet.towers.self_attention import ATTENTIONS, last_block
+from escnet.towers.text_reading import TextReading
 from escnet.towers.tower import Towers, VisionTower, grid_of, normalised, to_map
 
 _STEM = 4  # pixels along one side of ConvNeXt's first patches
@@ -185,7 +186,7 @@ class ConvNextVision(VisionTower):
         return Patches(joint, (maps[self.taps[0]], maps[self.taps[1]]))
 
 
-_IMAGE_TOWERS: Mapping[str, tuple[type[PretrainedConfig], type[VisionTower]]] = {
+_IMAGE_TOWERS: Mapping[str, tuple[type[PretrainedConfig], MakeVision]] = {
     RotaryVitConfig.model_type: (RotaryVitConfig, RotaryVision),
     ConvNextClipConfig.model_type: (ConvNextClipConfig, ConvNextVision),
 }
@@ -195,7 +196,7 @@ def _vision(config: dict[str, Any], *, taps: tuple[int, int]) -> VisionTower:
     """The image tower that the settings are of."""
     own = dict(config)
     _, tower = _IMAGE_TOWERS[own.pop("model_type")]
-    return tower(own, taps=taps)  # type: ignore[call-arg, arg-type]
+    return tower(own, taps=taps)
 
 
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:

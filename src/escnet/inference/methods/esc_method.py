@@ -56,7 +56,7 @@ class EscMethod(NetworkMethod[EscNet]):
         chunk = class_chunk(config, budget=self.memory_budget)
         if rejection is not None:
             answer = self.network.segment(patches, text_embedding, chunk, rejection=rejection)
-            return left_of_view(answer.logits, answer.index, rejection)
+            return left_of_view(answer.logits, answer.place, rejection)
         kept = likely_queries(patches, text_embedding, config.max_classes)
         logits = self.network.segment(patches, text_embedding[kept], chunk).logits[0]
         return ViewLogits(as_array(logits), kept.tolist())
