@@ -50,7 +50,8 @@ class Person:
 
     def go(self, path: str) -> None:
         self.page.goto(self.service + path)
-        self.page.locator("#samples img, .gallery .picture img").first.wait_for()
+        pictures = self.page.locator("#samples img, .gallery .picture img")
+        pictures.first.wait_for(state="attached")
 
     def choose(self, *files: str | Path) -> None:
         self.page.locator("#choose-pictures").set_input_files([EXAMPLES / file for file in files])
@@ -111,6 +112,8 @@ class Person:
 
     def stage(self) -> np.ndarray:
         """What is seen of the answer, H x W x 3."""
+        if self.page.locator("#notice").is_visible():
+            self.page.click("#notice-close")
         self.page.mouse.move(5, 5)
         self.settle()
         return pixels_of(self.page.locator("#answer").screenshot())

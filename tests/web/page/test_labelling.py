@@ -40,12 +40,15 @@ def test_an_example_is_segmented_by_one_click(person: Person) -> None:
     assert person.share("grass") != "0 %"
 
 
-@pytest.mark.parametrize("names", ["cup=cup|mug, table", "cup=cup|mug\ntable\n"])
+@pytest.mark.parametrize(
+    "names", ["cup=cup|mug, table", "cup=cup|mug\ntable\n", "cup=cup|mug,\ntable, spoon\n"]
+)
 def test_names_are_between_commas_or_on_lines_and_have_synonyms(person: Person, names: str) -> None:
     person.choose("coffee.jpg")
     person.segment(names)
     rows = person.page.locator("#legend li[data-name]")
-    assert {row.get_attribute("data-name") for row in rows.all()} == {"cup", "table"}
+    own = {row.get_attribute("data-name") for row in rows.all()}
+    assert own == {"cup", "table"} | ({"spoon"} if "spoon" in names else set())
 
 
 @pytest.mark.parametrize(
@@ -120,13 +123,11 @@ def test_hover_tells_the_name_the_confidence_and_the_two_next_of_that_pixel(
         own = names[_pixels(answer["png"])[y, x]]
         told = coffee.page.locator("#hover .name").all_inner_texts()
         assert told == [own, *(name for name in order if name != own)][:3]
-        numbers = [
-            int(text.split()[0]) for text in coffee.page.locator("#hover .number").all_inner_texts()
-        ]
-        assert numbers[0] == pytest.approx(100 * confidence[y, x] / 255, abs=0.6)
-        assert numbers[1:] == pytest.approx(
-            [100 * sure[y, x, order.index(name)] / 255 for name in told[1:]], abs=0.6
-        )
+        shown = coffee.page.locator("#hover .number").all_inner_texts()
+        numbers = [0 if text.startswith("<") else int(text.split()[0]) for text in shown]
+        assert numbers[0] == pytest.approx(100 * confidence[y, x] / 255, abs=1)
+        others = [100 * sure[y, x, order.index(name)] / 255 for name in told[1:]]
+        assert numbers[1:] == pytest.approx(others, abs=1)
 
 
 def test_a_name_is_seen_alone_as_an_outline_and_not_at_all(coffee: Person) -> None:
@@ -156,7 +157,8 @@ def test_sliders_act_at_once_without_a_request(coffee: Person) -> None:
     assert float(voided.split()[0]) > 20
     coffee.slide("void_below", 0)
     assert coffee.page.locator("#legend li.void .share").inner_text() == "0 %"
-    assert len(coffee.asked) == num_asked
+    asked = [one for one in coffee.asked[num_asked:] if not one.endswith("/icon.svg")]
+    assert asked == []  # the browser looks for the icon of each new address
 
 
 def test_colours_are_edited_and_stay_after_the_page_is_opened_anew(coffee: Person) -> None:
@@ -202,9 +204,8 @@ def test_a_large_picture_is_zoomed_and_panned_to_its_pixels(person: Person) -> N
     for _ in range(12):
         person.page.mouse.wheel(0, -240)
     person.settle()
-    assert (
-        person.page.locator("#hover .own .name").inner_text() == "table"
-    )  # what is under the pointer stays
+    own = person.page.locator("#hover .own .name")
+    assert own.inner_text() == "table"  # what is under the pointer stays there
     near = person.stage()
     assert np.abs(near - whole).mean() > 5
     middle = person.place((4800, 3200), 2400, 1600)

@@ -4,6 +4,7 @@
  */
 
 import { askLabels, ServiceError } from "./api.js";
+import { typed } from "./names.js";
 import { Sheet } from "./sheet.js";
 
 const MOST_TRIES = 5;
@@ -48,7 +49,7 @@ export class Asker {
       if (picture.status !== "computing") this._mark(picture, "waiting");
     }
     if (isGoingOn) return;
-    this._asked = { names, settings: { ...settings }, question };
+    this._asked = { names: typed(names), settings: { ...settings }, question };
     await this._askWaiting();
   }
 

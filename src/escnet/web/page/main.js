@@ -23,6 +23,10 @@ import { Tools } from "./tools.js";
 
 /** @typedef {import("./samples.js").Sample} Sample */
 
+const LINK_DELAY = 250; // milliseconds
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let linkTimer;
 const state = new State();
 const dialog = (/** @type {string} */ id) => /** @type {HTMLDialogElement} */ (get(id));
 const stage = new Stage(state, get("panes"), get("answer"), get("photograph"), say);
@@ -58,7 +62,7 @@ addKeys({
   Escape: () => asker.cancel(),
   ...Object.fromEntries([...Array(9).keys()].map((place) => [String(place + 1), () => tools.take(place)])),
 });
-for (const topic of /** @type {const} */ (["names", "settings", "looks", "current"])) state.on(topic, writeLink);
+for (const topic of /** @type {const} */ (["names", "settings", "looks", "current"])) state.on(topic, dueLink);
 for (const topic of /** @type {const} */ (["pictures", "current", "work"])) state.on(topic, showWork);
 addEventListener("beforeunload", (event) => {
   if (state.pictures.some(({ sheet }) => sheet && !sheet.isSaved)) event.preventDefault();
@@ -82,6 +86,7 @@ function addButtons() {
     state.tell("looks");
   });
   get("copy-link").addEventListener("click", async () => {
+    writeLink();
     try {
       await navigator.clipboard.writeText(location.href);
       say("The link with names and settings is copied. Your photographs are not in it.");
@@ -142,6 +147,12 @@ async function open() {
   const own = state.pictures.find((one) => one.example === example);
   if (own) state.select(own);
   else await openSample(sample, state.names || sample.names);
+}
+
+/** Write the link when a slider has come to rest: browsers allow few changes a second. */
+function dueLink() {
+  clearTimeout(linkTimer);
+  linkTimer = setTimeout(writeLink, LINK_DELAY);
 }
 
 function writeLink() {

@@ -22,7 +22,13 @@ function escaped(name) {
   return name.replace(SIGNS, "\\$&");
 }
 
-/** How many names a text has, about: a hint, the service counts. @param {string} text */
-export function countOf(text) {
-  return text.split(/[,\n]/).filter((part) => part.trim()).length;
+/**
+ * What is typed as the service takes it. It asks back about lines that hold commas, which a file may
+ * mean as one name; a person who types means several.
+ * @param {string} text
+ */
+export function typed(text) {
+  const isFree = /(?<!\\),/.test(text) && !/^\s*[[{<(]|:/.test(text);
+  const parts = text.split(/(?<!\\),|\n/).map((part) => part.trim());
+  return isFree && text.includes("\n") ? parts.filter((part) => part).join(", ") : text;
 }

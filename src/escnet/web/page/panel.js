@@ -3,7 +3,6 @@
  */
 
 import { get } from "./elements.js";
-import { countOf } from "./names.js";
 
 /** @typedef {import("./state.js").State} State */
 
@@ -67,7 +66,6 @@ export class Panel {
     const ask = get("ask");
     ask.textContent = pictures.length > 1 && due > 1 ? `Segment ${due} pictures` : "Segment";
     ask.classList.toggle("idle", pictures.length > 0 && due === 0);
-    get("names-help").classList.toggle("counted", countOf(names) > 0);
     get("model").textContent = current?.sheet ? `by the model ${current.sheet.model}` : "";
   }
 }
