@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-bridges test-page screenshots check format lint types contracts docs dist clean
+.PHONY: demo test test-runtime test-bridges test-page screenshots check format lint types contracts docs dist clean
 
 # Versions come from constraints.txt; torch is asked for by its exact version, because a range would
 # take the newest build, with several gigabytes of CUDA libraries.
@@ -25,6 +25,19 @@ demo: $(READY)
 # One thread a process: the networks of the tests are too small to share out.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+# The wheel without extras in an environment of its own, which has no PyTorch.
+RUNTIME := build/runtime
+TORCH_FREE := tests/annotations tests/class_lists tests/inference/exported/test_method.py tests/test_files.py \
+	tests/test_small_file.py tests/test_vocabulary.py
+test-runtime:
+	rm -rf $(RUNTIME)
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(RUNTIME)/wheel .
+	$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$(RUNTIME)/wheel/*.whl beartype hypothesis pytest
+	! $(RUNTIME)/bin/python -c "import torch" 2> /dev/null
+	OMP_NUM_THREADS=1 $(RUNTIME)/bin/python -m pytest $(TORCH_FREE)
 
 # The programs that results are for, in an environment of their own (some 2 GB): docs/how-to/other-programs.md
 BRIDGES := .venv-bridges
@@ -83,7 +96,7 @@ dist: $(READY)
 	mkdir $(RELEASE)/source
 	tar --extract --gzip --file dist/*.tar.gz --directory $(RELEASE)/source --strip-components 1
 	cd $(RELEASE)/source && PYTHONPATH=src OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
-	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH) dist/*.whl
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
 	$(RELEASE)/bin/escnet segment examples/chelsea.jpg --classes "cat" --background --out $(RELEASE)/out
 
 clean:

@@ -4,7 +4,18 @@ from importlib.util import find_spec
 
 from escnet.errors import ConfigError
 
-_TITLES = {"torch": "PyTorch", "huggingface_hub": "the model hub's client"}
+# Of the extra `torch`, by their names for Python.
+_WITH_TORCH = (
+    "accelerate",
+    "einops",
+    "huggingface_hub",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "packaging",
+    "torch",
+    "transformers",
+)
 
 
 def require(module: str, what: str) -> None:
@@ -18,9 +29,17 @@ def require(module: str, what: str) -> None:
         ConfigError: If it is not installed.
     """
     if not is_installed(module):
-        raise ConfigError(
-            f"{what} needs {_TITLES.get(module, module)}: pip install 'escnet[torch]'"
-        )
+        raise needs_torch(what)
+
+
+def needs_torch(what: str) -> ConfigError:
+    """The error for what works with the extra `torch` alone."""
+    return ConfigError(f"{what} needs PyTorch: pip install 'escnet[torch]'")
+
+
+def is_of_torch(module: str | None) -> bool:
+    """Whether a library that is missing comes with the extra `torch`."""
+    return (module or "").partition(".")[0] in _WITH_TORCH
 
 
 def is_installed(module: str) -> bool:

@@ -11,9 +11,10 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
-from escnet.catseg.method import CatSegMethod, load_catseg_method, square_input
+from escnet.catseg.method import CatSegMethod, load_catseg_method
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, VocabularyError, WeightsError
+from escnet.inference.label_maps.published_resize import published_image
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import class_chunk
 from escnet.inference.methods.tokens import byte_tokenizer
@@ -99,8 +100,8 @@ def test_a_window_of_its_size_is_only_brought_to_the_towers() -> None:
     view = noise(384, 384)
     pixels = torch.from_numpy(view).permute(2, 0, 1)[None].float()
     expected = F.interpolate(pixels, (336, 336), mode="bilinear", align_corners=False)[0] / 255
-    np.testing.assert_allclose(square_input(view, 384, 336), expected, atol=1e-5)
-    assert (square_input(view, 384, 384) == (pixels[0] / 255).numpy()).all()
+    np.testing.assert_allclose(published_image(view, 384, 336), expected, atol=1e-5)
+    assert (published_image(view, 384, 384) == (pixels[0] / 255).numpy()).all()
 
 
 def test_a_picture_is_squeezed_twice_without_smoothing() -> None:
@@ -108,7 +109,7 @@ def test_a_picture_is_squeezed_twice_without_smoothing() -> None:
     pixels = torch.from_numpy(view).permute(2, 0, 1)[None].float()
     for side in (384, 336):
         pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
-    np.testing.assert_allclose(square_input(view, 384, 336), pixels[0] / 255, atol=1e-5)
+    np.testing.assert_allclose(published_image(view, 384, 336), pixels[0] / 255, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_large_picture_is_first_shrunk_smoothly(
     view = noise(*size_hw)
     small = Image.fromarray(view).resize(shrunk_hw[::-1], Image.Resampling.BILINEAR)
     torch.testing.assert_close(
-        square_input(view, 384, 384), square_input(np.asarray(small), 384, 384)
+        published_image(view, 384, 384), published_image(np.asarray(small), 384, 384)
     )
 
 

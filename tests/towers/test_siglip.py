@@ -15,7 +15,8 @@ from transformers import (
 
 from escnet.errors import ConfigError
 from escnet.towers.clip import ClipVision
-from escnet.towers.siglip import SiglipText, SiglipVision, canonical
+from escnet.towers.siglip import SiglipText, SiglipVision
+from escnet.towers.text_reading import canonical
 
 B, D, PATCH = 2, 6, 8
 TEXT_TOWER: dict[str, Any] = {

@@ -253,9 +253,11 @@ class ClassAggregation(nn.Module):
         pooled = pooled + self.lin2(F.relu(self.lin1(self.norm2(pooled))))
         return state + self._unpool(pooled, state.shape[2:4])
 
-    def _padding(self, missing: int, length: int) -> tuple[Tensor, Tensor]:
+    def _padding(
+        self, missing: int | torch.SymInt, length: int | torch.SymInt
+    ) -> tuple[Tensor, Tensor]:
         """What the missing classes add to the sums: each the same, at every place."""
-        if missing == 0:
+        if isinstance(missing, int) and missing == 0:  # in an export any number may be missing
             return torch.zeros(()), torch.zeros(())
         state = self.padding_state[None, None, None, None]  # (1, 1, 1, 1, C)
         key, value = self._key_value(state, self.padding_text[None, None])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from escnet.catseg.network import CatSeg
 from escnet.errors import WeightsError
-from escnet.inference.label_maps.published_resize import View, squeezed, to_short_side
+from escnet.inference.label_maps.published_resize import View, published_image
 from escnet.inference.methods.memory import DEFAULT_BUDGET, class_chunk
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.network_method import NetworkMethod, as_array, left_of_view
@@ -23,7 +23,6 @@ from escnet.towers.patches import Patches
 from escnet.weights.checkpoint import load_network, weights_hash
 
 _MOST_TOKENS = 77
-_SHORT_SIDE = 640  # a larger view is shrunk to that first, smoothly
 
 
 class CatSegMethod(NetworkMethod[CatSeg]):
@@ -48,7 +47,7 @@ class CatSegMethod(NetworkMethod[CatSeg]):
         }
 
     def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
-        return square_input(view, self.view_size, self.network.config.image_size)
+        return published_image(view, self.view_size, self.network.config.image_size)
 
     def of_patches(
         self,
@@ -83,17 +82,3 @@ def load_catseg_method(
         network, tokenize, device=device, dtype=dtype, memory_budget=memory_budget
     )
     return method, weights_hash(folder)
-
-
-def square_input(view: View, view_size: int, image_size: int) -> Float32[np.ndarray, "3 side side"]:
-    """A view as the tower's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
-
-    A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is
-    squeezed to the square of a view and that to the tower's, both bilinearly from the four nearest
-    pixels. Between the last two CAT-Seg normalises the pixels, which is the same, as the weights of
-    four pixels sum to 1.
-    """
-    shrunk = view
-    if view.dtype == np.uint8:
-        shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
-    return squeezed(shrunk, view_size, image_size) / 255

@@ -101,6 +101,12 @@ class CatSeg(Network):
         where = prediction.kept[:, :, None, None].expand(-1, -1, H, W)
         return logits.scatter(1, where, prediction.logits)
 
+    def first_maps(
+        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "B N h w"]:
+        """The correlation, which rejection looks at."""
+        return correlation_map(patches.joint, text_embedding)
+
     def segment(
         self,
         patches: Patches,

@@ -21,6 +21,7 @@ from escnet.cli import (
     data,
     evaluate,
     explain,
+    export,
     leaderboard,
     names,
     report,
@@ -30,6 +31,7 @@ from escnet.cli import (
     weights,
 )
 from escnet.errors import EscnetError, NamesWarning
+from escnet.extras import is_of_torch, needs_torch
 from escnet.inference.machine.threads import let_idle_threads_sleep
 
 app = typer.Typer(
@@ -43,6 +45,7 @@ app = typer.Typer(
 app.command(name="segment")(segment.segment)
 app.command(name="compare")(compare.compare)
 app.command(name="explain")(explain.explain)
+app.command(name="export")(export.export)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="report")(report.report)
@@ -146,6 +149,10 @@ def _code_of(arguments: Sequence[str]) -> int:
         code = app(list(arguments) or ["--help"], prog_name="escnet", standalone_mode=False)
     except EscnetError as error:
         return _complain(error.for_command_line())
+    except ModuleNotFoundError as error:
+        if not is_of_torch(error.name):
+            raise  # a bug of ours
+        return _complain(needs_torch(f"escnet {arguments[0]}").message)
     except _USAGE_ERRORS as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # as private as the base
             print(_message(error), file=sys.stderr)

@@ -1,6 +1,7 @@
 """Class names in chunks: what bounds the memory of everything that is done for each class."""
 
 from collections.abc import Iterator
+from typing import SupportsIndex
 
 import torch
 
@@ -9,7 +10,7 @@ import torch
 _CLASSES_IN_CACHE = 8
 
 
-def class_chunks(num_classes: int, class_chunk: int | None) -> Iterator[slice]:
+def class_chunks(num_classes: SupportsIndex, class_chunk: int | None) -> Iterator[slice]:
     """Slices of at most `class_chunk` class names; a single one where it is None.
 
     The single slice has no end, so an exported network keeps the number of names free.

@@ -187,6 +187,13 @@ class EscNet(Network):
         logits = self.refine_logits(logits, patches, names.text, class_chunk)
         return Prediction(logits, [*evidence, names.evidence], appearance[1:], names.place)
 
+    def first_maps(
+        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "B N h w"]:
+        """What the first look at the names sees: the correlation, as far as logits follow it."""
+        evidence = self.correlate(patches, text_embedding)
+        return self.likely_logits(evidence, patches, text_embedding[None])
+
     def _all_names(self, patches: Patches, text_embedding: Float[Tensor, "N D"]) -> _Names:
         correlation = self.correlate(patches, text_embedding)  # (B, N, h, w)
         B, N = correlation.shape[:2]

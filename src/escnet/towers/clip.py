@@ -7,10 +7,8 @@ Sizes: B pictures, H x W pixels, h x w patches, D joint space, N texts, T tokens
 """
 
 from collections.abc import Mapping, Sequence
-from html import unescape
 from typing import Any
 
-import ftfy
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import (
@@ -26,7 +24,7 @@ from escnet.towers.checks import check_taps
 from escnet.towers.kind import TowerKind, TowerSettings, whole_towers
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
-from escnet.towers.text_reading import TextReading
+from escnet.towers.text_reading import READINGS
 from escnet.towers.tower import (
     TextTower,
     VisionTower,
@@ -121,15 +119,6 @@ class ClipText(TextTower):
         return self.tower(input_ids=token, attention_mask=is_token).text_embeds
 
 
-def cleaned(text: str) -> str:
-    """A text as OpenAI's tokenizer reads it, before it lower-cases.
-
-    Ligatures, curly quotes and wrongly decoded letters are put right, `&amp;` is `&`, and white
-    space is one blank. transformers' tokenizer leaves the first two out.
-    """
-    return " ".join(unescape(unescape(ftfy.fix_text(text))).split())
-
-
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     return clips_settings(CLIPConfig.from_dict(dict(record)))
 
@@ -156,6 +145,6 @@ CLIP = TowerKind(
     text=ClipText,
     settings_of=_settings_of,
     parts=CLIPS_PARTS,
-    reading=TextReading(prepare=cleaned),
+    reading=READINGS["clip"],
     even_cosine=0.2,
 )

@@ -18,7 +18,7 @@ from transformers import (
 
 from escnet.towers.clip import CLIPS_PARTS, ClipText, ClipVision, clips_settings
 from escnet.towers.kind import TowerKind, TowerSettings
-from escnet.towers.text_reading import TextReading
+from escnet.towers.text_reading import READINGS
 
 
 class MetaClip2Vision(ClipVision):
@@ -48,6 +48,6 @@ METACLIP_2 = TowerKind(
     text=MetaClip2Text,
     settings_of=_settings_of,
     parts=CLIPS_PARTS,
-    reading=TextReading(padding=("<pad>",)),
+    reading=READINGS["metaclip2"],
     even_cosine=0.2,
 )

@@ -139,6 +139,17 @@ class Network(PreTrainedModel):
         return self.text(token, is_token)
 
     @abstractmethod
+    def first_maps(
+        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "B N h w"]:
+        """How well each class name fits each patch before any refinement: what rejection looks at.
+
+        Args:
+            patches: What the vision tower gave.
+            text_embedding: One embedding for each class name.
+        """
+
+    @abstractmethod
     def segment(
         self,
         patches: Patches,

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, ConvNextConfig, ConvNextModel, PretrainedConfig
 
 from escnet.towers.checks import check_taps
-from escnet.towers.clip import ClipText, cleaned
+from escnet.towers.clip import ClipText
 from escnet.towers.kind import MakeVision, TowerKind, TowerPart, TowerSettings
 from escnet.towers.patches import Patches
 from escnet.towers.rotary_vit import PoolingHead, RotaryVit, RotaryVitConfig, feed_forward
 from escnet.towers.self_attention import ATTENTIONS, last_block
-from escnet.towers.text_reading import TextReading
+from escnet.towers.text_reading import READINGS
 from escnet.towers.tower import Towers, VisionTower, grid_of, normalised, to_map
 
 _STEM = 4  # pixels along one side of ConvNeXt's first patches
@@ -225,6 +225,6 @@ OPEN_CLIP = TowerKind(
     text=ClipText,
     settings_of=_settings_of,
     parts=_parts,
-    reading=TextReading(prepare=cleaned),
+    reading=READINGS["clip"],
     even_cosine=0.2,
 )

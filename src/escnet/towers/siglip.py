@@ -5,7 +5,6 @@ Both towers are transformers' own networks.
 Sizes: B pictures, H x W pixels, h x w patches, D joint space, N texts, T tokens.
 """
 
-import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +28,7 @@ from escnet.towers.kind import (
 )
 from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS, last_block
-from escnet.towers.text_reading import TextReading
+from escnet.towers.text_reading import READINGS
 from escnet.towers.tower import (
     TextTower,
     VisionTower,
@@ -40,7 +39,6 @@ from escnet.towers.tower import (
 )
 
 _HALF = (0.5, 0.5, 0.5)
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class SiglipVision(VisionTower):
@@ -114,14 +112,6 @@ class SiglipText(TextTower):
         return self.tower(input_ids=token).pooler_output
 
 
-def canonical(text: str) -> str:
-    """The text as both SigLIPs were trained to read it: lower case, no punctuation, single spaces.
-
-    SigLIP's own tokenizer does the same once more; that of SigLIP 2 leaves it to the caller.
-    """
-    return " ".join(text.translate(_NO_PUNCTUATION).lower().split())
-
-
 def _settings_of(record: Mapping[str, Any]) -> TowerSettings:
     return unprojected_settings(SiglipConfig.from_dict(dict(record)))
 
@@ -133,10 +123,6 @@ SIGLIP = TowerKind(
     text=SiglipText,
     settings_of=_settings_of,
     parts=whole_towers(("vision_model.",), ("text_model.",)),
-    reading=TextReading(
-        prepare=canonical,
-        padded_to=64,
-        padding=("</s>", "<pad>"),  # SigLIP's, which has a <pad> and does not use it; SigLIP 2's
-    ),
+    reading=READINGS["siglip"],
     even_cosine=0.0,
 )

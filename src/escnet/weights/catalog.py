@@ -177,6 +177,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
     {
         "mini": "nothing: it is inside this package",
         "the folder that `escnet train` wrote": "nothing else",
+        "the folder that `escnet export` wrote": "nothing else, and no PyTorch",
         "the folder that `escnet weights assemble vit-b-16` wrote": (
             "openai/clip-vit-base-patch16 and " + _ANY_SAM + "; then it has to be trained"
         ),

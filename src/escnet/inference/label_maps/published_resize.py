@@ -18,6 +18,7 @@ from escnet.inference.label_maps.enlargement import enlarged
 # What a method sees: a picture's own bytes, or values from 0 to 255 with fractions, once resized.
 View = UInt8[np.ndarray, "_ _ 3"] | Float32[np.ndarray, "_ _ 3"]
 
+_SHORT_SIDE = 640  # a larger view is shrunk to that first, smoothly
 _LONGEST = 4  # the long side's limit, in short sides: 2560 for 640
 
 
@@ -62,6 +63,22 @@ def square_image(view: View, side: int) -> Float32[np.ndarray, "3 side side"]:
         return squeezed(view, side) / 255
     small = Image.fromarray(view).resize((side, side), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1)) / 255
+
+
+def published_image(
+    view: View, view_size: int, image_size: int
+) -> Float32[np.ndarray, "3 side side"]:
+    """A view as a network's square input, in [0, 1], resized in the steps of CAT-Seg's evaluation.
+
+    A view of bytes that is larger than that evaluation reads is shrunk smoothly; then it is
+    squeezed to the square of a view and that to the tower's, both bilinearly from the four nearest
+    pixels. Between the last two CAT-Seg normalises the pixels, which is the same, as the weights of
+    four pixels sum to 1.
+    """
+    shrunk = view
+    if view.dtype == np.uint8:
+        shrunk = to_short_side(view, _SHORT_SIDE, may_grow=False)
+    return squeezed(shrunk, view_size, image_size) / 255
 
 
 def as_bytes(view: View) -> UInt8[np.ndarray, "_ _ 3"]:

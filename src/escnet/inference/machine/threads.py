@@ -55,6 +55,22 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(most)
 
 
+def usable_threads(threads: int | None) -> int:
+    """How many threads a runtime that is told their number computes with.
+
+    Args:
+        threads: None for OMP_NUM_THREADS, or as many as the process may use.
+
+    Raises:
+        ConfigError: If it is no number of threads.
+    """
+    check_threads(threads)
+    if threads is not None:
+        return threads
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else usable_processors()
+
+
 def usable_processors() -> int:
     """Processors that this process may run on, by its affinity and by its group's quota."""
     if hasattr(os, "sched_getaffinity"):

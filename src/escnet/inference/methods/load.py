@@ -5,12 +5,14 @@
 
 from pathlib import Path
 
-from escnet.extras import require
+from escnet.extras import is_installed, require
+from escnet.inference.exported.manifest import is_exported
 from escnet.inference.machine.device import check_placement
 from escnet.inference.machine.threads import check_threads
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import LoadedMethod
-from escnet.inference.methods.model_name import ModelName
+from escnet.inference.methods.model_name import TINY, ModelName
+from escnet.weights.catalog import BUILT_IN_FOLDER, BUILT_IN_NAME
 
 
 def load_method(
@@ -38,9 +40,33 @@ def load_method(
     name = ModelName.parse(model)
     check_placement(device, dtype)
     check_threads(threads)
+    exported = _exported_folder(name, device, dtype)
+    if exported is not None:
+        from escnet.inference.exported.method import load_exported  # noqa: PLC0415
+
+        is_built_in = exported == BUILT_IN_FOLDER
+        return load_exported(exported, threads=threads, is_trusted=is_built_in)
     require("torch", f"model {name.text!r}")
     from escnet.inference.methods.network_load import load_network_method  # noqa: PLC0415
 
     return load_network_method(
         name, device=device, dtype=dtype, memory_budget=memory_budget, threads=threads
     )
+
+
+def _exported_folder(name: ModelName, device: str, dtype: str) -> Path | None:
+    """The folder whose graphs are to be computed by onnxruntime; None where PyTorch computes.
+
+    Graphs are for processors, in single precision. The built-in model has them as well, for an
+    installation without PyTorch.
+    """
+    if name.kind != "checkpoint" or name.weights == TINY:
+        return None
+    if name.weights == BUILT_IN_NAME and is_installed("torch"):
+        return None
+    if device not in {"auto", "cpu"} or dtype != "float32":
+        return None
+    folder = BUILT_IN_FOLDER if name.weights == BUILT_IN_NAME else Path(name.weights)
+    if folder != BUILT_IN_FOLDER and not folder.is_dir():
+        return None
+    return folder if is_exported(folder) else None

@@ -1,0 +1,1 @@
+"""Exported models: graphs in a folder, computed by onnxruntime without PyTorch."""
