@@ -29,7 +29,7 @@ def _labels(files: ZipFile, file: str = "coffee.labels.png") -> np.ndarray:
 def test_a_brush_paints_a_name_and_void_and_undo_takes_them_back(coffee: Person) -> None:
     before = _labels(coffee.download("labels"))
     shares = coffee.shares()
-    coffee.row("cup").locator("[data-paint]").click()
+    coffee.page.click('[data-tool="brush"]')  # with the first name, unless another is chosen
     coffee.page.locator("#brush-size").fill("20")
     coffee.drag(coffee.place(COFFEE_SIZE, 40, 40), coffee.place(COFFEE_SIZE, 140, 40))
     coffee.page.select_option("#paint-name", label="no name")

@@ -79,6 +79,17 @@ def test_a_class_list_that_cannot_be_read_is_an_error_in_one_line(person: Person
     person.problems.clear()  # the browser tells of the status, too
 
 
+def test_a_broken_picture_is_told_by_its_name_and_the_others_go_on(person: Person) -> None:
+    person.drop("broken.jpg", "image/jpeg", b"\xff\xd8\xff\xe0nothing")
+    person.choose("coffee.jpg")
+    person.page.fill("#names", "cup, table")
+    person.page.click("#ask")
+    person.page.locator("#notice.error", has_text="broken.jpg: picture is").wait_for()
+    person.wait()
+    assert person.page.locator('#strip [data-status="failed"]').count() == 1
+    person.problems.clear()  # the browser tells of the status, too
+
+
 def test_computing_is_told_and_cancelled_while_the_old_answer_stays(coffee: Person) -> None:
     before, shares = coffee.stage(), coffee.shares()
     coffee.page.locator("summary").click()

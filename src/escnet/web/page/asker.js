@@ -108,7 +108,7 @@ export class Asker {
       const message = error instanceof Error ? error.message : String(error);
       picture.error = message;
       this._mark(picture, "failed");
-      this._say(message, "error");
+      this._say(`${picture.file.name}: ${message}`, "error");
       if (error instanceof ServiceError && error.status === 401) this._askToken();
     }
   }

@@ -68,7 +68,7 @@ export class Download {
   _tellOthers() {
     const others = this._state.pictures.length - this._alike().length;
     const isTold = this._isAll && others > 0;
-    get("download-others").textContent = isTold ? `${others} without an answer to these names are left out.` : "";
+    get("download-others").textContent = isTold ? `Left out, as their answers are to other names: ${others}.` : "";
   }
 
   async _load() {

@@ -31,7 +31,7 @@ export function drawOverlay(image, sheet, view, density, appearance) {
   const label = lookedUp(image, sheet, view, density, appearance.threshold);
   const { fill, edge } = paints(sheet, appearance);
   const { opacity } = appearance;
-  const [hatch, gap, border] = [pixel(WHITE, 0.9 * opacity), pixel(DARK, 0.4 * opacity), pixel(WHITE, opacity)];
+  const [hatch, gap, border] = [pixel(WHITE, 0.7 * opacity), pixel(DARK, 0.3 * opacity), pixel(WHITE, opacity)];
   const { width, height } = image;
   const reach = Math.max(1, Math.round(density));
   for (let y = 0; y < height; y++) {

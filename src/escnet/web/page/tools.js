@@ -61,7 +61,7 @@ export class Tools {
       make("option", { value: VOID }, "no name"),
     );
     const isKnown = names.some(({ name }) => name === this._state.paint);
-    if (!isKnown && this._state.paint !== null) this._state.setTool({ paint: names[0]?.name ?? null });
+    if (names.length && !isKnown && this._state.paint !== null) this._state.setTool({ paint: names[0].name });
   }
 
   _show() {
