@@ -4,17 +4,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from shutil import which
 from typing import Any
 
 import pytest
+from person import Person
 
 from escnet.weights.catalog import BUILT_IN_FOLDER
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests are no package: for `person`
-
-from person import Person
 
 _CHROMIUM = which("chromium") or which("google-chrome")
 _WIDE = {"width": 1600, "height": 1000}

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LONG = 60_000  # milliseconds; machines of tests are busy
 _MARGIN = 12  # around a picture that is seen whole
 _FILE = """([name, type, content]) => {
