@@ -74,7 +74,7 @@ def damage_a_file(folder: Path) -> None:
 
 
 def swap_the_text_graph(folder: Path) -> None:
-    import onnx
+    onnx = pytest.importorskip("onnx", reason="comes with the extra torch")
 
     from escnet.inference.exported.graphs import WEIGHTS_KEY
     from escnet.weights.origin import file_sha256
