@@ -42,10 +42,16 @@ export class Brush {
     const { width, height } = this._sheet;
     const [dx, dy] = [x1 - x0, y1 - y0];
     const length2 = dx * dx + dy * dy || 1;
-    const last = { x: Math.min(width - 1, Math.ceil(Math.max(x0, x1) + radius)), y: Math.min(height - 1, Math.ceil(Math.max(y0, y1) + radius)) };
+    const last = {
+      x: Math.min(width - 1, Math.ceil(Math.max(x0, x1) + radius)),
+      y: Math.min(height - 1, Math.ceil(Math.max(y0, y1) + radius)),
+    };
     for (let y = Math.max(0, Math.floor(Math.min(y0, y1) - radius)); y <= last.y; y++) {
       for (let x = Math.max(0, Math.floor(Math.min(x0, x1) - radius)); x <= last.x; x++) {
-        const along = Math.max(0, Math.min(1, ((x + 0.5 - x0) * dx + (y + 0.5 - y0) * dy) / length2));
+        const along = Math.max(
+          0,
+          Math.min(1, ((x + 0.5 - x0) * dx + (y + 0.5 - y0) * dy) / length2),
+        );
         const [ox, oy] = [x + 0.5 - x0 - along * dx, y + 0.5 - y0 - along * dy];
         if (ox * ox + oy * oy <= radius * radius) this._set(x, y, label);
       }
@@ -65,7 +71,8 @@ export class Brush {
     const sheet = this._sheet;
     const { width, height } = sheet;
     const before = sheet.label(y * width + x, threshold);
-    const isBefore = (/** @type {number} */ at) => !reached[at] && sheet.label(at, threshold) === before;
+    const isBefore = (/** @type {number} */ at) =>
+      !reached[at] && sheet.label(at, threshold) === before;
     const reached = new Uint8Array(width * height);
     const seeds = [y * width + x];
     while (seeds.length) {

@@ -44,11 +44,13 @@ export class Download {
   }
 
   open() {
-    if (!this._state.current?.sheet) return this._say("There is no answer to download yet.", "error");
+    if (!this._state.current?.sheet)
+      return this._say("There is no answer to download yet.", "error");
     const number = this._alike().length;
     get("download-all-label").textContent = number > 1 ? `All ${number} pictures` : "All pictures";
     /** @type {HTMLInputElement} */ (get("download-all")).disabled = number < 2;
-    /** @type {HTMLInputElement} */ (get(number > 1 ? "download-all" : "download-one")).checked = true;
+    /** @type {HTMLInputElement} */ (get(number > 1 ? "download-all" : "download-one")).checked =
+      true;
     get("download-problem").textContent = "";
     this._tellOthers();
     this._dialog.showModal();
@@ -56,7 +58,8 @@ export class Download {
 
   /** Pictures whose answer has the names of the present one. */
   _alike() {
-    const namesOf = (/** @type {Picture | null} */ one) => JSON.stringify(one?.sheet?.names.map(({ name }) => name));
+    const namesOf = (/** @type {Picture | null} */ one) =>
+      JSON.stringify(one?.sheet?.names.map(({ name }) => name));
     const own = namesOf(this._state.current);
     return this._state.pictures.filter((one) => one.sheet && namesOf(one) === own);
   }
@@ -68,12 +71,16 @@ export class Download {
   _tellOthers() {
     const others = this._state.pictures.length - this._alike().length;
     const isTold = this._isAll && others > 0;
-    get("download-others").textContent = isTold ? `Left out, as their answers are to other names: ${others}.` : "";
+    get("download-others").textContent = isTold
+      ? `Left out, as their answers are to other names: ${others}.`
+      : "";
   }
 
   async _load() {
     const { current, looks, threshold } = this._state;
-    const formats = [...this._formats.querySelectorAll("input")].filter((box) => box.checked).map((box) => box.value);
+    const formats = [...this._formats.querySelectorAll("input")]
+      .filter((box) => box.checked)
+      .map((box) => box.value);
     if (!current?.sheet) return;
     if (!formats.length) return this._tellProblem("Choose a format.");
     localStorage.setItem(KEY, JSON.stringify(formats));
@@ -94,7 +101,9 @@ export class Download {
       for (const { sheet } of pictures) if (sheet) sheet.isSaved = true;
       hand(zip, pictures.length > 1 ? "escnet.zip" : `${stemOf(current.file.name)}.zip`);
       this._dialog.close();
-      this._say(`Downloaded ${pictures.length === 1 ? current.file.name : `${pictures.length} pictures`}.`);
+      this._say(
+        `Downloaded ${pictures.length === 1 ? current.file.name : `${pictures.length} pictures`}.`,
+      );
     } catch (error) {
       this._tellProblem(error instanceof Error ? error.message : String(error));
     } finally {

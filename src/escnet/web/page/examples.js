@@ -59,13 +59,20 @@ function cardOf(sample) {
 async function answer(sample, card) {
   const file = await loadPicture(sample);
   try {
-    const answer = await askLabels(file, sample.names, DEFAULT_SETTINGS, AbortSignal.timeout(120_000));
+    const answer = await askLabels(
+      file,
+      sample.names,
+      DEFAULT_SETTINGS,
+      AbortSignal.timeout(120_000),
+    );
     show(await Sheet.of(answer, sample.names), card);
     return true;
   } catch (error) {
     const isClosed = error instanceof ServiceError && error.status === 401;
     const message = error instanceof Error ? error.message : String(error);
-    get("model").textContent = isClosed ? "Open the page Label once to give this service its token." : message;
+    get("model").textContent = isClosed
+      ? "Open the page Label once to give this service its token."
+      : message;
     return false;
   }
 }
@@ -87,11 +94,13 @@ function show(sheet, card) {
   /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(image, 0, 0);
   card.querySelector(".spinner")?.replaceWith(canvas);
   const counts = sheet.counts(0);
-  const chips = sheet.names.filter((_, label) => counts[label] > LEAST_SHARE * sheet.labels.length).map((entry) => {
-    const dot = make("span", { class: "dot" });
-    dot.style.backgroundColor = colourOf(entry);
-    return make("span", {}, dot, entry.name);
-  });
+  const chips = sheet.names
+    .filter((_, label) => counts[label] > LEAST_SHARE * sheet.labels.length)
+    .map((entry) => {
+      const dot = make("span", { class: "dot" });
+      dot.style.backgroundColor = colourOf(entry);
+      return make("span", {}, dot, entry.name);
+    });
   card.querySelector(".chips")?.append(...chips);
   get("model").textContent = `Answers by the model ${sheet.model}.`;
 }

@@ -156,7 +156,10 @@ export class Gestures {
    */
   _point(pane, event) {
     const corner = pane.getBoundingClientRect();
-    this._stage.cross = this._stage.view.toPicture(event.clientX - corner.left, event.clientY - corner.top);
+    this._stage.cross = this._stage.view.toPicture(
+      event.clientX - corner.left,
+      event.clientY - corner.top,
+    );
     this._stage.redraw();
     this._onCross();
   }

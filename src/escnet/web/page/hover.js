@@ -52,7 +52,13 @@ export class Hover {
   _row(entry, name, sure, kind) {
     const dot = make("span", { class: entry ? "dot" : "dot void" });
     if (entry) dot.style.backgroundColor = colourOf(entry);
-    return make("div", { class: kind }, dot, make("span", { class: "name" }, name), make("span", { class: "number" }, sure));
+    return make(
+      "div",
+      { class: kind },
+      dot,
+      make("span", { class: "name" }, name),
+      make("span", { class: "number" }, sure),
+    );
   }
 
   /** @param {[number, number]} cross */

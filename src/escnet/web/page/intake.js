@@ -48,7 +48,9 @@ export class Intake {
 
   /** Pictures join the others; another file is read as a class list. @param {File[]} files */
   async take(files) {
-    const pictures = files.filter((file) => file.type.startsWith("image/") || PICTURES.test(file.name));
+    const pictures = files.filter(
+      (file) => file.type.startsWith("image/") || PICTURES.test(file.name),
+    );
     const lists = files.filter((file) => !pictures.includes(file));
     const isOne = lists.length === 1;
     if (isOne) await this._read(lists[0]);
@@ -72,10 +74,14 @@ export class Intake {
 
 /** The files of a drop, those of folders among them. @param {DataTransfer} dropped */
 async function filesOf(dropped) {
-  const entries = [...dropped.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
+  const entries = [...dropped.items]
+    .map((item) => item.webkitGetAsEntry?.())
+    .filter((entry) => entry !== null && entry !== undefined);
   if (!entries.length) return [...dropped.files];
   const files = (await Promise.all(entries.map(below))).flat();
-  return entries.some((entry) => entry.isDirectory) ? files.filter((file) => PICTURES.test(file.name)) : files;
+  return entries.some((entry) => entry.isDirectory)
+    ? files.filter((file) => PICTURES.test(file.name))
+    : files;
 }
 
 /**

@@ -14,10 +14,13 @@ export function addKeys(actions) {
   box.addEventListener("change", () => localStorage.setItem(KEY, box.checked ? "on" : "off"));
   addEventListener("keydown", (event) => {
     const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.key}`;
-    const isTyping = event.target instanceof Element && event.target.matches("input:not([type=range]), textarea, select");
+    const isTyping =
+      event.target instanceof Element &&
+      event.target.matches("input:not([type=range]), textarea, select");
     const isDialog = document.querySelector("dialog[open]") !== null;
     const isSingle = event.key.length === 1 && !name.startsWith("Ctrl+");
-    if (event.altKey || isTyping || isDialog || !(name in actions) || (isSingle && !box.checked)) return;
+    if (event.altKey || isTyping || isDialog || !(name in actions) || (isSingle && !box.checked))
+      return;
     event.preventDefault();
     actions[name]();
   });

@@ -55,7 +55,11 @@ export class Legend {
    */
   _row(entry, label) {
     const { name } = entry;
-    const colour = make("input", { type: "color", "aria-label": `Colour of ${name}`, title: "Change the colour" });
+    const colour = make("input", {
+      type: "color",
+      "aria-label": `Colour of ${name}`,
+      title: "Change the colour",
+    });
     colour.addEventListener("input", () => {
       pickColour(name, colour.value);
       this._state.tell("looks");
@@ -92,7 +96,17 @@ export class Legend {
    * @param {string} verb
    */
   _modeButton(name, mode, verb) {
-    const button = make("button", { type: "button", class: "small", "data-mode": mode, "aria-label": `${verb} ${name}`, title: `${verb} ${name}` }, icon(mode));
+    const button = make(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        "data-mode": mode,
+        "aria-label": `${verb} ${name}`,
+        title: `${verb} ${name}`,
+      },
+      icon(mode),
+    );
     button.addEventListener("click", () => {
       this._state.setMode(name, this._state.modes.get(name) === mode ? "fill" : mode);
     });
@@ -104,7 +118,17 @@ export class Legend {
    * @param {string} shown
    */
   _paintButton(name, shown) {
-    const button = make("button", { type: "button", class: "small", "data-paint": "", "aria-label": `Paint ${shown}`, title: `Paint with ${shown}` }, icon("brush"));
+    const button = make(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        "data-paint": "",
+        "aria-label": `Paint ${shown}`,
+        title: `Paint with ${shown}`,
+      },
+      icon("brush"),
+    );
     button.addEventListener("click", () => {
       const { tool } = this._state;
       this._state.setTool({ paint: name, tool: tool === "hand" ? "brush" : tool });

@@ -13,7 +13,10 @@ export function linkOf(state) {
   const example = state.current?.example;
   if (example) values.set("example", example);
   if (state.names.trim()) values.set("names", state.names);
-  for (const [own, usual] of /** @type {const} */ ([[state.settings, DEFAULT_SETTINGS], [state.looks, DEFAULT_LOOKS]])) {
+  for (const [own, usual] of /** @type {const} */ ([
+    [state.settings, DEFAULT_SETTINGS],
+    [state.looks, DEFAULT_LOOKS],
+  ])) {
     for (const [key, value] of Object.entries(own)) {
       if (value !== /** @type {any} */ (usual)[key]) values.set(key, String(value));
     }

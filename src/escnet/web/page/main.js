@@ -60,10 +60,14 @@ addKeys({
   PageUp: () => state.move(-1),
   PageDown: () => state.move(1),
   Escape: () => asker.cancel(),
-  ...Object.fromEntries([...Array(9).keys()].map((place) => [String(place + 1), () => tools.take(place)])),
+  ...Object.fromEntries(
+    [...Array(9).keys()].map((place) => [String(place + 1), () => tools.take(place)]),
+  ),
 });
-for (const topic of /** @type {const} */ (["names", "settings", "looks", "current"])) state.on(topic, dueLink);
-for (const topic of /** @type {const} */ (["pictures", "current", "work"])) state.on(topic, showWork);
+for (const topic of /** @type {const} */ (["names", "settings", "looks", "current"]))
+  state.on(topic, dueLink);
+for (const topic of /** @type {const} */ (["pictures", "current", "work"]))
+  state.on(topic, showWork);
 addEventListener("beforeunload", (event) => {
   if (state.pictures.some(({ sheet }) => sheet && !sheet.isSaved)) event.preventDefault();
 });
@@ -74,7 +78,9 @@ await Promise.all([knock(), loadSamples().then(showSamples)]);
 await open();
 
 function addButtons() {
-  for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-chooses]"))) {
+  for (const button of /** @type {NodeListOf<HTMLElement>} */ (
+    document.querySelectorAll("[data-chooses]")
+  )) {
     button.addEventListener("click", () => get(button.dataset.chooses ?? "").click());
   }
   get("cancel").addEventListener("click", () => asker.cancel());
@@ -119,8 +125,16 @@ function showSamples(all) {
   samples = all;
   get("samples").replaceChildren(
     ...all.slice(0, 5).map((sample) => {
-      const picture = make("img", { src: `examples/${sample.file}`, alt: sample.title, loading: "lazy" });
-      const button = make("button", { type: "button", title: `${sample.title}: ${sample.names}` }, picture);
+      const picture = make("img", {
+        src: `examples/${sample.file}`,
+        alt: sample.title,
+        loading: "lazy",
+      });
+      const button = make(
+        "button",
+        { type: "button", title: `${sample.title}: ${sample.names}` },
+        picture,
+      );
       button.addEventListener("click", () => openSample(sample, state.names || sample.names));
       return make("li", {}, button);
     }),
@@ -166,7 +180,11 @@ function showWork() {
   get("panes").hidden = current === null;
   get("pictures").hidden = current === null;
   get("progress").hidden = !asker.isBusy;
-  const open = pictures.filter(({ status }) => status === "waiting" || status === "computing").length;
+  const open = pictures.filter(
+    ({ status }) => status === "waiting" || status === "computing",
+  ).length;
   const isMany = pictures.length > 1;
-  get("progress-text").textContent = isMany ? `Computing, ${open} of ${pictures.length} to go` : "Computing";
+  get("progress-text").textContent = isMany
+    ? `Computing, ${open} of ${pictures.length} to go`
+    : "Computing";
 }

@@ -31,7 +31,11 @@ export function drawOverlay(image, sheet, view, density, appearance) {
   const label = lookedUp(image, sheet, view, density, appearance.threshold);
   const { fill, edge } = paints(sheet, appearance);
   const { opacity } = appearance;
-  const [hatch, gap, border] = [pixel(WHITE, 0.7 * opacity), pixel(DARK, 0.3 * opacity), pixel(WHITE, opacity)];
+  const [hatch, gap, border] = [
+    pixel(WHITE, 0.7 * opacity),
+    pixel(DARK, 0.3 * opacity),
+    pixel(WHITE, opacity),
+  ];
   const { width, height } = image;
   const reach = Math.max(1, Math.round(density));
   for (let y = 0; y < height; y++) {
@@ -112,6 +116,9 @@ function isEdge(label, at, x, y, width, height, near) {
  * @type {(label: Int32Array, at: number, x: number, y: number, width: number, height: number) => boolean}
  */
 function isBorder(label, at, x, y, width, height) {
-  const [right, below] = [x + 1 < width ? label[at + 1] : -1, y + 1 < height ? label[at + width] : -1];
+  const [right, below] = [
+    x + 1 < width ? label[at + 1] : -1,
+    y + 1 < height ? label[at + width] : -1,
+  ];
   return (right >= 0 && right !== label[at]) || (below >= 0 && below !== label[at]);
 }

@@ -21,7 +21,14 @@ export class Panel {
     this._windows = /** @type {HTMLSelectElement} */ (get("windows"));
     this._background = /** @type {HTMLInputElement} */ (get("background"));
     this._listen();
-    for (const topic of /** @type {const} */ (["names", "settings", "looks", "pictures", "work", "labels"])) {
+    for (const topic of /** @type {const} */ ([
+      "names",
+      "settings",
+      "looks",
+      "pictures",
+      "work",
+      "labels",
+    ])) {
       state.on(topic, () => this._show());
     }
     this._show();
@@ -37,13 +44,17 @@ export class Panel {
       event.preventDefault();
       this._asker.ask();
     });
-    this._background.addEventListener("change", () => state.setSettings({ background: this._background.checked }));
+    this._background.addEventListener("change", () =>
+      state.setSettings({ background: this._background.checked }),
+    );
     this._windows.addEventListener("change", () => {
       state.setSettings({ windows: /** @type {any} */ (this._windows.value) });
     });
     for (const key of NUMBERS) {
       const field = /** @type {HTMLInputElement} */ (get(key));
-      field.addEventListener("change", () => state.setSettings({ [key]: Math.max(0, Math.round(field.valueAsNumber) || 0) }));
+      field.addEventListener("change", () =>
+        state.setSettings({ [key]: Math.max(0, Math.round(field.valueAsNumber) || 0) }),
+      );
     }
     for (const key of SLIDERS) {
       const slider = /** @type {HTMLInputElement} */ (get(key));
@@ -57,7 +68,8 @@ export class Panel {
     this._names.rows = Math.min(12, Math.max(4, names.split("\n").length + 1));
     this._background.checked = settings.background;
     this._windows.value = settings.windows;
-    for (const key of NUMBERS) /** @type {HTMLInputElement} */ (get(key)).value = String(settings[key]);
+    for (const key of NUMBERS)
+      /** @type {HTMLInputElement} */ (get(key)).value = String(settings[key]);
     for (const key of SLIDERS) {
       /** @type {HTMLInputElement} */ (get(key)).value = String(looks[key]);
       get(`${key}-shown`).textContent = `${Math.round(100 * looks[key])} %`;

@@ -28,7 +28,7 @@ export async function decodePng(base64) {
   const depth = bytes[24];
   const channels = CHANNELS[bytes[25]];
   const parts = [];
-  for (let at = 8; at < bytes.length; ) {
+  for (let at = 8; at < bytes.length;) {
     const size = view.getUint32(at);
     const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     if (kind === "IDAT") parts.push(bytes.slice(at + 8, at + 8 + size));
@@ -113,7 +113,10 @@ function predicted(filter, left, up, corner) {
 
 /** @param {Uint8Array} bytes Two for each value, the higher first. */
 function joined(bytes) {
-  return Uint16Array.from({ length: bytes.length / 2 }, (_, i) => (bytes[2 * i] << 8) | bytes[2 * i + 1]);
+  return Uint16Array.from(
+    { length: bytes.length / 2 },
+    (_, i) => (bytes[2 * i] << 8) | bytes[2 * i + 1],
+  );
 }
 
 /** @param {Uint16Array} values */

@@ -45,7 +45,10 @@ export class Sheet {
    * @param {string} asked
    */
   static async of(answer, asked) {
-    const [labels, confidence] = await Promise.all([decodePng(answer.png), decodePng(answer.confidence)]);
+    const [labels, confidence] = await Promise.all([
+      decodePng(answer.png),
+      decodePng(answer.confidence),
+    ]);
     const { png, confidence: _, ...rest } = answer;
     return new Sheet(rest, labels.values, /** @type {Uint8Array} */ (confidence.values), asked);
   }

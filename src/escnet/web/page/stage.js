@@ -38,7 +38,8 @@ export class Stage {
     new ResizeObserver(() => this._resize()).observe(box);
     state.on("current", () => this._load());
     state.on("labels", () => this._resize());
-    for (const topic of /** @type {const} */ (["looks", "tool"])) state.on(topic, () => this.redraw());
+    for (const topic of /** @type {const} */ (["looks", "tool"]))
+      state.on(topic, () => this.redraw());
     state.on("looks", () => this._resize());
   }
 
@@ -130,7 +131,11 @@ export class Stage {
     });
     this._overlay.width = image.width;
     this._overlay.height = image.height;
-    /** @type {CanvasRenderingContext2D} */ (this._overlay.getContext("2d")).putImageData(image, 0, 0);
+    /** @type {CanvasRenderingContext2D} */ (this._overlay.getContext("2d")).putImageData(
+      image,
+      0,
+      0,
+    );
     pen.imageSmoothingEnabled = false;
     pen.drawImage(this._overlay, 0, 0, width, height);
   }
@@ -141,12 +146,22 @@ export class Stage {
     const [x, y] = this.view.toScreen(...this.cross);
     const isBrush = this._state.tool === "brush";
     const shape = new Path2D();
-    if (isBrush) shape.arc(x, y, Math.max(2, (this._state.brushSize / 2) * this.view.scale), 0, 2 * Math.PI);
-    else for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      shape.moveTo(x + 4 * dx, y + 4 * dy);
-      shape.lineTo(x + 10 * dx, y + 10 * dy);
-    }
-    for (const [colour, width] of /** @type {const} */ ([["#000a", 3.5], ["#fff", 1.5]])) {
+    if (isBrush)
+      shape.arc(x, y, Math.max(2, (this._state.brushSize / 2) * this.view.scale), 0, 2 * Math.PI);
+    else
+      for (const [dx, dy] of [
+        [1, 0],
+        [-1, 0],
+        [0, 1],
+        [0, -1],
+      ]) {
+        shape.moveTo(x + 4 * dx, y + 4 * dy);
+        shape.lineTo(x + 10 * dx, y + 10 * dy);
+      }
+    for (const [colour, width] of /** @type {const} */ ([
+      ["#000a", 3.5],
+      ["#fff", 1.5],
+    ])) {
       pen.strokeStyle = colour;
       pen.lineWidth = width;
       pen.stroke(shape);

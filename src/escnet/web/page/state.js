@@ -119,7 +119,13 @@ export class State extends EventTarget {
    */
   setSheet(picture, sheet, question) {
     if (picture.sheet) sheet.adopt(picture.sheet);
-    Object.assign(picture, { sheet, brush: new Brush(sheet), asked: question, status: "done", error: "" });
+    Object.assign(picture, {
+      sheet,
+      brush: new Brush(sheet),
+      asked: question,
+      status: "done",
+      error: "",
+    });
     if (picture === this.current) this.tell("labels");
     this.tell("pictures");
   }
@@ -154,8 +160,11 @@ export class State extends EventTarget {
   /** Show one name alone, or all again if it is alone already. @param {string} name */
   isolate(name) {
     const names = this.current?.sheet?.names ?? [];
-    const isAlone = names.every((one) => (this.modes.get(one.name) === "hidden") === (one.name !== name));
-    for (const one of names) this.modes.set(one.name, isAlone || one.name === name ? "fill" : "hidden");
+    const isAlone = names.every(
+      (one) => (this.modes.get(one.name) === "hidden") === (one.name !== name),
+    );
+    for (const one of names)
+      this.modes.set(one.name, isAlone || one.name === name ? "fill" : "hidden");
     this.tell("looks");
   }
 
@@ -177,6 +186,15 @@ export class State extends EventTarget {
    * @returns {Picture}
    */
   _pictureOf(file, example) {
-    return { id: this._nextId++, file, status: "new", error: "", sheet: null, brush: null, asked: "", example };
+    return {
+      id: this._nextId++,
+      file,
+      status: "new",
+      error: "",
+      sheet: null,
+      brush: null,
+      asked: "",
+      example,
+    };
   }
 }

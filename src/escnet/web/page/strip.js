@@ -9,7 +9,13 @@ const HEIGHT = 120; // of a thumbnail, in pixels; the screen shows it at half of
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./state.js").Picture} Picture */
 
-const TOLD = { new: "not asked yet", waiting: "waiting", computing: "computing", done: "done", failed: "failed" };
+const TOLD = {
+  new: "not asked yet",
+  waiting: "waiting",
+  computing: "computing",
+  done: "done",
+  failed: "failed",
+};
 
 export class Strip {
   /** @param {State} state */
@@ -18,7 +24,13 @@ export class Strip {
     this._list = get("strip");
     /** @type {Map<number, HTMLElement>} */
     this._items = new Map();
-    for (const topic of /** @type {const} */ (["pictures", "current", "labels", "names", "settings"])) {
+    for (const topic of /** @type {const} */ ([
+      "pictures",
+      "current",
+      "labels",
+      "names",
+      "settings",
+    ])) {
       state.on(topic, () => this._refresh());
     }
   }
@@ -26,7 +38,10 @@ export class Strip {
   _refresh() {
     const { pictures, current, question } = this._state;
     const items = pictures.map((picture) => this._item(picture));
-    if (items.length !== this._list.children.length || items.some((item, at) => item !== this._list.children[at])) {
+    if (
+      items.length !== this._list.children.length ||
+      items.some((item, at) => item !== this._list.children[at])
+    ) {
       this._list.replaceChildren(...items);
       this._items = new Map(pictures.map((picture, at) => [picture.id, items[at]]));
     }
@@ -50,11 +65,28 @@ export class Strip {
     const own = this._items.get(picture.id);
     if (own) return own;
     const canvas = make("canvas");
-    const button = make("button", { type: "button", class: "thumbnail" }, canvas, make("span", { class: "state" }));
+    const button = make(
+      "button",
+      { type: "button", class: "thumbnail" },
+      canvas,
+      make("span", { class: "state" }),
+    );
     button.addEventListener("click", () => this._state.select(picture));
-    const remove = make("button", { type: "button", class: "remove", "aria-label": `Remove ${picture.file.name}`, title: "Remove" }, icon("close"));
+    const remove = make(
+      "button",
+      {
+        type: "button",
+        class: "remove",
+        "aria-label": `Remove ${picture.file.name}`,
+        title: "Remove",
+      },
+      icon("close"),
+    );
     remove.addEventListener("click", () => {
-      const isSure = !picture.sheet || picture.sheet.isSaved || confirm(`${picture.file.name} has corrections that were not downloaded. Remove it?`);
+      const isSure =
+        !picture.sheet ||
+        picture.sheet.isSaved ||
+        confirm(`${picture.file.name} has corrections that were not downloaded. Remove it?`);
       if (isSure) this._state.remove(picture);
     });
     const item = make("li", {}, button, remove);
@@ -69,7 +101,10 @@ export class Strip {
  * @param {File} file
  */
 async function draw(canvas, file) {
-  const bitmap = await createImageBitmap(file, { resizeHeight: HEIGHT, resizeQuality: "medium" }).catch(() => null);
+  const bitmap = await createImageBitmap(file, {
+    resizeHeight: HEIGHT,
+    resizeQuality: "medium",
+  }).catch(() => null);
   canvas.width = bitmap?.width ?? HEIGHT;
   canvas.height = HEIGHT;
   if (!bitmap) return;

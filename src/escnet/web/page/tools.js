@@ -17,14 +17,22 @@ export class Tools {
    */
   constructor(state, gestures) {
     this._state = state;
-    this._buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (get("tools").querySelectorAll("[data-tool]"));
+    this._buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (
+      get("tools").querySelectorAll("[data-tool]")
+    );
     this._names = /** @type {HTMLSelectElement} */ (get("paint-name"));
     this._size = /** @type {HTMLInputElement} */ (get("brush-size"));
     for (const button of this._buttons) {
-      button.addEventListener("click", () => state.setTool({ tool: /** @type {any} */ (button.dataset.tool) }));
+      button.addEventListener("click", () =>
+        state.setTool({ tool: /** @type {any} */ (button.dataset.tool) }),
+      );
     }
-    this._names.addEventListener("change", () => state.setTool({ paint: this._names.value === VOID ? null : this._names.value }));
-    this._size.addEventListener("input", () => state.setTool({ brushSize: this._size.valueAsNumber }));
+    this._names.addEventListener("change", () =>
+      state.setTool({ paint: this._names.value === VOID ? null : this._names.value }),
+    );
+    this._size.addEventListener("input", () =>
+      state.setTool({ brushSize: this._size.valueAsNumber }),
+    );
     get("undo").addEventListener("click", () => gestures.undo());
     get("beside").addEventListener("click", () => this.turn("beside"));
     get("outlines").addEventListener("click", () => this.turn("outlines"));
@@ -32,7 +40,8 @@ export class Tools {
     get("zoom-out").addEventListener("click", () => gestures.zoom(-1));
     get("fit").addEventListener("click", () => gestures.fit());
     state.on("labels", () => this._showNames());
-    for (const topic of /** @type {const} */ (["looks", "tool", "labels", "current"])) state.on(topic, () => this._show());
+    for (const topic of /** @type {const} */ (["looks", "tool", "labels", "current"]))
+      state.on(topic, () => this._show());
   }
 
   /** Turn a look on, or off. @param {"beside" | "outlines"} look */
@@ -51,7 +60,10 @@ export class Tools {
     const row = /** @type {HTMLElement | undefined} */ (get("legend").children[place]);
     if (!row || !this._state.current?.sheet) return;
     const { tool } = this._state;
-    this._state.setTool({ paint: row.dataset.name ?? null, tool: tool === "hand" ? "brush" : tool });
+    this._state.setTool({
+      paint: row.dataset.name ?? null,
+      tool: tool === "hand" ? "brush" : tool,
+    });
   }
 
   _showNames() {
@@ -61,7 +73,8 @@ export class Tools {
       make("option", { value: VOID }, "no name"),
     );
     const isKnown = names.some(({ name }) => name === this._state.paint);
-    if (names.length && !isKnown && this._state.paint !== null) this._state.setTool({ paint: names[0].name });
+    if (names.length && !isKnown && this._state.paint !== null)
+      this._state.setTool({ paint: names[0].name });
   }
 
   _show() {

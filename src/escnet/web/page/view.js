@@ -21,7 +21,8 @@ export class View {
    * @param {{width: number, height: number}} screen
    */
   resize(picture, screen) {
-    const isOther = picture.width !== this._picture.width || picture.height !== this._picture.height;
+    const isOther =
+      picture.width !== this._picture.width || picture.height !== this._picture.height;
     this._picture = { width: picture.width, height: picture.height };
     this._screen = { width: screen.width, height: screen.height };
     if (isOther || this.isFitted) this.fit();
@@ -92,7 +93,10 @@ export class View {
 
   /** A quarter of the picture at least stays on the screen. */
   _hold() {
-    for (const [place, side] of /** @type {const} */ ([["x", "width"], ["y", "height"]])) {
+    for (const [place, side] of /** @type {const} */ ([
+      ["x", "width"],
+      ["y", "height"],
+    ])) {
       const length = this._picture[side] * this.scale;
       const part = Math.min(length, this._screen[side]) / 4;
       this[place] = Math.min(this._screen[side] - part, Math.max(part - length, this[place]));
