@@ -130,6 +130,7 @@ def test_hover_tells_the_name_the_confidence_and_the_two_next_of_that_pixel(
     confidence = _pixels(answer["confidence"])
     for x, y in ((300, 150), (30, 30), (420, 300), (560, 380)):
         coffee.point(COFFEE_SIZE, x, y)
+        coffee.page.locator("#hover .next").first.wait_for()  # the first time they are unpacked
         order = [names[index] for index in indices[y, x]]
         own = names[_pixels(answer["png"])[y, x]]
         told = coffee.page.locator("#hover .name").all_inner_texts()
