@@ -201,7 +201,7 @@ def _sam_pair(
         region=torch.zeros(1, num_names, _GRID, _GRID, dtype=torch.int64),
     )
     appearance = torch.randn(1, _GRID * _GRID, _SAM_WIDTH)
-    unused_text = torch.zeros(num_names, 1)
+    unused_text = torch.zeros(1, num_names, 1)
     unused_evidence = torch.zeros(1, num_names, _GRID, _GRID)
 
     def ours(prompt: PseudoPrompt, appearance: Tensor) -> Tensor:

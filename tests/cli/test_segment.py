@@ -407,10 +407,10 @@ def test_a_class_list_is_said_to_be_what_it_was_read_as(
     assert run(["segment", "1.jpg", *option, "--model", "tiny", "--format", "json", "--json"]) == 0
     out, err = capsys.readouterr()
     names = {entry["name"] for entry in json.loads(out)["pictures"][0]["names"]}
-    assert names == {"person", "bicycle"}
+    assert names == {"unlabeled", "person", "bicycle"}
     assert err.splitlines()[0] == (
-        "escnet: labels.txt is read as a list of NUMBER: NAME: 2 names, 'person', 'bicycle'; left "
-        "out: the numbers 0 to 2, 0 'unlabeled' (--background asks for the rest)"
+        "escnet: labels.txt is read as a list of NUMBER: NAME: 3 names, 'unlabeled', 'person', "
+        "'bicycle'; 'unlabeled' is asked like any name (--background asks for the rest instead)"
     )
 
 
