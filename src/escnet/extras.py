@@ -1,6 +1,8 @@
 """What needs more than a plain install, told in one line where that is missing."""
 
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from escnet.errors import ConfigError
 
@@ -45,3 +47,19 @@ def is_of_torch(module: str | None) -> bool:
 def is_installed(module: str) -> bool:
     """Whether a library can be imported; it is not."""
     return find_spec(module) is not None
+
+
+def module_of_extra(name: str, extra: str) -> ModuleType:
+    """A module of a library that an extra brings along.
+
+    Args:
+        name: The module's name.
+        extra: The extra of this package.
+
+    Raises:
+        ConfigError: If the library is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is not installed: pip install 'escnet[{extra}]'") from None

@@ -30,13 +30,28 @@ def _files(result: PictureResult, place: Place, _: FormatOptions) -> Iterator[En
 
 
 def _task(result: PictureResult, place: Place) -> dict[str, Any]:
+    picture = quote(place.picture_path.encode("utf-8", "surrogateescape"))
+    return {
+        "data": {_TO: _LOCAL_FILE + picture},
+        "predictions": [prediction(result, result.model, _FROM, _TO)],
+    }
+
+
+def _brush_regions(result: PictureResult, from_name: str, to_name: str) -> list[dict[str, Any]]:
+    """What Label Studio draws on a picture: a brush region for each name that has pixels.
+
+    Args:
+        result: One picture's result.
+        from_name: The name of the set-up's BrushLabels.
+        to_name: That of its Image.
+    """
     height, width = result.label_map.shape
-    brushed = [
+    return [
         {
             "id": f"name-{label}",
             "type": "brushlabels",
-            "from_name": _FROM,
-            "to_name": _TO,
+            "from_name": from_name,
+            "to_name": to_name,
             "original_width": width,
             "original_height": height,
             "image_rotation": 0,
@@ -49,12 +64,24 @@ def _task(result: PictureResult, place: Place) -> dict[str, Any]:
         }
         for label, mask, score in name_masks(result)
     ]
+
+
+def prediction(
+    result: PictureResult, model_version: str, from_name: str, to_name: str
+) -> dict[str, Any]:
+    """One picture's prediction; its score is the mean confidence of the pixels with a name.
+
+    Args:
+        result: The picture's result.
+        model_version: What Label Studio calls the model.
+        from_name: The name of the set-up's BrushLabels.
+        to_name: That of its Image.
+    """
     named = result.confidence[result.label_map < len(result.names)]
-    score = round(float(np.mean(named)), 4) if named.size else 0.0
-    picture = quote(place.picture_path.encode("utf-8", "surrogateescape"))
     return {
-        "data": {_TO: _LOCAL_FILE + picture},
-        "predictions": [{"model_version": result.model, "score": score, "result": brushed}],
+        "model_version": model_version,
+        "score": round(float(np.mean(named)), 4) if named.size else 0.0,
+        "result": _brush_regions(result, from_name, to_name),
     }
 
 

@@ -22,6 +22,7 @@ from escnet.cli import (
     evaluate,
     explain,
     export,
+    label_studio,
     leaderboard,
     names,
     report,
@@ -47,6 +48,7 @@ app.command(name="compare")(compare.compare)
 app.command(name="explain")(explain.explain)
 app.command(name="export")(export.export)
 app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="label-studio")(label_studio.label_studio)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="report")(report.report)
 app.command(name="serve")(serve.serve)
