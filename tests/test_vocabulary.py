@@ -203,7 +203,12 @@ def test_json_holds_literal_names_or_queries_by_label(tmp_path: Path) -> None:
     "table",
     [
         *({key: ["cat", "night sky"]} for key in ("classes", "names", "labels", "categories")),
-        {"name": "mine", "num_classes": 2, "classes": ["cat", "night sky"], "palette": [[0, 0, 0]]},
+        {
+            "name": "mine",
+            "num_classes": 2,
+            "classes": ["cat", "night sky"],
+            "palette": [[0, 0, 0], [9, 9, 9]],
+        },
         {"classes": ["cat", "night sky"], "sources": {"a": {"annotated": [0]}}},
         {
             "note": "one",

@@ -256,7 +256,7 @@ def test_settings_with_other_towers_than_the_folders_are_refused(
     monkeypatch.setitem(presets.PRESETS, "other", lambda: tiny(towers="siglip", **siglip))
     with pytest.raises(WeightsError, match="holds towers of the kind clip, the network has siglip"):
         assemble("other", towers=clip_folder, sam=None)
-    with pytest.raises(ConfigError, match="no preset 'huge'"):
+    with pytest.raises(ConfigError, match="preset 'huge' is unknown"):
         assemble("huge", towers=clip_folder, sam=None)
 
 

@@ -63,6 +63,8 @@ def test_results_may_be_replaced(tmp_path: Path, formats: list[str], num_names: 
         confidence=np.ones((2, 3), np.float32),
         names=tuple(f"name {index}" for index in range(num_names)),
         picture=np.zeros((2, 3, 3), np.uint8),
+        top_names=np.zeros((3, 2, 3), np.uint8),
+        top_probabilities=np.ones((3, 2, 3), np.float16),
     )
     result.save(tmp_path, "a", formats)
     check(tmp_path)
