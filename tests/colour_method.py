@@ -1,6 +1,6 @@
 """A method without weights that knows colours, for tests of what stands around a method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -19,8 +19,8 @@ class ColourMethod:
     name = "colours"
     template = "{}"
     view_size = 32
-    settings = MappingProxyType({})
-    rejection = ()
+    settings: Mapping[str, object] = MappingProxyType({})
+    rejection: tuple[int, ...] = ()
     num_tokens = 49_408
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:

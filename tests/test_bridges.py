@@ -15,14 +15,11 @@ import pytest
 import yaml
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests are no package: for `colour_method`
-
-from colour_method import colour_labels, colour_picture, colour_segmenter
-
 from escnet.bridges import nuclio
 from escnet.errors import ConfigError
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
+from tests.colour_method import colour_labels, colour_picture, colour_segmenter
 
 FUNCTION = Path(__file__).parents[1] / "docker" / "cvat-nuclio" / "function.yaml"
 
@@ -103,7 +100,7 @@ def test_a_request_without_a_picture_is_refused_with_a_reason(body: Any) -> None
 def test_a_function_file_gives_names_and_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[str] = []
     monkeypatch.setattr(Segmenter, "load", asked.append)
     context = Context()
     nuclio.init_context(context, FUNCTION)

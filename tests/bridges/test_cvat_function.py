@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_method import colour_labels, colour_picture, colour_segmenter
 from PIL import Image
+
+from tests.colour_method import colour_labels, colour_picture, colour_segmenter
 
 cvataa = pytest.importorskip("cvat_sdk.auto_annotation", reason="cvat-sdk is not installed here")
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_method import colour_labels, colour_picture, colour_segmenter
 from PIL import Image
+
+from tests.colour_method import colour_labels, colour_picture, colour_segmenter
 
 fo = pytest.importorskip("fiftyone", reason="fiftyone is not installed here")
 

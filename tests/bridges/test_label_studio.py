@@ -12,7 +12,7 @@ from label_studio_sdk._extensions.label_studio_tools.core.label_config import ( 
 )
 from label_studio_sdk.label_interface import LabelInterface  # noqa: E402
 
-from escnet.annotations.rle import brush_rle  # noqa: E402
+from escnet.annotations.rle import brush_mask, brush_rle  # noqa: E402
 from escnet.segmentation import Segmentation, save_all  # noqa: E402
 
 
@@ -82,3 +82,10 @@ def _as_converter_items(regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for region in regions
     ]
+
+
+def test_we_decode_what_its_own_encoder_writes(results: list[Segmentation]) -> None:
+    for result in results:
+        mask = result.label_map == 1
+        packed = brush.mask2rle(mask.astype(np.uint8) * 255)
+        np.testing.assert_array_equal(brush_mask(packed, mask.shape), mask)

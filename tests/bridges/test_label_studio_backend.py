@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_method import colour_labels, colour_picture, colour_segmenter
 from PIL import Image
+
+from tests.colour_method import colour_labels, colour_picture, colour_segmenter
 
 brush = pytest.importorskip("label_studio_sdk.converter.brush", reason="label-studio-sdk is absent")
 testclient = pytest.importorskip("fastapi.testclient", reason="fastapi is not installed here")

@@ -20,7 +20,7 @@ from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
 fiftyone = module_of_extra("fiftyone", "fiftyone")
-models = module_of_extra("fiftyone.core.models", "fiftyone")
+_Base: Any = module_of_extra("fiftyone.core.models", "fiftyone").Model
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Config:
     filter_classes: Iterable[str] | None = None
 
 
-class Model(models.Model):
+class Model(_Base):
     """A segmenter with its names, as FiftyOne's models are.
 
     Args:

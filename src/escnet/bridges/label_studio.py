@@ -146,24 +146,22 @@ def make_app(backend: Backend) -> Any:
     """The backend as an application of FastAPI."""
     app = fastapi.FastAPI(title="escnet for Label Studio", docs_url=None, redoc_url=None)
 
-    @app.get("/")
-    @app.get("/health")
     def health() -> dict[str, str]:
         return {"status": "UP", "model_class": "escnet"}
 
-    @app.get("/versions")
     def versions() -> dict[str, list[str]]:
         return {"versions": [backend.model_version]}
 
-    @app.post("/webhook", status_code=201)
     def take_event() -> dict[str, str]:
         return {}  # nothing is learnt from annotations
 
-    app.post("/setup")(backend.setup)
-    app.post("/predict")(backend.predict)
-
-    @app.exception_handler(EscnetError)
     def refuse(_: object, error: EscnetError) -> Any:
         return fastapi.responses.JSONResponse({"detail": str(error)}, status_code=422)
 
+    for path, answer in (("/", health), ("/health", health), ("/versions", versions)):
+        app.add_api_route(path, answer, methods=["GET"])
+    for path, take in (("/setup", backend.setup), ("/predict", backend.predict)):
+        app.add_api_route(path, take, methods=["POST"])
+    app.add_api_route("/webhook", take_event, methods=["POST"], status_code=201)
+    app.add_exception_handler(EscnetError, refuse)
     return app

@@ -18,7 +18,7 @@ Layout = Annotated[
     str | None,
     typer.Option(
         help="Which reading of a folder is meant, where it allows several.",
-        metavar="folders|beside|coco|datasets",
+        metavar="folders|beside|coco|cvat|label-studio|datasets",
     ),
 ]
 Split = Annotated[

@@ -1,40 +1,37 @@
 """COCO JSON: pictures, categories and annotations as polygons or run lengths, in one file.
 
-A picture's truth is drawn from its annotations: raw label 0 where there is none, else the place of
-the category in the order of their ids, counted from one. Where annotations of two categories
-overlap, nobody can say which is meant: those pixels count nowhere.
+Labels are the places of the categories in the order of their ids. Where annotations of two
+categories overlap, nobody can say which is meant: those pixels count nowhere.
 
 Sizes: H x W pixels.
 """
 
 import json
-import math
 import mmap
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt16
-from pycocotools import mask as coco_mask
 
-from escnet.data.conventions import BACKGROUND_LABEL, IGNORED
+from escnet.data.annotation_file import (
+    add_mask,
+    annotated_reading,
+    check_size,
+    content_of,
+    polygon_mask,
+)
 from escnet.data.folder_layouts import chosen_split
-from escnet.data.label_map import read_label_map
 from escnet.data.label_table import LabelTable, Row
-from escnet.data.labelled_picture import LabelledPicture
-from escnet.data.limits import MAX_PIXELS
 from escnet.data.pascal import rle_mask
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
 from escnet.files import shown_path
 
-OVERLAP = 65_535
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
-_MOST_BYTES = 4 * 2**30
 _MOST_LISTED = 1_000  # files in a folder that are looked into
 
 
@@ -88,30 +85,28 @@ class CocoFile:
     Attributes:
         table: The categories, in the order of their ids; labels count from one.
         pictures: File name of each picture, by its id.
+        without_truth: None of them.
 
     Raises:
         DatasetError: If it is not as COCO's are.
     """
 
+    without_truth = 0  # a picture without annotations is of none of the categories
+
     def __init__(self, path: Path) -> None:
         self._shown = shown_path(path)
+        text = content_of(path)
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise DatasetError(f"{self._shown} is larger than 4 GiB: split it")
-            content = json.loads(path.read_bytes())
+            content = json.loads(text)
             categories = sorted(content["categories"], key=lambda category: category["id"])
             images, annotations = content["images"], content["annotations"]
             self._label_of = {c["id"]: place for place, c in enumerate(categories, 1)}
             names = [str(category["name"]) for category in categories]
-            self.pictures = {image["id"]: str(image["file_name"]) for image in images}
+            self.pictures = {image["id"]: (str(image["file_name"]),) for image in images}
             self._sizes = {i["id"]: (int(i["height"]), int(i["width"])) for i in images}
             self._annotations = defaultdict(list)
             for annotation in annotations:
                 self._annotations[annotation["image_id"]].append(annotation)
-        except OSError as error:
-            raise DatasetError(
-                f"{self._shown} cannot be read ({error.strerror}): check it"
-            ) from None
         except (ValueError, RecursionError) as error:
             raise DatasetError(f"{self._shown} is not JSON ({error}): fetch it again") from None
         except (KeyError, TypeError, AttributeError) as error:
@@ -128,10 +123,9 @@ class CocoFile:
         Raises:
             DatasetError: If an annotation is wrong.
         """
-        shown = f"{self._shown}, picture {self.pictures[image_id]},"
+        shown = f"{self._shown}, picture {self.pictures[image_id][0]},"
         size_hw = self._sizes[image_id]
-        if min(size_hw) < 1 or math.prod(size_hw) > MAX_PIXELS:
-            raise DatasetError(f"{shown} has {size_hw[1]} x {size_hw[0]} pixels: correct it")
+        check_size(size_hw, shown)
         labels = np.zeros(size_hw, np.uint16)
         for annotation in self._annotations[image_id]:
             try:
@@ -142,7 +136,7 @@ class CocoFile:
                 raise DatasetError(
                     f"{shown} has a wrong annotation {number} ({error!r}): correct it"
                 ) from None
-            labels[mask] = np.where(np.isin(labels[mask], (0, label)), label, OVERLAP)
+            add_mask(labels, mask, label)
         return labels
 
 
@@ -151,98 +145,14 @@ def _mask_of(segmentation: Any, size_hw: tuple[int, int]) -> Bool[np.ndarray, "H
         if tuple(segmentation["size"]) != size_hw:
             raise ValueError(f"size {segmentation['size']} on a picture of {list(size_hw)}")
         return rle_mask(segmentation)
-    polygons = [_polygon(points, size_hw) for points in segmentation]
-    if not polygons:
-        return np.zeros(size_hw, bool)
-    drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
-    return rle_mask({"size": drawn["size"], "counts": drawn["counts"].decode("ascii")})
-
-
-def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
-    """A polygon x, y, x, y, ... that the library can draw.
-
-    Raises:
-        ValueError: If it has less than three points, or one far outside the picture.
-    """
-    numbers = [float(value) for value in points]
-    if len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(f"a polygon of {len(numbers)} numbers")
-    most = 4 * max(size_hw) + 1_000  # the library walks along each edge, however long
-    if not all(abs(value) <= most for value in numbers):
-        raise ValueError("a point far outside the picture")
-    return numbers
-
-
-@lru_cache(maxsize=4)
-def _file_at(path: Path, changed: int, size: int) -> CocoFile:
-    del changed, size  # a file that was written again is another one
-    return CocoFile(path)
-
-
-def _opened(path: Path) -> CocoFile:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DatasetError(
-            f"{shown_path(path)} cannot be read ({error.strerror}): check it"
-        ) from None
-    return _file_at(path, status.st_mtime_ns, status.st_size)
-
-
-class CocoLabels:
-    """Reads one picture's labels off a COCO JSON file, which is parsed once in each process."""
-
-    def __init__(self, image_id: object) -> None:
-        self._image_id = image_id
-
-    def __call__(self, path: Path) -> UInt16[np.ndarray, "H W"]:
-        return _opened(path).labels_of(self._image_id)
+    return polygon_mask(segmentation, size_hw)
 
 
 def _reading(path: Path, root: Path, split: str | None) -> Reading:
-    file = _opened(path)
-    places = _places(path, root)
-    pictures, missing = [], []
-    for image_id, name in file.pictures.items():
-        image_path = _picture_of(name, places)
-        if image_path is None:
-            missing.append(name)
-            continue
-        pictures.append(
-            LabelledPicture(
-                stem=Path(name).with_suffix("").as_posix(),
-                image_path=image_path,
-                label_path=path,
-                read=CocoLabels(image_id),
-            )
-        )
-    if not pictures or missing:
-        looked = ", ".join(shown_path(place) for place in places[:4])
-        first = missing[0] if missing else "none"
-        raise DatasetError(
-            f"{len(missing)} of {len(file.pictures)} pictures of {shown_path(path)} are not there, "
-            f"the first is {first} (looked in {looked}): put them there"
-        )
-    _refuse_equal_stems(pictures, path)
-    return Reading(
-        layout="coco",
-        said=f"COCO JSON {shown_path(path)} (pixels of two categories count nowhere)",
-        pictures=tuple(sorted(pictures, key=lambda picture: picture.stem)),
-        table=file.table,
-        usual={0: BACKGROUND_LABEL, OVERLAP: IGNORED},
-        read_others=read_label_map,
-        split=split,
+    said = f"COCO JSON {shown_path(path)} (pixels of two categories count nowhere)"
+    return annotated_reading(
+        CocoFile, path, _places(path, root), layout="coco", said=said, split=split
     )
-
-
-def _refuse_equal_stems(pictures: Iterable[LabelledPicture], path: Path) -> None:
-    stems: set[str] = set()
-    for picture in pictures:
-        if picture.stem in stems:
-            raise DatasetError(
-                f"{shown_path(path)} lists two pictures called {picture.stem!r}: keep one"
-            )
-        stems.add(picture.stem)
 
 
 def _places(path: Path, root: Path) -> list[Path]:
@@ -251,12 +161,4 @@ def _places(path: Path, root: Path) -> list[Path]:
     above = path.parent.parent if path.parent.name.casefold() == "annotations" else path.parent
     tops = dict.fromkeys((path.parent, root, above))
     inner = ("", split, "images", f"images/{split}", "img", "data", f"data/{split}", "JPEGImages")
-    folders = [top / name for top in tops for name in inner]
-    return [place for place in dict.fromkeys(folders) if place.is_dir()]
-
-
-def _picture_of(name: str, places: Sequence[Path]) -> Path | None:
-    """The picture of a name that comes from a file, which may not lead out of the folders."""
-    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-        raise DatasetError(f"COCO's picture {name!r} lies outside the folder: correct its path")
-    return next((place / name for place in places if (place / name).is_file()), None)
+    return [top / name for top in tops for name in inner]

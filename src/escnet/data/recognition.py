@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from escnet.data.coco_json import coco_readings
+from escnet.data.cvat_xml import cvat_readings
 from escnet.data.folder_layouts import SPLIT_NAMES, beside, chosen_split, two_folders
 from escnet.data.hugging_face import hugging_face_readings
+from escnet.data.label_studio_json import label_studio_readings
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
 from escnet.files import shown_path
@@ -17,12 +19,15 @@ FINDERS: Finders = {
     "folders": two_folders,
     "beside": beside,
     "coco": coco_readings,
+    "cvat": cvat_readings,
+    "label-studio": label_studio_readings,
     "datasets": hugging_face_readings,
 }
+_FILE_LAYOUTS = ("coco", "cvat", "label-studio", "datasets")  # that one file can be
 _WHAT_IS_READ = (
     "images/ with masks/ (or img_dir/ann_dir, JPEGImages/SegmentationClass, leftImg8bit/gtFine), "
-    "label maps beside their pictures (X.png or X_mask.png), a COCO JSON file, or a data set of "
-    "Hugging Face"
+    "label maps beside their pictures (X.png or X_mask.png), a COCO JSON file, annotations.xml "
+    "of CVAT, Label Studio's JSON, or a data set of Hugging Face"
 )
 
 
@@ -61,7 +66,7 @@ def _readings(root: Path, options: FolderOptions) -> list[Reading]:
         finders = {options.layout: FINDERS[options.layout]}
     try:
         if root.is_file():
-            files = [finders[name] for name in ("coco", "datasets") if name in finders]
+            files = [finders[name] for name in _FILE_LAYOUTS if name in finders]
             return [reading for find in files for reading in find(root, options)]
         readings = [reading for find in finders.values() for reading in find(root, options)]
         return readings or _in_parts(root, options, finders)
