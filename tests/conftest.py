@@ -1,4 +1,4 @@
-"""What every test may use: no network, and a folder of hostile picture files."""
+"""What every test may use: no network, no cache, and a folder of hostile picture files."""
 
 import socket
 import sys
@@ -50,6 +50,15 @@ def no_network() -> Iterator[None]:
         for name in ("connect", "connect_ex", "sendto"):
             patch.setattr(socket.socket, name, _guarded(name))
         patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep nothing of one test for another, and nothing in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ESCNET_CACHE_MB", "0")
         yield
 
 

@@ -73,6 +73,10 @@ class NamesWarning(UserWarning):
     """Class names that a model cannot tell apart or cannot read; the result is still made."""
 
 
+class CacheWarning(UserWarning):
+    """What could be kept for the next start cannot be; the result is still made."""
+
+
 def first_line(error: BaseException) -> str:
     """The first sentence of a library's error, shortened to be quoted in one of ours."""
     lines = str(error).strip().splitlines()

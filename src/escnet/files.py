@@ -24,6 +24,7 @@ MARK = "made by escnet"  # in a PNG's or JPEG's text, and in a comment of Markdo
 MARK_COMMENT = f"<!-- {MARK} -->"
 MARK_KEY = "escnet"  # the first of a JSON object
 OWN_FOLDER_FILE = "README.md"
+TEXT_EMBEDDINGS_KEY = "escnet_text_embeddings"  # the only one of a safetensors file's metadata
 
 _HEAD_BYTES = 4096  # where the mark stands
 _MARKED = re.compile(
@@ -31,6 +32,7 @@ _MARKED = re.compile(
     rb"|picture,name,share,mean_confidence,doubtful_share,"  # CSV has no place but its head
     rb"|(?:<!DOCTYPE html>\n)?<!-- made by escnet -->"
     rb'|.{7}\0\{"__metadata__":\{[^}]*"storage":"'  # of our checkpoint's tensors
+    rb'|.{7}\0\{"__metadata__":\{"escnet_text_embeddings":"'
     rb"|(?:\x89PNG\r\n\x1a\n|\xff\xd8\xff).*?(?:made by escnet|escnet:names\0)",
     re.DOTALL,
 )

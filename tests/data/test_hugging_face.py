@@ -20,7 +20,7 @@ LABELS = [[0, 1], [1, 255]]
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ESCNET_CACHE", str(tmp_path / "cache"))
 
 
 def encoded(values: object, kind: str = "PNG") -> bytes:

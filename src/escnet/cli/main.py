@@ -17,6 +17,7 @@ import typer
 
 import escnet
 from escnet.cli import (
+    cache,
     compare,
     data,
     evaluate,
@@ -31,7 +32,7 @@ from escnet.cli import (
     train,
     weights,
 )
-from escnet.errors import EscnetError, NamesWarning
+from escnet.errors import CacheWarning, EscnetError, NamesWarning
 from escnet.extras import is_of_torch, needs_torch
 from escnet.inference.machine.threads import let_idle_threads_sleep
 
@@ -56,6 +57,7 @@ app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 app.add_typer(names.app, name="names")
+app.add_typer(cache.app, name="cache")
 
 # Typer brings Click along under a private name that has moved, and this base with it.
 _USAGE_ERRORS = tuple(
@@ -131,18 +133,18 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Tell warnings about names as errors are told, without the line of code they come from."""
+    """Tell our own warnings as errors are told, without the line of code they come from."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def show_names(message: Warning | str, category: type[Warning], *args: Any) -> None:
-            if issubclass(category, NamesWarning):
+        def show_ours(message: Warning | str, category: type[Warning], *args: Any) -> None:
+            if issubclass(category, NamesWarning | CacheWarning):
                 print("escnet: warning:", " ".join(str(message).split()), file=sys.stderr)
             else:
                 show(message, category, *args)
 
         warnings.simplefilter("always", NamesWarning)
-        warnings.showwarning = show_names  # type: ignore[assignment]
+        warnings.showwarning = show_ours  # type: ignore[assignment]
         yield
 
 

@@ -10,11 +10,11 @@ import hashlib
 import importlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from escnet.cache_folder import cache_folder
 from escnet.data.conventions import IGNORED
 from escnet.data.folder_layouts import chosen_split
 from escnet.data.labelled_picture import LabelledPicture
@@ -102,8 +102,7 @@ def _cache_of(files: list[Path]) -> Path:
     for path in files:
         status = path.stat()
         digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns} ".encode())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "escnet" / "datasets" / digest.hexdigest()[:16]
+    return cache_folder() / "datasets" / digest.hexdigest()[:16]
 
 
 def _unpack(files: list[Path], folder: Path) -> int:

@@ -56,6 +56,7 @@ def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,
         share_prior=share_prior,
+        embedding_cache=segmenter.embedding_cache,
     )
 
 
@@ -75,6 +76,7 @@ class _WithTemplate:
         self.rejection = method.rejection
         self.num_tokens = method.num_tokens
         self.encode_text = method.encode_text
+        self.text_keys = method.text_keys
         self.logits = method.logits
         self._method = method
 

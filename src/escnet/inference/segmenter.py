@@ -6,7 +6,7 @@ which text embeddings are at hand.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -25,6 +25,7 @@ from escnet.inference.label_maps.windowed_scores import WindowedScores, label_wi
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import Method
+from escnet.inference.names.embedding_cache import EmbeddingCache
 from escnet.inference.names.near_names import (
     near_names,
     near_names_message,
@@ -86,6 +87,8 @@ class Segmenter:
         share_prior: The model's own; see `SegmentOptions`.
         asked_prior: What the caller set in its place, for pictures that are seen as a whole; None
             if the model's own counts.
+        embedding_cache: Where text embeddings are kept for later processes; None for nowhere. The
+            hash must be that of the weights, then.
 
     Raises:
         ConfigError: If a prior is not a number from 0 on.
@@ -101,6 +104,7 @@ class Segmenter:
         weights_hash: str,
         share_prior: float = 0.0,
         asked_prior: float | None = None,
+        embedding_cache: EmbeddingCache | None = None,
     ) -> None:
         for prior in (share_prior, asked_prior):
             if prior is not None:
@@ -111,6 +115,7 @@ class Segmenter:
         self.asked_prior = asked_prior
         self.share_prior = float(share_prior if asked_prior is None else asked_prior)
         self.reference: Reference | None = None
+        self.embedding_cache = embedding_cache
         self._text_cache: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
 
     @classmethod
@@ -139,9 +144,11 @@ class Segmenter:
 
         Raises:
             WeightsError: If the weights are not here, damaged, or of another kind.
-            ConfigError: If the device is not there, the dtype unknown, or the prior negative.
+            ConfigError: If the device is not there, the dtype unknown, or the prior negative; or if
+                the environment's size of the cache is no number.
         """
         SegmentOptions(share_prior=share_prior)  # before anything large is read
+        embedding_cache = EmbeddingCache.of_environment()
         loaded = load_method(
             model, device=device, dtype=dtype, memory_budget=memory_budget, threads=threads
         )
@@ -151,6 +158,7 @@ class Segmenter:
             weights_hash=loaded.weights_hash,
             share_prior=loaded.share_prior,
             asked_prior=share_prior,
+            embedding_cache=embedding_cache,
         )
         segmenter.reference = Reference(
             model=str(model),
@@ -381,7 +389,7 @@ class Segmenter:
             if texts in self._text_cache:
                 self._text_cache.move_to_end(texts)
                 return self._text_cache[texts]
-        embedding = self.method.encode_text(texts)  # takes long: others need not wait for it
+        embedding = self.encode_text(texts)  # takes long: others need not wait for it
         self._warn_of_names(vocabulary, embedding)
         with self._text_lock:
             self._text_cache[texts] = embedding
@@ -389,9 +397,30 @@ class Segmenter:
                 self._text_cache.popitem(last=False)
         return embedding
 
+    def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
+        """The embeddings of texts that the template has been applied to.
+
+        Those that an earlier process computed are read from disk.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+
+        Warns:
+            CacheWarning: If they cannot be kept for later processes.
+        """
+        if self.embedding_cache is None:
+            return self.method.encode_text(texts)
+        return self.embedding_cache.embeddings(
+            texts,
+            self.method.text_keys(texts),
+            self.method.encode_text,
+            model=self.model,
+            weights_hash=self.weights_hash,
+        )
+
     def _warn_of_names(self, vocabulary: Vocabulary, embedding: Float32[np.ndarray, "N D"]) -> None:
         """Warn of names that the model cannot tell apart or read, once for each vocabulary."""
-        if near := near_names(self.method, vocabulary, embedding):
+        if near := near_names(self.method, vocabulary, embedding, self.encode_text):
             warnings.warn(near_names_message(near, self.model), NamesWarning, stacklevel=2)
         if unread := unread_names(self.method, vocabulary.queries):
             warnings.warn(unread_names_message(unread, self.model), NamesWarning, stacklevel=2)

@@ -74,7 +74,7 @@ def test_words_in_latin_letters_with_accents_are_read(segmenter: Segmenter) -> N
 def test_synonyms_of_one_label_may_be_equal(segmenter: Segmenter) -> None:
     vocabulary = Vocabulary.of({"cafe": ["cafe", "café"], "table": "table"})
     embedding = segmenter.text_embedding(vocabulary)
-    assert near_names(segmenter.method, vocabulary, embedding) == []
+    assert near_names(segmenter.method, vocabulary, embedding, segmenter.encode_text) == []
 
 
 def test_an_equal_vocabulary_is_warned_of_once(segmenter: Segmenter) -> None:
@@ -83,10 +83,11 @@ def test_an_equal_vocabulary_is_warned_of_once(segmenter: Segmenter) -> None:
 
 
 def test_the_limit_of_the_built_in_model_is_what_the_docs_say(segmenter: Segmenter) -> None:
-    assert nearest_of_benchmarks(segmenter.method) == pytest.approx(0.9869, abs=2e-4)
+    nearest = nearest_of_benchmarks(segmenter.method, segmenter.encode_text)
+    assert nearest == pytest.approx(0.9869, abs=2e-4)
 
 
 def test_a_random_network_calls_equal_embeddings_alone_one() -> None:
     tiny = Segmenter.load("tiny", device="cpu")
-    assert nearest_of_benchmarks(tiny.method) == 1
+    assert nearest_of_benchmarks(tiny.method, tiny.encode_text) == 1
     assert told_of(tiny, ["cake", "cage", "ruler", "tube"]) == []

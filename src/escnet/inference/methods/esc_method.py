@@ -89,7 +89,10 @@ def tiny_esc_method(
         text["bos_token_id"], text["eos_token_id"], text["max_position_embeddings"]
     )
     method = EscMethod(network, tokenize, device=device, dtype=dtype, memory_budget=memory_budget)
-    return method, sha256(TINY.encode()).hexdigest()
+    digest = sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return method, digest.hexdigest()
 
 
 def load_esc_method(

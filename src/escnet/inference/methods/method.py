@@ -7,13 +7,16 @@ vocabulary, windows, labels, confidence.
 Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid of the picture.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from escnet.inference.label_maps.published_resize import View
+
+# The text tower: texts that the template has been applied to, and their embeddings.
+Encode = Callable[[Sequence[str]], Float32[np.ndarray, "N D"]]
 
 
 class ViewLogits(NamedTuple):
@@ -66,6 +69,15 @@ class Method(Protocol):
 
         Raises:
             VocabularyError: If a text has more tokens than the text tower reads.
+        """
+
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        """For each text a hash of all that its embedding depends on besides the weights.
+
+        That is what the text tower reads of it, and how the tower is set up.
+
+        Raises:
+            VocabularyError: As `encode_text`.
         """
 
     def logits(

@@ -16,10 +16,11 @@ from escnet.inference.label_maps.published_resize import View
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
-from escnet.inference.methods.tokens import Tokenize, encode_in_parts
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts, text_keys
 from escnet.model.pruning import Rejection
 from escnet.towers.network import Network
 from escnet.towers.patches import Patches
+from escnet.towers.tower import TextTower
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -97,6 +98,14 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
 
         return encode_in_parts(texts, encode)
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        """For each text a hash of all that its embedding depends on besides the weights.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+        """
+        return text_keys(self.tokenize(texts), tower_settings(self.network.text, self.device))
+
     @torch.inference_mode()
     def logits(
         self,
@@ -151,6 +160,12 @@ def left_of_view(
 def as_array(values: Float[Tensor, "..."]) -> Float32[np.ndarray, "..."]:
     """What a network gives, in main memory and single precision."""
     return values.float().cpu().numpy()
+
+
+def tower_settings(tower: TextTower, device: torch.device) -> dict[str, object]:
+    """What moves a text embedding besides the weights and the tokens."""
+    config = tower.tower.config.to_dict()
+    return {"tower": type(tower).__name__, "config": config, "device": device.type}
 
 
 def num_tokens_of(network: nn.Module) -> int:

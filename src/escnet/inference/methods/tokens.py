@@ -1,7 +1,9 @@
 """Class names to tokens, by the tokenizer that lies beside the weights."""
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from escnet.weights.tokenizer_files import (
     read_tokenizer,
 )
 
-TEXTS_AT_ONCE = 256
+TEXTS_AT_ONCE = 64
 _SHOWN_CHARACTERS = 40
 
 
@@ -38,13 +40,39 @@ def encode_in_parts(
 ) -> Float32[np.ndarray, "N D"]:
     """What a text tower makes of any number of texts, in memory that does not grow with them.
 
+    Texts of about the same length are encoded together, so that little of the work is for padding.
+
     Args:
         texts: One or more.
         encode: The text tower on some of them.
         at_once: How many are encoded together.
     """
+    if len(texts) <= at_once:
+        return encode(texts)
+    order = np.argsort([len(text) for text in texts], kind="stable")
     starts = range(0, len(texts), at_once)
-    return np.concatenate([encode(texts[start : start + at_once]) for start in starts])
+    parts = [[texts[index] for index in order[start : start + at_once]] for start in starts]
+    encoded = np.concatenate([encode(part) for part in parts])
+    return encoded[np.argsort(order)]
+
+
+def text_keys(tokens: Tokens, settings: Mapping[str, object], rows: int = 1) -> list[bytes]:
+    """For each text the SHA-256 of its tokens, without padding, and of the tower's settings.
+
+    Args:
+        tokens: Of all texts.
+        settings: What moves an embedding besides the weights and the tokens.
+        rows: How many rows of tokens a text has.
+    """
+    shared = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    keys = []
+    for start in range(0, len(tokens.token), rows):
+        digest = shared.copy()
+        for row in range(start, start + rows):
+            read = tokens.token[row][tokens.is_token[row] > 0]
+            digest.update(np.array([len(read), *read], "<i8").tobytes())
+        keys.append(digest.digest())
+    return keys
 
 
 def load_tokenizer(

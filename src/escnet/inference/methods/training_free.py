@@ -23,13 +23,13 @@ from escnet.inference.methods.esc_method import EscMethod, tiny_esc_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.model_name import TINY, ModelName
-from escnet.inference.methods.network_method import as_array, num_tokens_of
-from escnet.inference.methods.tokens import Tokenize, encode_in_parts, load_tokenizer
+from escnet.inference.methods.network_method import as_array, num_tokens_of, tower_settings
+from escnet.inference.methods.tokens import Tokenize, encode_in_parts, load_tokenizer, text_keys
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
 from escnet.towers.self_attention import ATTENTIONS
-from escnet.towers.tower import Towers
+from escnet.towers.tower import TextTower, Towers
 from escnet.weights.catalog import require_local
 from escnet.weights.checkpoint import model_type_of
 from escnet.weights.config_file import model_type_in
@@ -95,6 +95,11 @@ class EscCorrelator(nn.Module):
     def __init__(self, network: EscNet) -> None:
         super().__init__()
         self.network = network
+
+    @property
+    def text(self) -> TextTower:
+        """The text tower."""
+        return self.network.text
 
     def encode_text(
         self, token: Int[Tensor, "N T"], is_token: Int[Tensor, "N T"]
@@ -162,13 +167,25 @@ class TrainingFreeMethod:
         """
 
         def encode(some: Sequence[str]) -> Float32[np.ndarray, "n D"]:
-            filled = [template.replace("{}", text) for text in some for template in self._templates]
-            token, is_token = (torch.from_numpy(part) for part in self._tokenize(filled))
+            tokens = self._tokenize(self._filled(some))
+            token, is_token = (torch.from_numpy(part) for part in tokens)
             embedding = self.correlator.encode_text(token.to(self.device), is_token.to(self.device))
             each = F.normalize(embedding, dim=1).unflatten(0, (len(some), -1))
             return as_array(each.mean(dim=1))
 
         return encode_in_parts(texts, encode, _TEXTS_AT_ONCE)
+
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        """For each text a hash of all that its embedding depends on besides the weights.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+        """
+        settings = tower_settings(self.correlator.text, self.device)
+        return text_keys(self._tokenize(self._filled(texts)), settings, len(self._templates))
+
+    def _filled(self, texts: Sequence[str]) -> list[str]:
+        return [template.replace("{}", text) for text in texts for template in self._templates]
 
     rejection = ()  # every name has a map
 

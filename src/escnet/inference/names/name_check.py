@@ -52,8 +52,9 @@ def _cut_names(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Finding
 
 def _near_names(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Finding]:
     texts = vocabulary.templated(segmenter.method.template)
-    embedding = segmenter.method.encode_text(texts)
-    for first, second, cosine in near_names(segmenter.method, vocabulary, embedding):
+    embedding = segmenter.encode_text(texts)
+    pairs = near_names(segmenter.method, vocabulary, embedding, segmenter.encode_text)
+    for first, second, cosine in pairs:
         yield Finding(
             "warning", "near double", (first, second),
             f"{shown_text(first)} and {shown_text(second)} are one to {segmenter.model} (cosine "

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from escnet.class_lists.class_list import counted, shown_text
-from escnet.inference.methods.method import Method
+from escnet.inference.methods.method import Encode, Method
 from escnet.vocabulary import Vocabulary
 
 EQUAL = 1 - 1e-5  # a cosine above differs from 1 by rounding alone
@@ -62,14 +62,18 @@ class NearNames(NamedTuple):
 
 
 def near_names(
-    method: Method, vocabulary: Vocabulary, embedding: Float32[np.ndarray, "N D"]
+    method: Method,
+    vocabulary: Vocabulary,
+    embedding: Float32[np.ndarray, "N D"],
+    encode: Encode,
 ) -> list[NearNames]:
     """The pairs of labels nearer than any two names of a benchmark, the nearest first.
 
     Args:
-        method: Whose text tower encodes the pairs that set the limit, if it is needed.
+        method: Whose text tower the names are for.
         vocabulary: The class names.
         embedding: Of the queries, in their order.
+        encode: Encodes the pairs that set the limit, if it is needed.
     """
     cosines: dict[tuple[int, int], float] = {}
     for first, second, cosine in _pairs_above(embedding, NEVER_NEAR):
@@ -78,7 +82,7 @@ def near_names(
             cosines[labels] = max(cosine, cosines.get(labels, -1.0))
     if not cosines:
         return []
-    limit = nearest_of_benchmarks(method) if min(cosines.values()) < EQUAL else EQUAL
+    limit = nearest_of_benchmarks(method, encode) if min(cosines.values()) < EQUAL else EQUAL
     pairs = [
         NearNames(vocabulary.labels[first], vocabulary.labels[second], cosine)
         for (first, second), cosine in cosines.items()
@@ -87,19 +91,22 @@ def near_names(
     return sorted(pairs, key=lambda pair: -pair.cosine)
 
 
-def nearest_of_benchmarks(method: Method) -> float:
+def nearest_of_benchmarks(method: Method, encode: Encode) -> float:
     """The largest cosine of two names of a benchmark; 1 of a tower that is not trained."""
     if method.num_tokens < _BYTES:
         return 1.0
-    cosine = _cosines(method, (*NEAREST_IN_BENCHMARKS, *_SYNONYMS, *_ALIKE))
+    pairs = (*NEAREST_IN_BENCHMARKS, *_SYNONYMS, *_ALIKE)
+    cosine = _cosines(encode, method.template, pairs)
     first, last = len(NEAREST_IN_BENCHMARKS), len(cosine) - len(_ALIKE)
     near, synonyms, alike = np.split(cosine, [first, last])
     return float(near.max()) if synonyms.mean() > alike.mean() else 1.0
 
 
-def _cosines(method: Method, pairs: Sequence[tuple[str, str]]) -> Float32[np.ndarray, " pairs"]:
-    names = [method.template.replace("{}", name) for pair in pairs for name in pair]
-    unit = _unit(method.encode_text(names))
+def _cosines(
+    encode: Encode, template: str, pairs: Sequence[tuple[str, str]]
+) -> Float32[np.ndarray, " pairs"]:
+    texts = [template.replace("{}", name) for pair in pairs for name in pair]
+    unit = _unit(encode(texts))
     return (unit[0::2] * unit[1::2]).sum(axis=1)
 
 

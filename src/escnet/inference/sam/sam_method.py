@@ -45,3 +45,11 @@ class SamMethod:
             VocabularyError: If a text has more tokens than the text tower reads.
         """
         return self.base.encode_text(texts)
+
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        """For each text a hash of all that its embedding depends on besides the weights.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text tower reads.
+        """
+        return self.base.text_keys(texts)
