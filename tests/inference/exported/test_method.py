@@ -48,6 +48,13 @@ sys.exit(code)
     assert "needs PyTorch: pip install 'escnet[torch]'" in done.stderr
 
 
+def test_a_text_of_the_graphs_is_not_taken_for_one_of_pytorch() -> None:
+    ours = load_exported(BUILT_IN_FOLDER, threads=1, is_trusted=True).method
+    first, second = ours.text_keys(["a cat", "a longer name"])
+    assert ours.text_keys(["a cat"]) == [first] != [second]
+    assert Segmenter.load("mini", device="cpu").method.text_keys(["a cat"]) != [first]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the built-in model's folder; its large file is a link."""

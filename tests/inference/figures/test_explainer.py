@@ -199,6 +199,9 @@ class _Proposals:
     settings: Mapping[str, object] = {}
     rejection = ()
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in texts]
+
     def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         return np.eye(len(texts), dtype=np.float32)
 

@@ -29,6 +29,9 @@ class Colours:
     def __init__(self) -> None:
         self.views: list[tuple[int, ...]] = []
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in texts]
+
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return EYE[: len(texts)]
 

@@ -34,6 +34,9 @@ class Base:
     def __init__(self, maps: np.ndarray) -> None:
         self.maps = maps
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in texts]
+
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((len(texts), 2), np.float32)
 

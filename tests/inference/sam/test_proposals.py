@@ -74,6 +74,9 @@ class Colours:
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in texts]
+
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((len(texts), 2), np.float32)
 

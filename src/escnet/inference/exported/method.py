@@ -16,7 +16,7 @@ from escnet.inference.exported.rejection import left_names, likely_names
 from escnet.inference.label_maps.published_resize import View, published_image, square_image
 from escnet.inference.machine.threads import usable_threads
 from escnet.inference.methods.method import LoadedMethod, ViewLogits
-from escnet.inference.methods.tokens import encode_in_parts, load_tokenizer
+from escnet.inference.methods.tokens import encode_in_parts, load_tokenizer, text_keys
 from escnet.inference.names.glued_words import WORDS_FILE, read_words, split_glued
 from escnet.towers.text_reading import READINGS, TextReading
 
@@ -56,6 +56,15 @@ class OnnxMethod:
             return encode_in_parts(texts, encode)
         finally:
             self._graphs.close("text")  # a third of the memory, and seldom needed again
+
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        """For each text a hash of all that its embedding depends on besides the weights.
+
+        Raises:
+            VocabularyError: If a text has more tokens than the text graph reads.
+        """
+        graph = self._manifest.files["text.onnx"]
+        return text_keys(self.tokenize(texts), {"runtime": "onnxruntime", "graph": graph})
 
     def logits(
         self,
