@@ -117,7 +117,7 @@ def _load_mini(folder: Path, *, device: str, dtype: str, memory_budget: int) -> 
     method, digest = load_mini_method(
         folder, device=device, dtype=dtype, memory_budget=memory_budget
     )
-    return LoadedMethod(method, digest, method.share_prior)
+    return LoadedMethod(method, digest, method.share_prior, method.rest_rule)
 
 
 def _esc_method() -> "type[NetworkMethod[Any]]":

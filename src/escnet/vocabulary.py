@@ -41,7 +41,7 @@ class Vocabulary:
         labels: What the result calls the classes.
         queries: What the text tower reads, all labels' queries in label order.
         owner: For each query the index of its label.
-        has_background: Whether one more class, "background", wins where no label does. It comes
+        has_background: Whether one more class, "background", has what no label explains. It comes
             after the labels and has no query.
     """
 

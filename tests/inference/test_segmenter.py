@@ -27,8 +27,10 @@ from escnet.errors import (
 )
 from escnet.inference import segmenter as segmenters
 from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.rest import RestRule
 from escnet.inference.label_maps.windows import NATIVE, Windows
 from escnet.inference.methods.esc_method import EscMethod
+from escnet.inference.methods.method import ViewLogits
 from escnet.inference.methods.tokens import Tokenize, Tokens, byte_tokenizer
 from escnet.inference.segmenter import Segmenter
 from escnet.model.config import EscNetConfig, preset
@@ -117,6 +119,7 @@ def test_a_result_says_what_made_it(tiny: Segmenter, pixels: Pixels) -> None:
         "dtype": "float32",
         "void_below": 0.1,
         "background": True,
+        "rest": {"floor": 0.5},
         "synonyms": {},
     }
     assert result.picture is not None
@@ -213,6 +216,50 @@ def test_the_background_wins_exactly_where_confidence_is_below_one_half(pixels: 
     np.testing.assert_allclose(
         result.confidence[is_rest].astype(float), 1 - plain.confidence[is_rest], atol=1e-3
     )
+
+
+class Contrasted:
+    """The tiny method, which knows what it was asked."""
+
+    def __init__(self, method: EscMethod, certainty: float) -> None:
+        self.method, self.certainty, self.asked = method, certainty, []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.method, name)
+
+    def logits(
+        self, views: Sequence[Any], text_embedding: np.ndarray, owner: Any = None
+    ) -> list[ViewLogits]:
+        self.asked.append((len(views), len(text_embedding)))
+        answers = self.method.logits(views, text_embedding, owner)
+        if len(text_embedding) == len(NAMES):
+            return answers
+        return [ViewLogits(one.logits * 0 + self.certainty, one.kept) for one in answers]
+
+
+@pytest.mark.parametrize("windows", ["whole", "native"])
+@pytest.mark.parametrize("certainty", [-50.0, 50.0])
+def test_contrast_names_are_asked_once_of_the_whole_picture_and_decide_what_is_the_rest(
+    tiny: Segmenter, pixels: Pixels, windows: str, certainty: float
+) -> None:
+    assert isinstance(tiny.method, EscMethod)
+    method = Contrasted(tiny.method, certainty)
+    rule = RestRule(
+        relative_from=1.0, same_from=1.0, pixel_from=1e-6, least=1e-6, present_from=1 - 1e-6
+    )
+    segmenter = Segmenter(method, model="tiny", weights_hash="", rest_rule=rule)
+    plain = segmenter.segment(pixels, NAMES, windows=windows)
+    assert all(names == len(NAMES) for _, names in method.asked)
+    result = segmenter.segment(pixels, NAMES, windows=windows, background=True)
+    (contrast,) = [one for one in method.asked if one[1] != len(NAMES)]
+    assert contrast[0] == 1
+    assert contrast[1] > 100
+    if certainty < 0:  # the names explain everything
+        assert (result.label_map == plain.label_map).all()
+    else:
+        assert (result.label_map == len(NAMES)).all()
+    assert result.settings["rest"] == rule.as_settings()
+    assert "rest" not in plain.settings
 
 
 def test_a_vocabulary_keeps_its_own_background(tiny: Segmenter, pixels: Pixels) -> None:

@@ -35,7 +35,7 @@ ClassesFile = Annotated[
     typer.Option(help="Class names in a file: one a line, JSON, or what your tool wrote."),
 ]
 Background = Annotated[
-    bool, typer.Option("--background", help="Add a class that wins where no name does.")
+    bool, typer.Option("--background", help="Add a class for what none of the names explains.")
 ]
 WindowsMode = Annotated[
     str,

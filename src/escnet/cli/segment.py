@@ -131,8 +131,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     void_below: Annotated[
         float,
         typer.Option(
-            help="Leave pixels below this confidence unlabelled; with --background none is below "
-            "0.5, so give more than that, or leave one of the two out.",
+            help="Leave pixels below this confidence unlabelled, those of --background among them.",
             metavar="P",
         ),
     ] = 0.0,

@@ -57,6 +57,7 @@ def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
         weights_hash=segmenter.weights_hash,
         share_prior=share_prior,
         embedding_cache=segmenter.embedding_cache,
+        rest_rule=segmenter.rest_rule,
     )
 
 

@@ -40,8 +40,7 @@ class EvalProtocol(BaseModel):
             its truth holds (an oracle, which flatters).
         background: Where the last class is the background, whether predictions of the other names
             that are asked count as background, the word itself is asked like a name, or the model's
-            rest class has it, which wins where no name is likelier than not; "none" where there is
-            no such class.
+            rest class has it, for what no name explains; "none" where there is no such class.
         headline: The mean of IoUs that is called the result; both are always reported.
         labels: What was declared of the values in the truth's label maps; None where nothing was.
     """

@@ -37,8 +37,8 @@ class SegmentOptions:
     """How pictures are segmented.
 
     Attributes:
-        void_below: Pixels of lower confidence get no label, from 0 to 1. With a background class no
-            confidence is below one half.
+        void_below: Pixels of lower confidence get no label, from 0 to 1, those of the background
+            class among them.
         windows: How a picture is cut into windows; None sees it as a whole.
         share_prior: How much a label counts by the share of the picture that it seems to cover, 0
             for not at all; None for what the model says. A window does not show that share, so a

@@ -20,11 +20,14 @@ from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.ranking import Ranking
+from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
-from escnet.inference.methods.method import Method
+from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.names.contrast import contrast_to, everyday_names
 from escnet.inference.names.embedding_cache import EmbeddingCache
 from escnet.inference.names.near_names import (
     near_names,
@@ -89,6 +92,8 @@ class Segmenter:
             if the model's own counts.
         embedding_cache: Where text embeddings are kept for later processes; None for nowhere. The
             hash must be that of the weights, then.
+        rest_rule: When pixels are the rest; None where a probability of one half decides, as the
+            model's are not known to be reliable.
 
     Raises:
         ConfigError: If a prior is not a number from 0 on.
@@ -105,6 +110,7 @@ class Segmenter:
         share_prior: float = 0.0,
         asked_prior: float | None = None,
         embedding_cache: EmbeddingCache | None = None,
+        rest_rule: RestRule | None = None,
     ) -> None:
         for prior in (share_prior, asked_prior):
             if prior is not None:
@@ -114,9 +120,11 @@ class Segmenter:
         self.weights_hash = weights_hash
         self.asked_prior = asked_prior
         self.share_prior = float(share_prior if asked_prior is None else asked_prior)
+        self.rest_rule = rest_rule
         self.reference: Reference | None = None
         self.embedding_cache = embedding_cache
         self._text_cache: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
+        self._everyday: np.ndarray | None = None  # embeddings of the contrast names
 
     @classmethod
     def load(
@@ -159,6 +167,7 @@ class Segmenter:
             share_prior=loaded.share_prior,
             asked_prior=share_prior,
             embedding_cache=embedding_cache,
+            rest_rule=loaded.rest_rule,
         )
         segmenter.reference = Reference(
             model=str(model),
@@ -217,6 +226,9 @@ class Segmenter:
                 if queries != (label,)
             },
         }
+        if vocabulary.has_background:
+            rule = self.rest_rule
+            settings["rest"] = {"floor": EVEN} if rule is None else rule.as_settings()
         if options.is_tidy:
             settings |= {"min_area": options.min_area, "fill_holes": options.fill_holes}
         if options.depth is not None:
@@ -351,11 +363,11 @@ class Segmenter:
     ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
         text_embedding = self.text_embedding(vocabulary)
         size_hw = (pixels.shape[0], pixels.shape[1])
-        rule: dict[str, Any] = {
-            "void_below": options.void_below,
-            "background": vocabulary.has_background,
-            "ranking": ranking,
-        }
+        rule: dict[str, Any] = {"void_below": options.void_below, "ranking": ranking}
+
+        def find_rest(view: View, answer: ViewLogits) -> Rest:
+            return self.rest(view, vocabulary, answer.logits)
+
         if options.windows is not None:
             scores = WindowedScores(
                 self.method,
@@ -364,14 +376,47 @@ class Segmenter:
                 vocabulary.owner,
                 options.windows,
                 exact=options.exact,
+                find_rest=find_rest if vocabulary.has_background else None,
             )
             return label_windows(scores, len(vocabulary), size_hw, **rule)
         asked = None if options.exact else vocabulary.owner
-        (logits, kept) = self.method.logits([pixels], text_embedding, asked)[0]
+        answer = self.method.logits([pixels], text_embedding, asked)[0]
         # A label that was rejected has no logits and cannot win.
-        owner = [vocabulary.owner[query] for query in kept]
-        prior = options.share_prior or 0.0
-        return label_pixels(logits, owner, len(vocabulary), size_hw, share_prior=prior, **rule)
+        owner = [vocabulary.owner[query] for query in answer.kept]
+        rule["share_prior"] = options.share_prior or 0.0
+        rule["rest"] = find_rest(pixels, answer) if vocabulary.has_background else None
+        return label_pixels(answer.logits, owner, len(vocabulary), size_hw, **rule)
+
+    def rest(
+        self, view: View, vocabulary: Vocabulary, logits: Float32[np.ndarray, "N h w"]
+    ) -> Rest:
+        """When pixels of a picture are the rest, by what else the picture shows.
+
+        Contrast names are asked by themselves, so they change nothing of what the names get.
+
+        Args:
+            view: The picture as a whole.
+            vocabulary: The class names.
+            logits: What the method said of them.
+        """
+        rule = self.rest_rule
+        if rule is None:
+            return Rest()
+        if self._everyday is None:
+            texts = [self.method.template.replace("{}", name) for name in everyday_names()]
+            self._everyday = self.method.encode_text(texts)
+        contrast = contrast_to(
+            vocabulary.queries,
+            self.text_embedding(vocabulary),
+            self._everyday,
+            relative_from=rule.relative_from,
+            same_from=rule.same_from,
+        )
+        if not contrast.names:
+            return rule.for_picture(logits, logits[:0], contrast.num_surfaces)
+        everyone = range(len(contrast.names))
+        answer = self.method.logits([view], contrast.embedding, everyone)[0]
+        return rule.for_picture(logits, answer.logits, contrast.num_surfaces)
 
     def text_embedding(self, vocabulary: Vocabulary) -> Float32[np.ndarray, "N D"]:
         """The text embedding of every query, kept for the vocabularies that were used last.

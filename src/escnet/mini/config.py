@@ -3,10 +3,12 @@
 The numbers in brackets are those of docs/paper-notes.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from escnet.errors import ConfigError
+from escnet.inference.label_maps.rest import RestRule
 from escnet.model.config import EscNetConfig
 from escnet.towers.checks import check_share_prior
 
@@ -30,6 +32,8 @@ class MiniConfig(EscNetConfig):
             things [29]; it is trained behind a finished network.
         share_prior: At inference, how much a name counts by the share of the picture that it seems
             to cover [27]; 0 for not at all, 1 for a prior of that share.
+        rest: At inference, the numbers of `RestRule` by name, those that are not given having its
+            own values; None where a probability of one half decides what is the rest.
         **settings: Those of `EscNetConfig`.
 
     Raises:
@@ -40,6 +44,7 @@ class MiniConfig(EscNetConfig):
     free_settings = EscNetConfig.free_settings | {
         "detail",
         "presence",
+        "rest",
         "share_prior",
         "upsampling",
     }
@@ -54,6 +59,7 @@ class MiniConfig(EscNetConfig):
         presence: bool = True,
         detail: bool = True,
         share_prior: float = 0.5,
+        rest: Mapping[str, Any] | None = MappingProxyType({}),
         **settings: Any,
     ) -> None:
         self.layers = tuple(layers)
@@ -63,6 +69,7 @@ class MiniConfig(EscNetConfig):
         self.presence = presence
         self.detail = detail
         self.share_prior = share_prior
+        self.rest = None if rest is None else RestRule.of(rest).as_settings()
         for name, known in (("sam_input", SAM_INPUTS), ("upsampling", UPSAMPLINGS)):
             if getattr(self, name) not in known:
                 raise ConfigError(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from escnet.inference.label_maps.rest import RestRule
 from escnet.inference.methods.esc_method import EscMethod
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.mini.network import Mini
@@ -20,6 +21,12 @@ class MiniMethod(EscMethod):
     def share_prior(self) -> float:  # type: ignore[override]
         """What the network's settings say of it."""
         return float(self.network.config.share_prior)
+
+    @property
+    def rest_rule(self) -> RestRule | None:
+        """What the network's settings say of the rest class."""
+        rest = self.network.config.rest
+        return None if rest is None else RestRule.of(rest)
 
 
 def load_mini_method(

@@ -14,6 +14,7 @@ from escnet.inference.label_maps.labelling import (
     share_shift,
     sigmoid,
 )
+from escnet.inference.label_maps.rest import Rest
 
 SIZE_HW = (13, 29)  # of the picture
 
@@ -52,10 +53,10 @@ def test_the_labels_are_those_of_the_enlarged_logits() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"void_below": 0.6, "background": True, "share_prior": 2.0},
-        {"background": True, "share_prior": 0.5},
+        {"void_below": 0.6, "rest": Rest(), "share_prior": 2.0},
+        {"rest": Rest(), "share_prior": 0.5},
         {"share_prior": 2.0},
-        {"background": True},
+        {"rest": Rest()},
         {},
     ],
 )
@@ -79,10 +80,10 @@ def test_a_label_takes_the_highest_of_its_queries() -> None:
     assert (found[1] == expected[1]).all()
 
 
-@pytest.mark.parametrize("background", [False, True])
-def test_a_label_without_a_query_never_wins(background: bool) -> None:
-    label_map, _ = label_pixels(noise(2), [1, 3], 5, SIZE_HW, background=background)
-    assert set(np.unique(label_map)) == ({1, 3, 5} if background else {1, 3})
+@pytest.mark.parametrize("rest", [None, Rest()])
+def test_a_label_without_a_query_never_wins(rest: Rest | None) -> None:
+    label_map, _ = label_pixels(noise(2), [1, 3], 5, SIZE_HW, rest=rest)
+    assert set(np.unique(label_map)) == ({1, 3, 5} if rest else {1, 3})
 
 
 def test_permuting_the_labels_permutes_the_label_map() -> None:
@@ -111,40 +112,38 @@ def test_pixels_of_lower_confidence_are_void_and_no_others() -> None:
 
 def test_the_rest_class_wins_below_one_half_with_what_is_missing_to_one() -> None:
     logits = logits_of([[2.0, -1.0, -3.0]], [[1.0, -2.0, -2.0]])
-    label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), background=True)
+    label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), rest=Rest())
     assert label_map.tolist() == [[0, 2, 2]]
     expected = 1 / (1 + np.exp(-np.array([[2.0, 1.0, 2.0]])))
     np.testing.assert_allclose(confidence, expected, rtol=1e-3)
 
 
 def test_even_odds_are_not_yet_the_rest() -> None:
-    label_map, _ = label_pixels(logits_of([[0.0]]), [0], 1, (1, 1), background=True)
+    label_map, _ = label_pixels(logits_of([[0.0]]), [0], 1, (1, 1), rest=Rest())
     assert label_map.tolist() == [[0]]
 
 
 def test_the_rest_class_can_be_void_as_well() -> None:
     logits = logits_of([[-0.1, -9.0]])
-    label_map, _ = label_pixels(logits, [0], 1, (1, 2), background=True, void_below=0.6)
+    label_map, _ = label_pixels(logits, [0], 1, (1, 2), rest=Rest(), void_below=0.6)
     assert label_map.tolist() == [[255, 1]]
 
 
 @pytest.mark.parametrize(
-    ("num_labels", "background", "dtype"),
+    ("num_labels", "rest", "dtype"),
     [
-        (254, False, np.uint8),
-        (253, True, np.uint8),
-        (254, True, np.uint16),
-        (255, False, np.uint16),
+        (254, None, np.uint8),
+        (253, Rest(), np.uint8),
+        (254, Rest(), np.uint16),
+        (255, None, np.uint16),
     ],
 )
 def test_maps_have_8_bits_up_to_254_names_and_16_above(
-    num_labels: int, background: bool, dtype: type
+    num_labels: int, rest: Rest | None, dtype: type
 ) -> None:
     logits = logits_of([[-1.0, 3.0]], [[-2.0, 2.0]])
     owner = [num_labels - 2, num_labels - 1]
-    label_map, _ = label_pixels(
-        logits, owner, num_labels, (1, 2), background=background, void_below=0.9
-    )
+    label_map, _ = label_pixels(logits, owner, num_labels, (1, 2), rest=rest, void_below=0.9)
     assert label_map.dtype == dtype
     assert label_map.tolist() == [[np.iinfo(dtype).max, num_labels - 2]]
 
@@ -189,21 +188,19 @@ def test_the_prior_makes_no_pixel_void_or_the_rest_that_some_name_is_sure_of() -
     # The prior is for the first name, whose own logit in the last place is too low.
     logits = logits_of([[3.0, 3.0, -0.5]], [[-9.0, -9.0, 0.5]])
     assert label_pixels(logits, [0, 1], 2, (1, 3), share_prior=1.0)[0].tolist() == [[0, 0, 0]]
-    for options in ({"background": True}, {"void_below": 0.6}):
+    for options in ({"rest": Rest()}, {"void_below": 0.6}):
         label_map, confidence = label_pixels(logits, [0, 1], 2, (1, 3), share_prior=1.0, **options)
         assert label_map.tolist() == [[0, 0, 1]]
         assert confidence[0, 2] == pytest.approx(sigmoid(np.float32([0.5]))[0], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "options", [{"background": True}, {"void_below": 0.6}, {"void_below": 1.0}]
-)
-def test_what_is_void_or_the_rest_does_not_depend_on_the_prior(options: dict[str, float]) -> None:
+@pytest.mark.parametrize("options", [{"rest": Rest()}, {"void_below": 0.6}, {"void_below": 1.0}])
+def test_what_is_void_or_the_rest_does_not_depend_on_the_prior(options: dict[str, Any]) -> None:
     plain, prior = (
         label_pixels(noise(4) - 1, [0, 1, 2, 3], 4, SIZE_HW, share_prior=share, **options)[0]
         for share in (0.0, 3.0)
     )
-    left_out = 4 if "background" in options else 255
+    left_out = 4 if "rest" in options else 255
     assert ((plain == left_out) == (prior == left_out)).all()
     assert (plain == left_out).any()
     assert (plain != prior).any() or options == {"void_below": 1.0}

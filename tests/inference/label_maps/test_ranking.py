@@ -5,6 +5,7 @@ import pytest
 
 from escnet.inference.label_maps.labelling import label_pixels, sigmoid
 from escnet.inference.label_maps.ranking import Ranking, Runners
+from escnet.inference.label_maps.rest import Rest
 
 SIZE_HW = (3, 4)
 
@@ -12,7 +13,7 @@ SIZE_HW = (3, 4)
 def _ranked(
     logits: np.ndarray, num_ranks: int = 3, **options: Any
 ) -> tuple[np.ndarray, np.ndarray, Ranking]:
-    num_names = len(logits) + bool(options.get("background"))
+    num_names = len(logits) + bool(options.get("rest") is not None)
     ranking = Ranking(num_ranks, num_names, SIZE_HW)
     owner = list(range(len(logits)))
     label_map, confidence = label_pixels(
@@ -36,7 +37,7 @@ def test_the_ranks_are_the_labels_by_their_probabilities() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"background": True}, {"share_prior": 3.0}, {"share_prior": 3.0, "background": True}],
+    [{}, {"rest": Rest()}, {"share_prior": 3.0}, {"share_prior": 3.0, "rest": Rest()}],
 )
 def test_the_first_is_the_label_maps_own_and_none_comes_twice(options: dict[str, Any]) -> None:
     label_map, confidence, ranking = _ranked(_noise(5) - 0.5, **options)
@@ -50,9 +51,9 @@ def test_the_first_is_the_label_maps_own_and_none_comes_twice(options: dict[str,
 def test_the_rest_class_counts_by_what_the_best_label_leaves() -> None:
     logits = np.array([[[2.0]], [[-1.0]], [[-3.0]]], np.float32)
     ranking = Ranking(3, 4, (1, 1))
-    label_pixels(logits, [0, 1, 2], 3, (1, 1), background=True, ranking=ranking)
+    label_pixels(logits, [0, 1, 2], 3, (1, 1), rest=Rest(), ranking=ranking)
     assert ranking.names.ravel().tolist() == [0, 1, 3]  # 0.88, 0.27, rest 0.12, 0.05
-    label_pixels(logits - 4, [0, 1, 2], 3, (1, 1), background=True, ranking=ranking)
+    label_pixels(logits - 4, [0, 1, 2], 3, (1, 1), rest=Rest(), ranking=ranking)
     assert ranking.names.ravel().tolist() == [3, 0, 1]
 
 

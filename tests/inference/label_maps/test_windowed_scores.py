@@ -8,6 +8,7 @@ from PIL import Image
 from escnet.errors import ConfigError
 from escnet.inference.label_maps import labelling
 from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.rest import Rest
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
 from escnet.inference.label_maps.windows import NATIVE, PAPER, Windows, window_hw, window_starts
 from escnet.inference.methods.method import ViewLogits
@@ -221,8 +222,10 @@ def test_bands_give_the_map_of_the_whole(
     picture: np.ndarray, windows: Windows, band: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def labels() -> tuple[np.ndarray, np.ndarray]:
-        scores = WindowedScores(Colours(), picture, EYE, [0, 1, 2], windows)
-        return label_windows(scores, 3, (21, 30), background=True)
+        scores = WindowedScores(
+            Colours(), picture, EYE, [0, 1, 2], windows, find_rest=lambda *_: Rest()
+        )
+        return label_windows(scores, 3, (21, 30))
 
     expected = labels()
     monkeypatch.setattr(labelling, "_BAND", band)
@@ -263,8 +266,53 @@ def test_what_is_unsure_is_void_or_background() -> None:
     windows = Windows(window=6)
     scores = WindowedScores(Colours(), black, EYE, [0, 1, 2], windows)
     assert (label_windows(scores, 3, (6, 6), void_below=0.9)[0] == 255).all()
-    scores = WindowedScores(Colours(), black, EYE, [0, 1, 2], windows)
-    assert (label_windows(scores, 3, (6, 6), background=True)[0] == 3).all()
+    scores = WindowedScores(Colours(), black, EYE, [0, 1, 2], windows, find_rest=lambda *_: Rest())
+    assert (label_windows(scores, 3, (6, 6))[0] == 3).all()
+
+
+def test_the_picture_as_a_whole_says_what_its_windows_call_the_rest() -> None:
+    half = np.zeros((8, 16, 3), np.uint8)
+    half[:, :8, 0] = 255  # red, of a probability of 0.88; green and blue have 0.12 everywhere
+    half[:, 8:, 1] = 160  # green of 0.62
+    asked: list[tuple[tuple[int, ...], int]] = []
+
+    def labels(rest: Rest) -> np.ndarray:
+        def find_rest(view: np.ndarray, answer: ViewLogits) -> Rest:
+            asked.append((view.shape, len(answer.kept)))
+            return rest
+
+        windows = Windows(window=8, overlap=0.5)
+        scores = WindowedScores(Colours(), half, EYE, [0, 1, 2], windows, find_rest=find_rest)
+        return label_windows(scores, 3, (8, 16))[0]
+
+    assert set(np.unique(labels(Rest(0.3, 0.8)))) == {0, 3}  # no view is sure of green
+    assert set(np.unique(labels(Rest(0.3, 0.6)))) == {0, 1}
+    assert set(np.unique(labels(Rest(0.3, 0.9)))) == {3}
+    assert asked == [((8, 16, 3), 3)] * 3
+
+
+def test_a_window_may_show_what_the_whole_picture_is_not_sure_of() -> None:
+    class Blurred(Colours):
+        """Sees less of the picture as a whole than of a window."""
+
+        def logits(
+            self,
+            views: Sequence[np.ndarray],
+            text_embedding: np.ndarray,
+            owner: Sequence[int] | None = None,
+        ) -> list[ViewLogits]:
+            answers = super().logits(views, text_embedding, owner)
+            return [
+                ViewLogits(one.logits * (1 if view.shape[1] == 8 else 0.5), one.kept)
+                for view, one in zip(views, answers, strict=True)
+            ]
+
+    red = np.zeros((8, 16, 3), np.uint8)
+    red[..., 0] = 255  # 0.88 in a window, 0.73 in the whole
+    scores = WindowedScores(
+        Blurred(), red, EYE, [0, 1, 2], Windows(window=8), find_rest=lambda *_: Rest(0.3, 0.8)
+    )
+    assert (label_windows(scores, 3, (8, 16))[0] == 0).all()
 
 
 @pytest.mark.parametrize(("field", "value"), [("overlap", 0.95), ("overlap", -0.1), ("window", 0)])

@@ -68,13 +68,15 @@ def explain(
             f"that the network keeps for this picture: give fewer {either('names', '--classes')}"
         )
     row = _best_row(trace.evidence[0][0], rows)
+    rest = None
+    if vocabulary.has_background:
+        rest = segmenter.rest(pixels, vocabulary, trace.logits)
 
     def answer(logits: Float32[np.ndarray, "M _ _"]) -> FinalMask:
         size_hw = (pixels.shape[0], pixels.shape[1])
-        rest = vocabulary.has_background
         prior = segmenter.share_prior
         label_map, _ = label_pixels(
-            logits, owner, len(vocabulary), size_hw, background=rest, share_prior=prior
+            logits, owner, len(vocabulary), size_hw, rest=rest, share_prior=prior
         )
         best = logits[rows].max(axis=0)
         return FinalMask(confidence=sigmoid(best), mask=label_map == label)

@@ -14,10 +14,10 @@ from jaxtyping import Float, Float32, Int, UInt
 from escnet.errors import WeightsError
 from escnet.inference.label_maps.enlargement import Enlargement
 from escnet.inference.label_maps.ranking import Ranking, Runners
+from escnet.inference.label_maps.rest import Rest, logit
 
 _BAND = 65_536  # pixels at once, which stay in a processor's cache
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
-_EVEN = 0.5  # below it a label is less likely than not
 _LEAST_SHARE = 1e-4  # of a picture; what seems to cover less counts as covering this much
 
 
@@ -28,14 +28,14 @@ def label_pixels(
     size_hw: tuple[int, int],
     *,
     void_below: float = 0.0,
-    background: bool = False,
+    rest: Rest | None = None,
     share_prior: float = 0.0,
     ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence.
 
     A label's logit is the highest of its queries'. Confidence is the sigmoid of the winner's logit;
-    where the rest class wins, it is one minus that.
+    where the rest class wins, it is the probability of the rest.
 
     Args:
         logits: One map for each query.
@@ -43,8 +43,7 @@ def label_pixels(
         num_labels: Labels, without the background.
         size_hw: Height and width of the picture.
         void_below: Pixels of lower confidence become void.
-        background: Add the rest class, of index `num_labels`, where every label's confidence is
-            below one half.
+        rest: When the rest class wins, of index `num_labels`; None for no such class.
         share_prior: How much a label counts by the share of the picture that it seems to cover; see
             `share_shift`.
         ranking: Filled with the best names of every pixel, if they are wanted.
@@ -60,13 +59,15 @@ def label_pixels(
         num_labels,
         size_hw,
         void_below=void_below,
-        background=background,
+        rest=rest,
         ranking=ranking,
     )
+    if rest is not None:
+        merged = rest.judged(merged, rest.present(merged))
     enlargement = Enlargement(merged.shape[1:], size_hw)
     shift = share_shift(merged, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
-    floor = _logit(max(void_below, _EVEN if background else 0.0))
+    floor = logit(max(void_below, rest.floor if rest else 0.0))
     for rows in bands(size_hw):
         race = Race((rows.stop - rows.start, size_hw[1]), shift, floor, maps.runners(rows))
         source = enlargement.source(rows)
@@ -195,7 +196,7 @@ class LabelMaps:
         num_labels: As in `label_pixels`, like the rest.
         size_hw: Height and width.
         void_below: Lowest confidence of a labelled pixel.
-        background: Whether there is a rest class.
+        rest: When the rest class wins; None for no such class.
         ranking: Filled as well, if there is one.
 
     Attributes:
@@ -210,16 +211,16 @@ class LabelMaps:
         size_hw: tuple[int, int],
         *,
         void_below: float,
-        background: bool,
+        rest: Rest | None,
         ranking: Ranking | None = None,
     ) -> None:
-        num_names = num_labels + int(background)
+        num_names = num_labels + int(rest is not None)
         dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
         self.label_map = np.empty(size_hw, dtype)
         self.confidence = np.empty(size_hw, np.float16)
         self._index = np.array([*present, num_labels], dtype)  # the rest class comes last
         self._void_below = void_below
-        self._background = background
+        self._rest = rest
         self._ranking = ranking
 
     def runners(self, rows: slice) -> Runners | None:
@@ -240,10 +241,10 @@ class LabelMaps:
         """
         best, winner = race.result()
         sure = to_probability(best)
-        if self._background:
-            is_rest = sure < _EVEN
+        if self._rest is not None:
+            is_rest = sure < self._rest.floor
             winner = np.where(is_rest, len(self._index) - 1, winner)
-            sure = np.where(is_rest, 1 - sure, sure)
+            sure = np.where(is_rest, self._rest.probability(sure), sure)
         if self._ranking is not None and race.runners is not None:
             self._ranking.fill(
                 rows,
@@ -252,7 +253,7 @@ class LabelMaps:
                 sure,
                 index=self._index,
                 to_probability=to_probability,
-                has_rest=self._background,
+                rest=self._rest,
             )
         labels = self._index[winner]
         labels[sure < self._void_below] = np.iinfo(labels.dtype).max
@@ -287,9 +288,3 @@ def sigmoid(logit: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         odds = np.exp(-logit)
     odds += 1
     return np.divide(1, odds, out=odds)
-
-
-def _logit(probability: float) -> float:
-    """The logit of a probability from 0 to 1."""
-    with np.errstate(divide="ignore"):
-        return float(np.log(np.divide(probability, 1 - probability)))

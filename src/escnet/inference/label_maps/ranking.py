@@ -1,8 +1,8 @@
 """The best names of every pixel with their probabilities, beside the label map that has one.
 
 The first is the pixel's own, as the label map has it before anything becomes void; the others
-follow by their own probabilities. The rest class, if there is one, counts by one minus the best
-label's.
+follow by their own probabilities. The rest class, if there is one, counts by its probability beside
+the best label's.
 
 Sizes: K ranks, H x W pixels.
 """
@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt
+
+from escnet.inference.label_maps.rest import Rest
 
 _NOBODY = -1  # of a rank that no label has, as there are fewer
 _LARGEST_8_BIT = 254
@@ -82,7 +84,7 @@ class Ranking:
         *,
         index: UInt[np.ndarray, " L"],
         to_probability: Callable[[np.ndarray], np.ndarray],
-        has_rest: bool,
+        rest: Rest | None,
     ) -> None:
         """Write the ranks of some rows of the picture.
 
@@ -93,11 +95,11 @@ class Ranking:
             sure: The winner's probability.
             index: Of each label that ran its index among the names.
             to_probability: Makes one of a runner's score.
-            has_rest: Whether there is a rest class.
+            rest: When the rest class wins; None for no such class.
         """
         runners.score = to_probability(runners.score)
-        if has_rest:
-            runners.enter(1 - runners.score[0], len(index) - 1)
+        if rest is not None:
+            runners.enter(rest.probability(runners.score[0]), len(index) - 1)
         labels, chances = _led_by(winner, sure, runners.label, runners.score)
         table = np.append(index, np.iinfo(index.dtype).max)  # the last is for nobody
         self.names[:, rows] = table[labels]

@@ -10,7 +10,7 @@ Sizes: N texts, M of them kept, L labels of a view, H x W the picture, h x w its
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ from PIL import Image
 
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
 from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
-from escnet.inference.label_maps.published_resize import square, to_short_side
+from escnet.inference.label_maps.published_resize import View, square, to_short_side
 from escnet.inference.label_maps.ranking import Ranking
+from escnet.inference.label_maps.rest import Rest
 from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
 from escnet.inference.methods.method import Method, ViewLogits
 
@@ -31,8 +32,19 @@ _VIEWS_AT_ONCE = 4
 class WindowedScores:
     """The probabilities of one picture's labels, by bands of its canvas.
 
+    Args:
+        method: What gives the logits.
+        pixels: The picture.
+        text_embedding: One for each text.
+        owner: The label of each text.
+        windows: How the picture is cut.
+        exact: Whether every name takes part in all work.
+        find_rest: Says when the rest class wins, from the picture as a whole and its logits; None
+            for no such class.
+
     Attributes:
         canvas_hw: Height and width of the canvas.
+        rest: When the rest class wins.
     """
 
     def __init__(
@@ -44,6 +56,7 @@ class WindowedScores:
         windows: Windows,
         *,
         exact: bool = True,
+        find_rest: Callable[[View, ViewLogits], Rest] | None = None,
     ) -> None:
         self._method = method
         self._windows = windows
@@ -66,10 +79,21 @@ class WindowedScores:
             # The names are chosen once, by the picture as a whole: its windows may be thousands.
             self._embedding = text_embedding[whole.kept]
             self._owner = [owner[text] for text in whole.kept]
-        labels, logits = _of_labels(whole, owner)
+        self.rest = None if find_rest is None else find_rest(small, whole)
+        self._shown: set[int] = set()  # labels that the picture as a whole shows
+        labels, logits = self._judged(_of_labels(whole, owner))
+        if self.rest is not None:
+            self._shown = set(np.array(labels)[self.rest.present(logits)].tolist())
         if windows.size is not None:
             logits = np.stack([enlarged(own, (most, most)) for own in logits])
         self._whole = _OfLabels(labels, sigmoid(logits))
+
+    def _judged(self, view: "_OfLabels") -> "_OfLabels":
+        """The logits of a view, low for labels that neither it nor the whole picture shows."""
+        if self.rest is None:
+            return view
+        is_present = self.rest.present(view.maps) | np.isin(view.labels, list(self._shown))
+        return _OfLabels(view.labels, self.rest.judged(view.maps, is_present))
 
     def labels_in(self, rows: slice) -> list[int]:
         """The labels that some view left a chance in these rows of the canvas."""
@@ -128,7 +152,7 @@ class WindowedScores:
     def _logits_of_row(self, top: int) -> "list[_OfLabels]":
         if top not in self._rows:
             views = self._views_of_row(top)
-            self._rows[top] = [_of_labels(view, self._owner) for view in views]
+            self._rows[top] = [self._judged(_of_labels(view, self._owner)) for view in views]
         return self._rows[top]
 
     def _views_of_row(self, top: int) -> list[ViewLogits]:
@@ -202,7 +226,6 @@ def label_windows(
     size_hw: tuple[int, int],
     *,
     void_below: float = 0.0,
-    background: bool = False,
     ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
@@ -211,7 +234,7 @@ def label_windows(
         num_labels,
         size_hw,
         void_below=void_below,
-        background=background,
+        rest=scores.rest,
         ranking=ranking,
     )
     enlargement = Enlargement(scores.canvas_hw, size_hw)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from escnet.inference.label_maps.published_resize import View
+from escnet.inference.label_maps.rest import RestRule
 
 # The text tower: texts that the template has been applied to, and their embeddings.
 Encode = Callable[[Sequence[str]], Float32[np.ndarray, "N D"]]
@@ -106,8 +107,10 @@ class LoadedMethod(NamedTuple):
         method: The method.
         weights_hash: SHA-256 of its weights.
         share_prior: What its checkpoint says of it; see `escnet.inference.label_maps.labelling`.
+        rest_rule: What its checkpoint says of the rest class; None for nothing.
     """
 
     method: Method
     weights_hash: str
     share_prior: float = 0.0
+    rest_rule: RestRule | None = None
