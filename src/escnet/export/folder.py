@@ -27,6 +27,7 @@ from escnet.inference.exported.manifest import (
     Manifest,
 )
 from escnet.inference.methods.memory import DEFAULT_BUDGET
+from escnet.inference.methods.method import LoadedMethod
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.network_load import load_network_method
 from escnet.inference.methods.network_method import NetworkMethod
@@ -141,14 +142,14 @@ def _write_graphs(folder: Path, on_graph: Callable[[str], None]) -> Manifest:
         weights.put_into(graph)
         onnx.helper.set_model_props(graph, {WEIGHTS_KEY: loaded.weights_hash})
         (folder / f"{traced}.onnx").write_bytes(graph.SerializeToString())
-    manifest = _manifest_of(method, folder, tensors, loaded.share_prior)
+    manifest = _manifest_of(loaded, method, folder, tensors)
     document = {"format": FORMAT, **asdict(manifest)}
     (folder / MANIFEST_FILE).write_bytes(to_marked_json(document))
     return manifest
 
 
 def _manifest_of(
-    method: NetworkMethod[Any], folder: Path, tensors: str, share_prior: float
+    loaded: LoadedMethod, method: NetworkMethod[Any], folder: Path, tensors: str
 ) -> Manifest:
     config = method.network.config
     names = (tensors, *_graph_files(), *method.network.tokenizer_files)
@@ -168,7 +169,8 @@ def _manifest_of(
         num_tokens=method.num_tokens,
         max_classes=config.max_classes,
         rejection=method.rejection[:1],  # the head takes all names that it is given
-        share_prior=share_prior,
+        share_prior=loaded.share_prior,
+        rest=None if loaded.rest_rule is None else loaded.rest_rule.as_settings(),
         settings=settings,
         tensors=tensors,
         files={name: file_sha256(folder / name) for name in names if (folder / name).is_file()},

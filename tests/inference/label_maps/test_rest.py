@@ -5,7 +5,7 @@ from escnet.errors import ConfigError
 from escnet.inference.label_maps.labelling import label_pixels, sigmoid
 from escnet.inference.label_maps.rest import Rest, RestRule, logit
 
-RULE = RestRule()
+RULE = RestRule(present_from=0.9, pixel_from=0.3)
 SIZE_HW = (1, 4)
 
 
@@ -113,6 +113,6 @@ def test_a_rule_of_numbers_that_cannot_be_is_refused() -> None:
     for name, value in (("cover", 1.5), ("least", -0.1), ("present_from", 1.0), ("margin", -1.0)):
         with pytest.raises(ConfigError, match=f"rest {name} .* is not a number between 0 and"):
             RestRule.of({name: value})
-    with pytest.raises(ConfigError, match=r"pixel_from 0\.3, present_from 0\.2 are not in order"):
+    with pytest.raises(ConfigError, match=r"pixel_from 0\.4, present_from 0\.2 are not in order"):
         RestRule.of({"present_from": 0.2})
     assert RestRule.of({"cover": 0.5}).as_settings()["cover"] == 0.5

@@ -48,6 +48,8 @@ class Manifest:
         max_classes: The most names that the head takes for a picture; 0 for any number.
         rejection: How many labels are left after the look at the first maps; empty for all.
         share_prior: See `escnet.inference.label_maps.labelling`.
+        rest: The numbers of `escnet.inference.label_maps.rest.RestRule`; None where a probability
+            of one half decides what is the rest.
         settings: What moves a pixel besides.
         tensors: The file that the graphs take their weights from.
         files: SHA-256 of every file of the folder that is used.
@@ -69,6 +71,7 @@ class Manifest:
     max_classes: int
     rejection: tuple[int, ...]
     share_prior: float
+    rest: Mapping[str, float] | None
     settings: Mapping[str, object]
     tensors: str
     files: Mapping[str, str]
@@ -177,6 +180,7 @@ _KINDS: Mapping[str, Any] = {
     "max_classes": int,
     "rejection": list,
     "share_prior": int | float,
+    "rest": dict | None,
     "settings": dict,
     "tensors": str,
     "files": dict,

@@ -14,6 +14,7 @@ from escnet.inference.exported.graphs import Graphs, check_onnxruntime
 from escnet.inference.exported.manifest import Manifest
 from escnet.inference.exported.rejection import left_names, likely_names
 from escnet.inference.label_maps.published_resize import View, published_image, square_image
+from escnet.inference.label_maps.rest import RestRule
 from escnet.inference.machine.threads import usable_threads
 from escnet.inference.methods.method import LoadedMethod, ViewLogits
 from escnet.inference.methods.tokens import encode_in_parts, load_tokenizer, text_keys
@@ -138,7 +139,8 @@ def load_exported(folder: Path, *, threads: int | None, is_trusted: bool = False
     if not is_trusted:
         manifest.check_files(folder)
     method = OnnxMethod(folder, manifest, usable_threads(threads))
-    return LoadedMethod(method, manifest.weights_hash, manifest.share_prior)
+    rest = None if manifest.rest is None else RestRule.of(manifest.rest)
+    return LoadedMethod(method, manifest.weights_hash, manifest.share_prior, rest)
 
 
 def _reading(folder: Path, manifest: Manifest) -> TextReading:
