@@ -116,3 +116,11 @@ def test_a_rule_of_numbers_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"pixel_from 0\.4, present_from 0\.2 are not in order"):
         RestRule.of({"present_from": 0.2})
     assert RestRule.of({"cover": 0.5}).as_settings()["cover"] == 0.5
+
+
+def test_single_sure_places_do_not_make_a_name_present_and_are_no_specks_of_it() -> None:
+    logits = np.full((1, 40, 50), logit(0.2), np.float32)
+    logits[0, 20, 20] = logit(0.97)
+    assert (label_pixels(logits, [0], 1, (40, 50), rest=STRICT)[0] == 1).all()
+    logits[0, 20:22, 20:23] = logit(0.97)
+    assert (label_pixels(logits, [0], 1, (40, 50), rest=STRICT)[0] == 0).sum() == 6

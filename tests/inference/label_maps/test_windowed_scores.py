@@ -291,28 +291,42 @@ def test_the_picture_as_a_whole_says_what_its_windows_call_the_rest() -> None:
     assert asked == [((8, 16, 3), 3)] * 3
 
 
-def test_a_window_may_show_what_the_whole_picture_is_not_sure_of() -> None:
-    class Blurred(Colours):
-        """Sees less of the picture as a whole than of a window."""
+class Unequal(Colours):
+    """Is surer of a window than of the picture as a whole, or the other way round."""
 
-        def logits(
-            self,
-            views: Sequence[np.ndarray],
-            text_embedding: np.ndarray,
-            owner: Sequence[int] | None = None,
-        ) -> list[ViewLogits]:
-            answers = super().logits(views, text_embedding, owner)
-            return [
-                ViewLogits(one.logits * (1 if view.shape[1] == 8 else 0.5), one.kept)
-                for view, one in zip(views, answers, strict=True)
-            ]
+    def __init__(self, of_whole: float, of_window: float) -> None:
+        super().__init__()
+        self._of_whole, self._of_window = of_whole, of_window
 
+    def logits(
+        self,
+        views: Sequence[np.ndarray],
+        text_embedding: np.ndarray,
+        owner: Sequence[int] | None = None,
+    ) -> list[ViewLogits]:
+        answers = super().logits(views, text_embedding, owner)
+        is_window = [view.shape[1] == 8 for view in views]
+        return [
+            ViewLogits(one.logits * (self._of_window if small else self._of_whole), one.kept)
+            for small, one in zip(is_window, answers, strict=True)
+        ]
+
+
+def test_a_name_is_there_where_a_window_or_the_whole_picture_is_sure_of_it() -> None:
     red = np.zeros((8, 16, 3), np.uint8)
-    red[..., 0] = 255  # 0.88 in a window, 0.73 in the whole
-    scores = WindowedScores(
-        Blurred(), red, EYE, [0, 1, 2], Windows(window=8), find_rest=lambda *_: Rest(0.3, 0.8)
-    )
-    assert (label_windows(scores, 3, (8, 16))[0] == 0).all()
+    red[..., 0] = 255  # 0.88, by half of the logit 0.73
+    sure, unsure = sigmoid(np.array([2.0, 1.0], np.float32))
+    found = []
+    for method in (Unequal(1, 0.5), Unequal(0.5, 1)):
+        scores = WindowedScores(
+            method, red, EYE, [0, 1, 2], Windows(window=8), find_rest=lambda *_: Rest(0.3, 0.8)
+        )
+        label_map, confidence = label_windows(scores, 3, (8, 16))
+        assert (label_map == 0).all()
+        found.append(float(confidence.mean()))
+    # What the whole picture shows, its windows need not be sure of; not the other way round.
+    assert found[0] == pytest.approx((sure + unsure) / 2, abs=1e-3)
+    assert 0.3 < found[1] < found[0]
 
 
 @pytest.mark.parametrize(("field", "value"), [("overlap", 0.95), ("overlap", -0.1), ("window", 0)])
