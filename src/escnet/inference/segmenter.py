@@ -404,7 +404,7 @@ class Segmenter:
             return Rest()
         if self._everyday is None:
             texts = [self.method.template.replace("{}", name) for name in everyday_names()]
-            self._everyday = self.method.encode_text(texts)
+            self._everyday = self.encode_text(texts)
         contrast = contrast_to(
             vocabulary.queries,
             self.text_embedding(vocabulary),
