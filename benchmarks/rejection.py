@@ -101,7 +101,7 @@ def measured(
         is_labelled = truth < num_own
         present = set(np.unique(truth[is_labelled]).tolist())
         with torch.inference_mode():
-            image = square_image(picture, method.view_size)[None]
+            image = torch.as_tensor(square_image(picture, method.view_size))[None]
             patches = method.network.vision(image)
             exact_map = None
             for number, variant in enumerate(variants):
