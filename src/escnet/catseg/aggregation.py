@@ -10,7 +10,7 @@ a chunk, C hidden width, A guidance width, h x w patches, G heads, d width of a 
 window, P places in all windows.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -263,7 +263,8 @@ class ClassAggregation(nn.Module):
         key, value = self._key_value(state, self.padding_text[None, None])
         key, value = key[:, 0].float(), value[:, 0].float()  # (1, 1, 1, G, d)
         product = key[..., :, None] * (value / length)[..., None, :]
-        return missing * product, missing * key / length
+        count = cast("int", missing)
+        return count * product, count * key / length
 
     def _key_value(
         self, pooled: Float[Tensor, "B n h w C"], text: Float[Tensor, "B n A"]

@@ -73,7 +73,10 @@ class HeadGraph(_WithPatches):
         self, maps: list[Tensor], text_embedding: Float[Tensor, "N D"], kept: Int[Tensor, " M"]
     ) -> Float[Tensor, "1 M _ _"]:
         patches, choice = self.again(maps), _Choice(kept)
-        return self.network.segment(patches, text_embedding, rejection=choice).logits
+        network: Any = (
+            self.network
+        )  # ESC-Net or CAT-Seg, which reject names
+        return network.segment(patches, text_embedding, rejection=choice).logits
 
 
 class _Choice(Rejection):
@@ -136,13 +139,10 @@ def trace_graphs(network: Network) -> Iterator[tuple[str, onnx.ModelProto]]:
     text, kept = torch.randn(_NAMES, config.joint_dim), torch.arange(0, _NAMES, 2)
     many = Dim("names", min=1, max=_MOST_NAMES)
     few = Dim("kept", min=1, max=config.max_classes or _MOST_NAMES)
-    inputs, arguments, shapes = [*maps], (list(maps.values()),), ([{}] * len(maps),)
-    yield "image", _trace(ImageGraph(network), (image,), ["image"], inputs, None)
-    inputs, arguments, shapes = (
-        [*inputs, "text_embedding"],
-        (*arguments, text),
-        (*shapes, {0: many}),
-    )
+    yield "image", _trace(ImageGraph(network), (image,), ["image"], [*maps], None)
+    inputs = [*maps, "text_embedding"]
+    arguments: tuple[Any, ...] = (list(maps.values()), text)
+    shapes: tuple[Any, ...] = ([{}] * len(maps), {0: many})
     yield "look", _trace(LookGraph(network, patches), arguments, inputs, ["maps"], shapes)
     inputs, arguments, shapes = [*inputs, "kept"], (*arguments, kept), (*shapes, {0: few})
     yield "head", _trace(HeadGraph(network, patches), arguments, inputs, ["logits"], shapes)

@@ -94,7 +94,7 @@ def swap_the_text_graph(folder: Path) -> None:
     change_manifest(folder, files={**files, "text.onnx": file_sha256(path)})
 
 
-HOSTILE: list[tuple[Callable[[Path], None], str]] = [
+HOSTILE: list[tuple[Callable[[Path], object], str]] = [
     (lack_a_file, r"lacks look\.onnx"),
     (damage_a_file, r"head\.onnx is not the file that manifest\.json names"),
     (swap_the_text_graph, r"text\.onnx belongs to other weights"),
@@ -106,7 +106,7 @@ HOSTILE: list[tuple[Callable[[Path], None], str]] = [
     (lambda folder: change_manifest(folder, more=1), "has an unknown 'more'"),
     (lambda folder: change_manifest(folder, reading="rot13"), "has reading 'rot13'"),
     (lambda folder: change_manifest(folder, tensors="../x"), "has no hash of"),
-    (lambda folder: (folder / MANIFEST_FILE).write_text("{") and None, "manifest"),
+    (lambda folder: (folder / MANIFEST_FILE).write_text("{"), "manifest"),
 ]
 
 
@@ -118,7 +118,7 @@ def segment_with(folder: Path) -> None:
 
 @pytest.mark.parametrize(("spoil", "message"), HOSTILE)
 def test_a_folder_that_is_no_export_is_refused_in_one_line(
-    folder: Path, spoil: Callable[[Path], None], message: str
+    folder: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     spoil(folder)
     with pytest.raises(WeightsError, match=message) as caught:
