@@ -222,7 +222,8 @@ class Contrasted:
     """The tiny method, which knows what it was asked."""
 
     def __init__(self, method: EscMethod, certainty: float) -> None:
-        self.method, self.certainty, self.asked = method, certainty, []
+        self.method, self.certainty = method, certainty
+        self.asked: list[tuple[int, int]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.method, name)
