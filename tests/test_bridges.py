@@ -27,6 +27,7 @@ FUNCTION = Path(__file__).parents[1] / "docker" / "cvat-nuclio" / "function.yaml
 @pytest.mark.parametrize(
     ("module", "library", "extra"),
     [
+        ("autodistill", "supervision", "supervision"),  # which it stands on
         ("cvat", "cvat_sdk", "cvat"),
         ("fiftyone", "fiftyone", "fiftyone"),
         ("label_studio", "label_studio_sdk", "label-studio"),
