@@ -12,7 +12,7 @@ from escnet.bridges.autodistill import EscNet  # noqa: E402
 
 
 def test_an_ontology_s_prompts_are_asked_and_its_classes_are_told() -> None:
-    ontology = detection.CaptionOntology({"red": "warm", "blue": "cold", "green": "cold"})
+    ontology = detection.CaptionOntology({"blue": "cold", "green": "cold", "red": "warm"})
     with pytest.raises(ValueError, match="empty"):
         detection.CaptionOntology({})
     detections = EscNet(ontology, segmenter=colour_segmenter(), per="name").predict(
@@ -21,6 +21,8 @@ def test_an_ontology_s_prompts_are_asked_and_its_classes_are_told() -> None:
     by_name = dict(zip(detections["class_name"].tolist(), detections.mask, strict=True))
     np.testing.assert_array_equal(by_name["warm"], colour_labels() == 0)
     np.testing.assert_array_equal(by_name["cold"], colour_labels() > 0)
+    classes = ontology.classes()  # as autodistill names what it writes
+    assert [classes[label] for label in detections.class_id] == detections["class_name"].tolist()
 
 
 def test_a_labelled_data_set_comes_out(tmp_path: Path) -> None:

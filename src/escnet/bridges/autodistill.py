@@ -6,6 +6,8 @@ model.label("photos", extension=".jpg", output_folder="labelled")
 
 from typing import Any
 
+import numpy as np
+
 from escnet.bridges.supervision import to_detections
 from escnet.extras import module_of_extra
 from escnet.inference.segmenter import Segmenter
@@ -59,4 +61,10 @@ class EscNet(_Base):
         """
         picture = helpers.load_image(input, return_format="PIL")
         result = self._segmenter.segment(picture, self._vocabulary, void_below=self._void_below)
-        return to_detections(result, per=self._per)
+        detections = to_detections(result, per=self._per)
+        if len(detections):  # a class of several prompts stands several times in autodistill's list
+            classes = self.ontology.classes()
+            detections.class_id = np.array(
+                [classes.index(result.names[label]) for label in detections.class_id]
+            )
+        return detections
