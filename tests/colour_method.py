@@ -26,6 +26,9 @@ class ColourMethod:
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([_COLOURS.get(text, (0.3, 0.3, 0.3)) for text in texts], np.float32)
 
+    def text_keys(self, texts: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in texts]
+
     def logits(
         self, views: Sequence[View], text_embedding: np.ndarray, owner: object = None
     ) -> list[ViewLogits]:
