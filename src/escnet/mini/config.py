@@ -101,6 +101,7 @@ def _mini() -> MiniConfig:
         decoder_dims=(32, 16),
         skip_dims=(16, 16),
         correlation_residual=True,
+        max_classes=0,
     )  # fmt: skip
 
 
