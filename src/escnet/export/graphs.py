@@ -73,9 +73,7 @@ class HeadGraph(_WithPatches):
         self, maps: list[Tensor], text_embedding: Float[Tensor, "N D"], kept: Int[Tensor, " M"]
     ) -> Float[Tensor, "1 M _ _"]:
         patches, choice = self.again(maps), _Choice(kept)
-        network: Any = (
-            self.network
-        )  # ESC-Net or CAT-Seg, which reject names
+        network: Any = self.network  # ESC-Net or CAT-Seg, which reject names
         return network.segment(patches, text_embedding, rejection=choice).logits
 
 
