@@ -519,7 +519,7 @@ def free_axes() -> tuple[dict[int, Any], ...]:
     "settings",
     [
         {},
-        {"sam_masks": True},
+        pytest.param({"sam_masks": True}, marks=pytest.mark.slow),
         pytest.param({"language_attention": "classes"}, marks=pytest.mark.slow),
     ],
     ids=name_of,

@@ -105,7 +105,15 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
 
 # Not one after the other: what the next stage reads of a network, in half precision, tells the last
 # bits of its weights.
-@pytest.mark.parametrize("names", [("alignment", "network"), ("presence",), ("detail",), ()])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("alignment", "network"),
+        ("presence",),
+        pytest.param(("detail",), marks=pytest.mark.slow),
+        pytest.param((), marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_have_the_losses_of_one(
     make_staged: MakeRecipe,
     make_pictures_recipe: MakeRecipe,
