@@ -9,7 +9,9 @@ import typer
 
 from escnet.cli.options import Device, Dtype, Model, Threads, check_machine
 from escnet.errors import ConfigError
+from escnet.extras import module_of_extra
 
+_LIBRARIES = ("fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LIMITS = "Limits"
 _SHORTEST_TOKEN = 16
@@ -96,18 +98,15 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
         )
     ModelName.parse(model)
     check_machine(device, dtype, threads)
-    try:
-        from escnet.web.app import make_app
-        from escnet.web.limits import Limits
-        from escnet.web.metrics import Metrics
-        from escnet.web.server import make_server
-        from escnet.web.service import Service
-        from escnet.web.workers import Workers
-    except ModuleNotFoundError as error:
-        if (error.name or "escnet").partition(".")[0] == "escnet":
-            raise
-        raise ConfigError(f'{error.name} is not installed: pip install "escnet[serve]"') from None
+    for library in _LIBRARIES:
+        module_of_extra(library, "serve")
+    from escnet.web.app import make_app
+    from escnet.web.limits import Limits
+    from escnet.web.metrics import Metrics
     from escnet.web.model import LoadModel
+    from escnet.web.server import make_server
+    from escnet.web.service import Service
+    from escnet.web.workers import Workers
 
     limits = Limits(
         max_bytes=_bytes(max_bytes, "--max-bytes"),
