@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class ColourMethod:
 
     def text_keys(self, texts: Sequence[str]) -> list[bytes]:
         return [text.encode() for text in texts]
+
+    def encode_views(self, views: Sequence[View]) -> list[Any]:
+        return list(views)
 
     def logits(
         self, views: Sequence[View], text_embedding: np.ndarray, owner: object = None

@@ -19,6 +19,7 @@ from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import class_chunk
 from escnet.inference.methods.tokens import byte_tokenizer
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
+from tests.answers import answers
 
 MakeMethod = Callable[..., CatSegMethod]
 TEXTS = ["a photo of a cat", "a photo of a dog", "a photo of the sky"]
@@ -43,7 +44,7 @@ def test_its_answer_is_that_of_the_network() -> None:
     method = method_of(network)
     text = method.encode_text(TEXTS)
     view = noise(16, 16)
-    found = method.logits([view], text)[0]
+    found = answers(method, [view], text)[0]
     image = torch.from_numpy(view).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         small = F.interpolate(image, size=(8, 8), mode="bilinear")
@@ -59,8 +60,8 @@ def test_views_are_answered_as_if_alone_and_names_kept_for_each() -> None:
     method = method_of(tiny(max_classes=2))
     text = method.encode_text(TEXTS)
     views = [noise(16, 16), noise(20, 30, seed=1), np.zeros((5, 9, 3), np.uint8)]
-    for together, view in zip(method.logits(views, text), views, strict=True):
-        alone = method.logits([view], text)[0]
+    for together, view in zip(answers(method, views, text), views, strict=True):
+        alone = answers(method, [view], text)[0]
         assert together.kept == alone.kept
         assert len(together.kept) == 2
         torch.testing.assert_close(together.logits, alone.logits)
@@ -69,7 +70,7 @@ def test_views_are_answered_as_if_alone_and_names_kept_for_each() -> None:
 def test_the_memory_budget_does_not_change_the_answer() -> None:
     network = tiny()
     text = method_of(network).encode_text(TEXTS)
-    large, small = (method_of(network, memory_budget=b).logits([noise(16, 16)], text)[0].logits
+    large, small = (answers(method_of(network, memory_budget=b), [noise(16, 16)], text)[0].logits
                     for b in (2**30, 1))  # fmt: skip
     torch.testing.assert_close(large, small)
 
@@ -82,9 +83,9 @@ def test_a_larger_budget_takes_more_names_at_once_up_to_a_bound() -> None:
 def test_half_precision_is_close() -> None:
     network = tiny()
     text = method_of(network).encode_text(TEXTS)
-    exact = method_of(network).logits([noise(16, 16)], text)[0].logits
+    exact = answers(method_of(network), [noise(16, 16)], text)[0].logits
     method = method_of(network, dtype="bfloat16")
-    found = method.logits([noise(16, 16)], text)[0].logits
+    found = answers(method, [noise(16, 16)], text)[0].logits
     assert np.abs(found - exact).max() < 0.1 * exact.std() + 0.02
     assert method.settings == {
         "image_size": 8, "max_classes": 8, "pooling": 1, "dtype": "bfloat16",

@@ -37,6 +37,7 @@ from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.vocabulary import Vocabulary
 from escnet.weights.checkpoint import weights_hash, write_checkpoint
+from tests.answers import answers
 
 NAMES = ["cat", "dog", "a car", "grass", "sky"]
 Pixels = np.ndarray
@@ -196,7 +197,7 @@ def test_the_memory_budget_does_not_change_the_result(tiny: Segmenter, pixels: P
             device="cpu",
             memory_budget=budget,
         )
-        logits.append(method.logits([pixels], embedding)[0].logits)
+        logits.append(answers(method, [pixels], embedding)[0].logits)
     for other in logits[1:]:
         np.testing.assert_allclose(sigmoid(other), sigmoid(logits[0]), atol=1e-5)
 
@@ -224,9 +225,14 @@ class Contrasted:
     def __init__(self, method: EscMethod, certainty: float) -> None:
         self.method, self.certainty = method, certainty
         self.asked: list[tuple[int, int]] = []
+        self.encoded: list[tuple[int, ...]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.method, name)
+
+    def encode_views(self, views: Sequence[Any]) -> list[Any]:
+        self.encoded += [view.shape for view in views]
+        return self.method.encode_views(views)
 
     def logits(
         self, views: Sequence[Any], text_embedding: np.ndarray, owner: Any = None
@@ -236,6 +242,25 @@ class Contrasted:
         if len(text_embedding) == len(NAMES):
             return answers
         return [ViewLogits(one.logits * 0 + self.certainty, one.kept) for one in answers]
+
+
+def test_a_picture_is_encoded_once_whatever_is_asked_about_it(
+    tiny: Segmenter, pixels: Pixels
+) -> None:
+    assert isinstance(tiny.method, EscMethod)
+    method = Contrasted(tiny.method, -50.0)
+    rule = RestRule(
+        relative_from=1.0, same_from=1.0, pixel_from=1e-6, least=1e-6, present_from=1 - 1e-6
+    )
+    segmenter = Segmenter(method, model="tiny", weights_hash="", rest_rule=rule)
+    segmenter.segment(pixels, NAMES, background=True)
+    again = segmenter.segment(pixels, ["another", "name"])
+    assert method.encoded == [pixels.shape]
+    other = np.ascontiguousarray(pixels[:, ::-1])
+    segmenter.segment(other, NAMES)
+    last = segmenter.segment(pixels, ["another", "name"])
+    assert method.encoded == [pixels.shape] * 3
+    assert (last.label_map == again.label_map).all()
 
 
 @pytest.mark.parametrize("windows", ["whole", "native"])
@@ -502,7 +527,7 @@ def test_of_many_names_only_the_likely_ones_take_part_and_keep_their_labels(
     pruned = variant(max_classes=4)
     found = pruned.segment(pixels, names, exact=True).label_map
     embedding = pruned.text_embedding(Vocabulary.of(names))
-    kept = pruned.method.logits([pixels], embedding)[0].kept
+    kept = answers(pruned.method, [pixels], embedding)[0].kept
     assert len(kept) == 4
     assert kept != [0, 1, 2, 3]
     alone = variant().segment(pixels, [names[index] for index in kept], exact=True).label_map
@@ -640,7 +665,7 @@ def test_unlikely_labels_are_rejected_whole_and_the_rest_class_wins_where_it_did
     assert (found.label_map == rest).any() == (exact.label_map == rest).any()
     vocabulary = Vocabulary.of(names)
     embedding = rejecting.text_embedding(vocabulary)
-    (view,) = rejecting.method.logits([pixels], embedding, vocabulary.owner)
+    (view,) = answers(rejecting.method, [pixels], embedding, vocabulary.owner)
     labels = {vocabulary.owner[text] for text in view.kept}
     assert view.kept == [q for q, label in enumerate(vocabulary.owner) if label in labels]
 

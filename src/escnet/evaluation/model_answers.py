@@ -78,6 +78,7 @@ class _WithTemplate:
         self.num_tokens = method.num_tokens
         self.encode_text = method.encode_text
         self.text_keys = method.text_keys
+        self.encode_views = method.encode_views
         self.logits = method.logits
         self._method = method
 

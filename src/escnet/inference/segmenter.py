@@ -8,6 +8,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Any, SupportsIndex, Unpack
@@ -20,13 +21,12 @@ from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ImageError, NamesWarning, WeightsError
 from escnet.inference.label_maps.labelling import label_pixels
-from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
-from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.method import EncodedView, Method, ViewLogits
 from escnet.inference.names.contrast import contrast_to, everyday_names
 from escnet.inference.names.embedding_cache import EmbeddingCache
 from escnet.inference.names.near_names import (
@@ -125,6 +125,7 @@ class Segmenter:
         self.embedding_cache = embedding_cache
         self._text_cache: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
         self._everyday: np.ndarray | None = None  # embeddings of the contrast names
+        self._latest_view: tuple[object, EncodedView] | None = None
 
     @classmethod
     def load(
@@ -365,7 +366,7 @@ class Segmenter:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rule: dict[str, Any] = {"void_below": options.void_below, "ranking": ranking}
 
-        def find_rest(view: View, answer: ViewLogits) -> Rest:
+        def find_rest(view: EncodedView, answer: ViewLogits) -> Rest:
             return self.rest(view, vocabulary, answer.logits)
 
         if options.windows is not None:
@@ -380,22 +381,33 @@ class Segmenter:
             )
             return label_windows(scores, len(vocabulary), size_hw, **rule)
         asked = None if options.exact else vocabulary.owner
-        answer = self.method.logits([pixels], text_embedding, asked)[0]
+        view = self.encoded(pixels)
+        answer = self.method.logits([view], text_embedding, asked)[0]
         # A label that was rejected has no logits and cannot win.
         owner = [vocabulary.owner[query] for query in answer.kept]
         rule["share_prior"] = options.share_prior or 0.0
-        rule["rest"] = find_rest(pixels, answer) if vocabulary.has_background else None
+        rule["rest"] = find_rest(view, answer) if vocabulary.has_background else None
         return label_pixels(answer.logits, owner, len(vocabulary), size_hw, **rule)
 
+    def encoded(self, pixels: UInt8[np.ndarray, "H W 3"]) -> EncodedView:
+        """What the method's image side says of a picture as a whole.
+
+        The picture before is kept, as people ask for other names of the same picture.
+        """
+        key = (pixels.shape, sha256(np.ascontiguousarray(pixels).data).digest())
+        if (latest := self._latest_view) is None or latest[0] != key:
+            latest = self._latest_view = key, self.method.encode_views([pixels])[0]
+        return latest[1]
+
     def rest(
-        self, view: View, vocabulary: Vocabulary, logits: Float32[np.ndarray, "N h w"]
+        self, view: EncodedView, vocabulary: Vocabulary, logits: Float32[np.ndarray, "N h w"]
     ) -> Rest:
         """When pixels of a picture are the rest, by what else the picture shows.
 
         Contrast names are asked by themselves, so they change nothing of what the names get.
 
         Args:
-            view: The picture as a whole.
+            view: The picture as a whole, as the method has encoded it.
             vocabulary: The class names.
             logits: What the method said of them.
         """

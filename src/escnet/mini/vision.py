@@ -4,7 +4,7 @@ Sizes: B pictures, H x W pixels, h x w patches, D joint space, V the ViT's layer
 summary.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -57,15 +57,6 @@ class MiniPatches(Patches):
     def sam_input(self) -> Float[Tensor, "B _ h w"]:
         """What SAM's blocks see of the picture."""
         return self.joint if self.inner is None else self.inner
-
-    def of_picture(self, index: int) -> "MiniPatches":
-        """The patches of one picture of the batch."""
-        own = slice(index, index + 1)
-        first, second = self.skips
-        maps = {one.name: getattr(self, one.name) for one in fields(self)}
-        del maps["skips"]
-        mine: dict[str, Any] = {name: None if x is None else x[own] for name, x in maps.items()}
-        return MiniPatches(skips=(first[own], second[own]), **mine)
 
 
 class PairedMaps(NamedTuple):

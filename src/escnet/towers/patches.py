@@ -3,10 +3,13 @@
 Sizes: B pictures, D joint space, h x w patches.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
+
+AnyPatches = TypeVar("AnyPatches", bound="Patches")
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,19 @@ class Patches:
         """What SAM's blocks see of the picture (docs/paper-notes.md, note 9)."""
         return self.joint
 
-    def of_picture(self, index: int) -> "Patches":
+    def of_picture(self: AnyPatches, index: int) -> AnyPatches:
         """The patches of one picture of the batch."""
         own = slice(index, index + 1)
-        first, second = self.skips
-        return Patches(self.joint[own], (first[own], second[own]))
+        maps = {one.name: _rows(getattr(self, one.name), own) for one in fields(self)}
+        return replace(self, **maps)
+
+    def each(self: AnyPatches) -> list[AnyPatches]:
+        """The patches of each picture of the batch."""
+        return [self.of_picture(index) for index in range(len(self.joint))]
+
+
+def _rows(maps: Any, own: slice) -> Any:
+    """Some pictures' part of a map, or of each of several."""
+    if isinstance(maps, tuple):
+        return tuple(one[own] for one in maps)
+    return None if maps is None else maps[own]

@@ -10,6 +10,7 @@ from escnet.inference.exported.method import load_exported
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import BUILT_IN_FOLDER
+from tests.answers import answers
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NAMES = "cup=cup|coffee cup, table, spoon, cat, sky"
@@ -37,8 +38,8 @@ def test_the_graphs_say_what_the_network_says(by_graphs: Segmenter, by_torch: Se
     np.testing.assert_allclose(text, by_torch.text_embedding(names), atol=1e-5)
     pixels = read_image(EXAMPLES / "coffee.jpg")
     for number in (1, len(text)):
-        (found,) = by_graphs.method.logits([pixels], text[:number])
-        (expected,) = by_torch.method.logits([pixels], text[:number])
+        (found,) = answers(by_graphs.method, [pixels], text[:number])
+        (expected,) = answers(by_torch.method, [pixels], text[:number])
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
     own, other = (one.segment(pixels, names) for one in (by_graphs, by_torch))
     assert (own.label_map == other.label_map).mean() >= 0.999

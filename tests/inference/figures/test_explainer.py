@@ -205,6 +205,9 @@ class _Proposals:
     def encode_text(self, texts: Sequence[str]) -> Float32[np.ndarray, "N D"]:
         return np.eye(len(texts), dtype=np.float32)
 
+    def encode_views(self, views: Sequence[np.ndarray]) -> list[Any]:
+        return list(views)
+
     def logits(
         self,
         views: Sequence[UInt8[np.ndarray, "_ _ 3"]],

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,9 @@ class Colours:
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return EYE[: len(texts)]
+
+    def encode_views(self, views: Sequence[np.ndarray]) -> list[Any]:
+        return list(views)
 
     def logits(
         self,

@@ -26,6 +26,7 @@ from escnet.inference.methods.training_free import TrainingFreeMethod, load_trai
 from escnet.inference.segmenter import Segmenter
 from escnet.towers.self_attention import ATTENTIONS
 from escnet.weights.catalog import BUILT_IN_FOLDER
+from tests.answers import answers
 
 _SEPARATOR = 102  # of the built-in model's tokenizer, which stands in for CLIP's
 
@@ -79,7 +80,7 @@ def test_every_attention_gives_other_maps_and_is_in_the_settings(clip: Path) -> 
         method, _ = load(f"{clip}?attention={attention}")
         assert method.settings["attention"] == attention
         text = method.encode_text(["cat", "dog"])
-        maps.append(method.logits([view], text)[0].logits)
+        maps.append(answers(method, [view], text)[0].logits)
     assert all(one.shape == (2, 4, 4) for one in maps)
     pairs = [(a, b) for i, a in enumerate(maps) for b in maps[:i]]
     assert len(pairs) == 6
@@ -103,7 +104,7 @@ def test_a_names_embedding_is_the_mean_over_the_templates(clip: Path) -> None:
 def test_a_siglip_is_read_too(tmp_path: Path) -> None:
     method, _ = load(str(save_towers(tmp_path, "siglip")))
     view = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
-    assert method.logits([view], method.encode_text(["cat"]))[0].logits.shape == (1, 4, 4)
+    assert answers(method, [view], method.encode_text(["cat"]))[0].logits.shape == (1, 4, 4)
 
 
 def save_siglip_tokenizer(folder: Path, words: list[str]) -> None:
@@ -230,7 +231,7 @@ def test_an_esc_net_answers_with_its_correlation() -> None:
     assert isinstance(method, Method)
     view = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
     text = method.encode_text(["cat", "dog"])
-    (found,) = method.logits([view], text)
+    (found,) = answers(method, [view], text)
     assert found.kept == [0, 1]
     network = method.correlator.network
     image = torch.zeros(1, 3, method.view_size, method.view_size)

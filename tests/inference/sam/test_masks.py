@@ -1,6 +1,7 @@
 """Maps sharpened by SAM's masks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from escnet.inference.sam.masks import (
 )
 from escnet.inference.sam.prompting import Sam, in_square
 from escnet.model.mask_head import agreement, levels
+from tests.answers import answers
 
 
 class Base:
@@ -39,6 +41,9 @@ class Base:
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((len(texts), 2), np.float32)
+
+    def encode_views(self, views: Sequence[np.ndarray]) -> list[Any]:
+        return list(views)
 
     def logits(
         self,
@@ -149,11 +154,11 @@ def test_without_a_share_the_maps_are_only_enlarged(small_sam: Sam) -> None:
     base = Base(np.random.default_rng(1).normal(size=(3, 6, 6)).astype(np.float32))
     text = np.zeros((3, 2), np.float32)
     view = np.random.default_rng(0).integers(0, 255, (40, 80, 3), dtype=np.uint8)
-    found = TrainingFreeSam(base, small_sam, share=0.0).logits([view], text)[0]
+    found = answers(TrainingFreeSam(base, small_sam, share=0.0), [view], text)[0]
     maps = torch.from_numpy(base.maps)[None]
     expected = torch.nn.functional.interpolate(maps, size=(128, 256), mode="bilinear")[0].numpy()
     np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-5)
-    sharp = TrainingFreeSam(base, small_sam).logits([view], text)[0].logits
+    sharp = answers(TrainingFreeSam(base, small_sam), [view], text)[0].logits
     assert not np.allclose(sharp, expected)
 
 

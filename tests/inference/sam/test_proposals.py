@@ -1,6 +1,7 @@
 """Class-agnostic masks and their classes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from escnet.inference.sam.proposals import (
     with_rest,
     without_repetitions,
 )
+from tests.answers import answers
 
 
 def test_a_mask_whose_size_hangs_on_the_threshold_is_unstable() -> None:
@@ -80,6 +82,9 @@ class Colours:
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((len(texts), 2), np.float32)
 
+    def encode_views(self, views: Sequence[np.ndarray]) -> list[Any]:
+        return list(views)
+
     def logits(
         self,
         views: Sequence[np.ndarray],
@@ -103,7 +108,7 @@ def test_crops_are_classified_each_as_a_picture_of_its_own(
     monkeypatch.setattr(proposals, "propose", lambda *_: (masks, torch.tensor([0.9, 0.9])))
     base = Colours()
     method = MaskProposals(base, small_sam, classified_by="crop")
-    found = method.logits([view], np.zeros((3, 2), np.float32))[0].logits
+    found = answers(method, [view], np.zeros((3, 2), np.float32))[0].logits
     assert [one.shape for one in base.seen] == [(8, 8, 3), (8, 4, 3), (4, 4, 3)]
     assert found[:, 0, 0].tolist() == [200, 0, 0]
     assert found[:, 0, 255].tolist() == [0, 100, 0]

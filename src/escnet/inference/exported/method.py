@@ -16,7 +16,7 @@ from escnet.inference.exported.rejection import left_names, likely_names
 from escnet.inference.label_maps.published_resize import View, published_image, square_image
 from escnet.inference.label_maps.rest import RestRule
 from escnet.inference.machine.threads import usable_threads
-from escnet.inference.methods.method import LoadedMethod, ViewLogits
+from escnet.inference.methods.method import EncodedView, LoadedMethod, ViewLogits
 from escnet.inference.methods.tokens import encode_in_parts, load_tokenizer, text_keys
 from escnet.inference.names.glued_words import WORDS_FILE, read_words, split_glued
 from escnet.towers.text_reading import READINGS, TextReading
@@ -67,16 +67,24 @@ class OnnxMethod:
         graph = self._manifest.files["text.onnx"]
         return text_keys(self.tokenize(texts), {"runtime": "onnxruntime", "graph": graph})
 
+    def encode_views(self, views: Sequence[View]) -> list[EncodedView]:
+        """What the image graph gives of each view.
+
+        Raises:
+            WeightsError: If the graph is not the one that the manifest means.
+        """
+        return [self._graphs.run("image", {"image": self._image(view)[None]}) for view in views]
+
     def logits(
         self,
-        views: Sequence[View],
+        views: Sequence[EncodedView],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         """Of each view the logits of the texts that were kept, and which these are.
 
         Args:
-            views: Whole pictures, or windows of them.
+            views: As `encode_views` gave them.
             text_embedding: One embedding for each text.
             owner: The label of each text, whose unlikely ones are rejected early; None for exact
                 work.
@@ -88,11 +96,10 @@ class OnnxMethod:
 
     def _of_view(
         self,
-        view: View,
+        patches: Mapping[str, np.ndarray],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None,
     ) -> ViewLogits:
-        patches = self._graphs.run("image", {"image": self._image(view)[None]})
         kept = self._kept(patches, text_embedding, owner)
         text = {"text_embedding": text_embedding, "kept": np.array(kept, np.int64)}
         return ViewLogits(self._graphs.run("head", {**patches, **text})["logits"][0], kept)

@@ -17,15 +17,14 @@ from torch import Tensor
 from escnet.errors import ConfigError, either
 from escnet.inference.figures.explanation import BlockStep, Explanation, FinalMask, Region
 from escnet.inference.label_maps.labelling import label_pixels, sigmoid
-from escnet.inference.label_maps.published_resize import square_image
-from escnet.inference.machine.device import chosen_dtype
 from escnet.inference.methods.esc_method import EscMethod, likely_queries
 from escnet.inference.methods.memory import class_chunk
-from escnet.inference.methods.network_method import as_array
+from escnet.inference.methods.network_method import as_array, precision
 from escnet.inference.methods.training_free import TrainingFreeMethod
 from escnet.inference.segmenter import Segmenter
 from escnet.model.esc_block import EscBlock
 from escnet.model.pseudo_prompt import PseudoPrompt
+from escnet.towers.patches import Patches
 from escnet.vocabulary import Vocabulary
 
 Pixels = UInt8[np.ndarray, "H W 3"]
@@ -70,7 +69,7 @@ def explain(
     row = _best_row(trace.evidence[0][0], rows)
     rest = None
     if vocabulary.has_background:
-        rest = segmenter.rest(pixels, vocabulary, trace.logits)
+        rest = segmenter.rest(segmenter.encoded(pixels), vocabulary, trace.logits)
 
     def answer(logits: Float32[np.ndarray, "M _ _"]) -> FinalMask:
         size_hw = (pixels.shape[0], pixels.shape[1])
@@ -103,21 +102,19 @@ def _see(
 ) -> _Trace:
     check_explainable(segmenter)
     method = segmenter.method
+    view = segmenter.encoded(pixels)
     if isinstance(method, EscMethod):
-        return _see_by_blocks(method, pixels, text_embedding)
-    logits, kept = method.logits([pixels], text_embedding)[0]
+        return _see_by_blocks(method, view, text_embedding)
+    logits, kept = method.logits([view], text_embedding)[0]
     return _Trace(kept, [], [torch.from_numpy(logits)[None]], logits)
 
 
 def _see_by_blocks(
-    method: EscMethod, pixels: Pixels, text_embedding: Float32[np.ndarray, "N D"]
+    method: EscMethod, patches: Patches, text_embedding: Float32[np.ndarray, "N D"]
 ) -> _Trace:
     network, config = method.network, method.network.config
-    image = torch.from_numpy(square_image(pixels, method.view_size))[None].to(method.device)
     text = torch.from_numpy(text_embedding).to(method.device)
-    is_mixed = method.dtype != "float32"
-    with torch.autocast(method.device.type, chosen_dtype(method.dtype), enabled=is_mixed):
-        patches = network.vision(image)
+    with precision(method.device, method.dtype):
         kept = likely_queries(patches, text, config.max_classes)
         chunk = class_chunk(config, budget=method.memory_budget)
         full = network.segment(patches, text[kept], chunk)

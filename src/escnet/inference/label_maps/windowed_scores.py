@@ -20,11 +20,11 @@ from PIL import Image
 
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
 from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
-from escnet.inference.label_maps.published_resize import View, square, to_short_side
+from escnet.inference.label_maps.published_resize import square, to_short_side
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import Rest
 from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
-from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.method import EncodedView, Method, ViewLogits
 
 _VIEWS_AT_ONCE = 4
 
@@ -56,7 +56,7 @@ class WindowedScores:
         windows: Windows,
         *,
         exact: bool = True,
-        find_rest: Callable[[View, ViewLogits], Rest] | None = None,
+        find_rest: Callable[[EncodedView, ViewLogits], Rest] | None = None,
     ) -> None:
         self._method = method
         self._windows = windows
@@ -70,7 +70,8 @@ class WindowedScores:
         most = min(windows.window or method.view_size, windows.size or sys.maxsize)
         self._side_hw = window_hw(self.canvas_hw, most)
         small = square(pixels, most) if windows.size is not None else pixels
-        whole = method.logits([small], text_embedding, None if exact else owner)[0]
+        encoded = method.encode_views([small])
+        whole = method.logits(encoded, text_embedding, None if exact else owner)[0]
         self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)
         self._lefts = window_starts(self.canvas_hw[1], self._side_hw[1], windows.overlap)
         self._rows: dict[int, list[_OfLabels]] = {}
@@ -79,7 +80,7 @@ class WindowedScores:
             # The names are chosen once, by the picture as a whole: its windows may be thousands.
             self._embedding = text_embedding[whole.kept]
             self._owner = [owner[text] for text in whole.kept]
-        self.rest = None if find_rest is None else find_rest(small, whole)
+        self.rest = None if find_rest is None else find_rest(encoded[0], whole)
         self._shown: set[int] = set()  # labels that the picture as a whole shows
         labels, logits = self._judged(_of_labels(whole, owner))
         if self.rest is not None:
@@ -164,7 +165,9 @@ class WindowedScores:
                 for left in self._lefts[first : first + _VIEWS_AT_ONCE]
             ]
             logits += self._method.logits(
-                views, self._embedding, None if self._exact else self._owner
+                self._method.encode_views(views),
+                self._embedding,
+                None if self._exact else self._owner,
             )
         return logits
 

@@ -1,14 +1,14 @@
-"""What every method of segmenting gives: pictures and text embeddings in, logits of the names out.
+"""What every method of segmenting gives: views and text embeddings in, logits of the names out.
 
 The three structures of Figure 1 are methods: ESC-Net itself, correlation refinement (CAT-Seg, or a
 plain CLIP without training), and mask proposals. `Segmenter` does the rest for all of them alike:
-vocabulary, windows, labels, confidence.
+vocabulary, windows, labels, confidence. A view is encoded once, whatever is asked about it.
 
 Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid of the picture.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,6 +18,9 @@ from escnet.inference.label_maps.rest import RestRule
 
 # The text tower: texts that the template has been applied to, and their embeddings.
 Encode = Callable[[Sequence[str]], Float32[np.ndarray, "N D"]]
+
+# What the image side says of one view. Only the method that gave it reads it.
+EncodedView = Any
 
 
 class ViewLogits(NamedTuple):
@@ -81,19 +84,26 @@ class Method(Protocol):
             VocabularyError: As `encode_text`.
         """
 
-    def logits(
-        self,
-        views: Sequence[View],
-        text_embedding: Float32[np.ndarray, "N D"],
-        owner: Sequence[int] | None = None,
-    ) -> list[ViewLogits]:
-        """The logits of each view; the same as one by one.
+    def encode_views(self, views: Sequence[View]) -> list[EncodedView]:
+        """The image side: all that needs no names; the same as one by one.
 
         A view with fractions has been resized as the published evaluation does it, bilinearly from
         the nearest pixels; a method that resizes it further does so in the same way.
 
         Args:
             views: Whole pictures, or windows of them.
+        """
+
+    def logits(
+        self,
+        views: Sequence[EncodedView],
+        text_embedding: Float32[np.ndarray, "N D"],
+        owner: Sequence[int] | None = None,
+    ) -> list[ViewLogits]:
+        """The logits of each view; the same as one by one.
+
+        Args:
+            views: As `encode_views` gave them.
             text_embedding: One embedding for each text.
             owner: The label of each text, so that unlikely labels may be rejected early; None for
                 exact work.

@@ -107,16 +107,23 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         return text_keys(self.tokenize(texts), tower_settings(self.network.text, self.device))
 
     @torch.inference_mode()
+    def encode_views(self, views: Sequence[View]) -> list[Patches]:
+        """Each view as the vision tower sees it."""
+        image = torch.from_numpy(np.stack([self._image(view) for view in views]))
+        with precision(self.device, self.dtype):
+            return self.network.vision(image.to(self.device)).each()
+
+    @torch.inference_mode()
     def logits(
         self,
-        views: Sequence[View],
+        views: Sequence[Patches],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,
     ) -> list[ViewLogits]:
         """Of each view the logits of the texts that were kept, and which these are.
 
         Args:
-            views: Whole pictures, or windows of them.
+            views: As `encode_views` gave them.
             text_embedding: One embedding for each text.
             owner: The label of each text, whose unlikely ones are rejected early; None for exact
                 work.
@@ -124,15 +131,9 @@ class NetworkMethod(ABC, Generic[AnyNetwork]):
         rejection = None
         if owner is not None and self.rejection:
             rejection = Rejection(self.rejection, owner)
-        image = torch.from_numpy(np.stack([self._image(view) for view in views]))
         text = torch.from_numpy(text_embedding).to(self.device)
-        is_mixed = self.dtype != "float32"
-        with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
-            patches = self.network.vision(image.to(self.device))
-            return [
-                self.of_patches(patches.of_picture(index), text, rejection)
-                for index in range(len(views))
-            ]
+        with precision(self.device, self.dtype):
+            return [self.of_patches(patches, text, rejection) for patches in views]
 
     @abstractmethod
     def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
@@ -155,6 +156,11 @@ def left_of_view(
     texts = index[0].tolist()
     rows = rejection.whole(texts)
     return ViewLogits(as_array(logits[0][rows]), [texts[row] for row in rows])
+
+
+def precision(device: torch.device, dtype: str) -> torch.autocast:
+    """What matrix products inside are computed in."""
+    return torch.autocast(device.type, chosen_dtype(dtype), enabled=dtype != "float32")
 
 
 def as_array(values: Float[Tensor, "..."]) -> Float32[np.ndarray, "..."]:

@@ -21,13 +21,19 @@ from escnet.inference.label_maps.published_resize import View, square_image
 from escnet.inference.machine.device import chosen_device, chosen_dtype
 from escnet.inference.methods.esc_method import EscMethod, tiny_esc_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
-from escnet.inference.methods.method import ViewLogits
+from escnet.inference.methods.method import EncodedView, ViewLogits
 from escnet.inference.methods.model_name import TINY, ModelName
-from escnet.inference.methods.network_method import as_array, num_tokens_of, tower_settings
+from escnet.inference.methods.network_method import (
+    as_array,
+    num_tokens_of,
+    precision,
+    tower_settings,
+)
 from escnet.inference.methods.tokens import Tokenize, encode_in_parts, load_tokenizer, text_keys
 from escnet.model.correlation import correlation_map
 from escnet.model.escnet import EscNet
 from escnet.structures import STRUCTURES, structure_of
+from escnet.towers.patches import Patches
 from escnet.towers.self_attention import ATTENTIONS
 from escnet.towers.tower import TextTower, Towers
 from escnet.weights.catalog import require_local
@@ -81,11 +87,14 @@ class TowerCorrelator(nn.Module):
         """Text embeddings of tokenised sentences."""
         return cast("Tensor", self.text(token, is_token))
 
-    def correlate_image(
-        self, image: Float[Tensor, "B 3 H W"], text_embedding: Float[Tensor, "N D"]
-    ) -> Float[Tensor, "B N h w"]:
+    def encode_images(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "1 D h w"]]:
+        """The patch embeddings of each picture in the joint space."""
+        return list(self.vision.dense_embedding(image, self.attention).split(1))
+
+    def correlate(
+        self, joint: Float[Tensor, "1 D h w"], text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "1 N h w"]:
         """The correlation of each patch with each name, as logits."""
-        joint = self.vision.dense_embedding(image, self.attention)
         return _SCALE * (correlation_map(joint, text_embedding) - self.even_cosine)
 
 
@@ -107,11 +116,15 @@ class EscCorrelator(nn.Module):
         """Text embeddings of tokenised sentences."""
         return self.network.encode_text(token, is_token)
 
-    def correlate_image(
-        self, image: Float[Tensor, "B 3 H W"], text_embedding: Float[Tensor, "N D"]
-    ) -> Float[Tensor, "B N h w"]:
+    def encode_images(self, image: Float[Tensor, "B 3 H W"]) -> list[Patches]:
+        """Each picture as the vision tower sees it."""
+        return self.network.vision(image).each()
+
+    def correlate(
+        self, patches: Patches, text_embedding: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "1 N h w"]:
         """The image-text correlation (Eq. 1), scaled and shifted as the network's blocks see it."""
-        return self.network.correlate(self.network.vision(image), text_embedding)
+        return self.network.correlate(patches, text_embedding)
 
 
 class TrainingFreeMethod:
@@ -190,20 +203,27 @@ class TrainingFreeMethod:
     rejection = ()  # every name has a map
 
     @torch.inference_mode()
+    def encode_views(self, views: Sequence[View]) -> list[EncodedView]:
+        """Each view as the image tower sees it."""
+        image = torch.from_numpy(np.stack([square_image(view, self.view_size) for view in views]))
+        with precision(self.device, self.dtype):
+            return self.correlator.encode_images(image.to(self.device))
+
+    @torch.inference_mode()
     def logits(
         self,
-        views: Sequence[View],
+        views: Sequence[EncodedView],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """The logits of every text in each view; the same as one by one."""
-        image = torch.from_numpy(np.stack([square_image(view, self.view_size) for view in views]))
         text = torch.from_numpy(text_embedding).to(self.device)
-        is_mixed = self.dtype != "float32"
-        with torch.autocast(self.device.type, chosen_dtype(self.dtype), enabled=is_mixed):
-            logits = self.correlator.correlate_image(image.to(self.device), text)
         every = list(range(text_embedding.shape[0]))
-        return [ViewLogits(one, every) for one in as_array(logits)]
+        with precision(self.device, self.dtype):
+            return [
+                ViewLogits(as_array(self.correlator.correlate(view, text)[0]), every)
+                for view in views
+            ]
 
 
 def choices_of(name: ModelName) -> Choices:

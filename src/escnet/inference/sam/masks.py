@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from escnet.inference.label_maps.published_resize import View, as_bytes
 from escnet.inference.machine.device import chosen_device
-from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.method import EncodedView, Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.network_method import as_array
 from escnet.inference.methods.training_free import load_training_free
@@ -54,6 +54,18 @@ _GENERATOR = PseudoPromptGenerator(
     mask_prompt="map",
     mask_scale=1.0,
 )
+
+
+class SamView(NamedTuple):
+    """A view that SAM and the other method have encoded.
+
+    Attributes:
+        base: What the other method says of it.
+        picture: As SAM has encoded it.
+    """
+
+    base: EncodedView
+    picture: SamPicture
 
 
 class TrainingFreeSam(SamMethod):
@@ -91,23 +103,29 @@ class TrainingFreeSam(SamMethod):
             "sam_most_classes": self.most_classes,
         }
 
+    def encode_views(self, views: Sequence[View]) -> list[SamView]:
+        """Each view as the other method and SAM have encoded it."""
+        base = self.base.encode_views(views)
+        pictures = [self.sam.encode(as_bytes(view)) for view in views]
+        return [SamView(*both) for both in zip(base, pictures, strict=True)]
+
     @torch.inference_mode()
     def logits(
         self,
-        views: Sequence[View],
+        views: Sequence[SamView],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid; a map's values keep their scale."""
+        answers = self.base.logits([view.base for view in views], text_embedding)
         return [
-            ViewLogits(self._sharpened(as_bytes(view), answer.logits), answer.kept)
-            for view, answer in zip(views, self.base.logits(views, text_embedding), strict=True)
+            ViewLogits(self._sharpened(view.picture, answer.logits), answer.kept)
+            for view, answer in zip(views, answers, strict=True)
         ]
 
     def _sharpened(
-        self, view: UInt8[np.ndarray, "_ _ 3"], logits: Float32[np.ndarray, "N h w"]
+        self, picture: SamPicture, logits: Float32[np.ndarray, "N h w"]
     ) -> Float32[np.ndarray, "N a b"]:
-        picture = self.sam.encode(view)
         maps = torch.from_numpy(logits).to(self.sam.device)
         fine = enlarged(maps, picture.size_hw)
         for index in winners(maps)[: self.most_classes]:

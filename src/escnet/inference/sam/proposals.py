@@ -13,7 +13,7 @@ Sizes: N class names, R masks, H x W the view, h x w the grid of the maps, a x b
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from escnet.inference.label_maps.published_resize import View, as_bytes
-from escnet.inference.methods.method import Method, ViewLogits
+from escnet.inference.methods.method import EncodedView, Method, ViewLogits
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.network_method import as_array
 from escnet.inference.methods.training_free import load_training_free
@@ -41,6 +41,24 @@ _GREY = np.array((123, 117, 104), np.uint8)  # CLIP's mean pixel
 _CROPS_AT_ONCE = 8
 
 ClassifiedBy = Literal["pooling", "crop"]
+
+
+class ProposedView(NamedTuple):
+    """A view that masks have been proposed for.
+
+    Attributes:
+        pixels: The view.
+        base: What the other method says of it.
+        grid_hw: Rows and columns of the masks.
+        masks: The masks, the best first.
+        quality: Of each mask.
+    """
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    base: EncodedView
+    grid_hw: tuple[int, int]
+    masks: Bool[Tensor, "R a b"]
+    quality: Float[Tensor, " R"]
 
 
 class MaskProposals(SamMethod):
@@ -77,26 +95,36 @@ class MaskProposals(SamMethod):
         }
 
     @torch.inference_mode()
+    def encode_views(self, views: Sequence[View]) -> list[ProposedView]:
+        """Each view with SAM's masks, which need no names."""
+        encoded = []
+        for view, base in zip(views, self.base.encode_views(views), strict=True):
+            pixels = as_bytes(view)
+            picture = self.sam.encode(pixels)
+            masks, quality = propose(self.sam, picture, self.points_per_side)
+            encoded.append(ProposedView(pixels, base, picture.size_hw, masks, quality))
+        return encoded
+
+    @torch.inference_mode()
     def logits(
         self,
-        views: Sequence[View],
+        views: Sequence[ProposedView],
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int] | None = None,  # noqa: ARG002 -- every name takes part
     ) -> list[ViewLogits]:
         """Of each view the logits on SAM's grid, one level in each region."""
         results = []
-        for view, answer in zip(views, self.base.logits(views, text_embedding), strict=True):
-            pixels = as_bytes(view)
-            picture = self.sam.encode(pixels)
-            masks, quality = propose(self.sam, picture, self.points_per_side)
+        answers = self.base.logits([view.base for view in views], text_embedding)
+        for view, answer in zip(views, answers, strict=True):
             logits = torch.from_numpy(answer.logits)[None].to(self.sam.device)
-            maps = resized(logits, picture.size_hw)[0]
-            region = with_rest(masks).to(maps.dtype)
+            maps = resized(logits, view.grid_hw)[0]
+            region = with_rest(view.masks).to(maps.dtype)
             score = region_means(maps, region)
             if self.classified_by == "crop":
-                of_crops = self._of_crops(pixels, masks, text_embedding, answer.kept)
+                of_crops = self._of_crops(view.pixels, view.masks, text_embedding, answer.kept)
                 score[:, :-1] = torch.from_numpy(of_crops).to(score)
-            results.append(ViewLogits(as_array(paint_regions(score, region, quality)), answer.kept))
+            painted = paint_regions(score, region, view.quality)
+            results.append(ViewLogits(as_array(painted), answer.kept))
         return results
 
     def _of_crops(
@@ -111,7 +139,8 @@ class MaskProposals(SamMethod):
         crops = list(cropped(view, masks))
         for start in range(0, len(crops), _CROPS_AT_ONCE):
             some = crops[start : start + _CROPS_AT_ONCE]
-            answers = self.base.logits([pixels for pixels, _ in some], text_embedding[kept])
+            encoded = self.base.encode_views([pixels for pixels, _ in some])
+            answers = self.base.logits(encoded, text_embedding[kept])
             for (_, inside), (logits, own) in zip(some, answers, strict=True):
                 weight = F.interpolate(
                     inside[None, None].float(), size=logits.shape[1:], mode="area"
