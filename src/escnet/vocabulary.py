@@ -7,28 +7,30 @@ are their own only query; `car=car|truck|van` gives one label three.
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from escnet.class_lists.class_list import ClassList, ListedName, counted, shown_text
+from escnet.class_lists.clean_name import comparable, without_underscores
 from escnet.class_lists.data import literal_rows
+from escnet.class_lists.details import PLAIN, Color, Group, LabelDetails
+from escnet.class_lists.file import read_text
 from escnet.class_lists.grammar import parsed, split
-from escnet.class_lists.lines import REMOVED, sentences
+from escnet.class_lists.groups import Level, level_of, paths_of
+from escnet.class_lists.lines import sentences
+from escnet.class_lists.names_file import is_names_file, names_file
 from escnet.class_lists.read import read_class_list
-from escnet.errors import ConfigError, VocabularyError
+from escnet.class_lists.row_check import CheckedRow, RowCheck, checked_groups
+from escnet.errors import ConfigError, OutputError, VocabularyError
+from escnet.files import is_foreign, replace_file, shown_path
 
 MAX_LABELS = 65_534  # a 16-bit label map holds these, one more for background, and 65535 for void
-MAX_NAME_WORDS = 64  # the longest name a text tower reads without cutting it
-MAX_NAME_CHARACTERS = 1_000
+MAX_QUERIES = 100_000  # of all labels, contrast queries among them: their embeddings fit in memory
 BACKGROUND = "background"
 
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control, lone surrogate, line and paragraph separator
-_INVISIBLE = {"Cf", "Zs"}  # joiners belong to many scripts, but a name needs something besides
-_TAGS = range(0xE0020, 0xE0080)  # all that tells the flags of England and Scotland apart
-_FILE = re.compile(r"@.+|.+\.(?:txt|json|ya?ml|xml|csv|names)", re.IGNORECASE)
+_FILE = re.compile(r"@.+|.+\.(?:txt|json|toml|ya?ml|xml|csv|names)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,16 @@ class Vocabulary:
         owner: For each query the index of its label.
         has_background: Whether one more class, "background", has what no label explains. It comes
             after the labels and has no query.
+        details: What a names file says of each label besides; empty if nothing of any.
+        groups: What a names file says of groups.
     """
 
     labels: tuple[str, ...]
     queries: tuple[str, ...]
     owner: tuple[int, ...]
     has_background: bool = False
+    details: tuple[LabelDetails, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @property
     def queries_by_label(self) -> dict[str, tuple[str, ...]]:
@@ -80,14 +86,15 @@ class Vocabulary:
         if isinstance(names, Vocabulary):
             return names.with_background() if has_background else names
         if isinstance(names, ClassList):
-            return _checked(names.without_rest if has_background else names.names, has_background)
+            rows = names.without_rest if has_background else names.names
+            return _checked(rows, names.groups, has_background)
         if isinstance(names, Path):
             raise VocabularyError(
                 f"class names are the path {shown_text(str(names))}: read it by Vocabulary.read"
             )
         if isinstance(names, str):
             return cls.parse(names, has_background=has_background)
-        return _checked(literal_rows(names, ""), has_background)
+        return _checked(literal_rows(names, ""), (), has_background)
 
     @classmethod
     def parse(cls, text: str, *, has_background: bool = False) -> "Vocabulary":
@@ -106,7 +113,7 @@ class Vocabulary:
         if len(parts) == 1:
             _refuse_two_readings(text.strip())
         entries = (parsed(part, f"class name {i}") for i, part in enumerate(parts, 1))
-        return _checked(entries, has_background)
+        return _checked(entries, (), has_background)
 
     @classmethod
     def read(cls, path: str | Path, *, has_background: bool = False) -> "Vocabulary":
@@ -114,8 +121,9 @@ class Vocabulary:
 
         Args:
             path: A class list of a kind that docs/reference/class-lists.md has, recognised by its
-                content: one `label` or `label=query|query` a line, a JSON list or object, or what a
-                tool wrote. `read_class_list` tells which kind it was and what was left out of it.
+                content: one `label` or `label=query|query` a line, a names file, a JSON list or
+                object, or what a tool wrote. `read_class_list` tells which kind it was and what was
+                left out of it.
             has_background: Add the background class.
 
         Raises:
@@ -124,8 +132,117 @@ class Vocabulary:
         """
         return cls.of(read_class_list(path), has_background=has_background)
 
+    def save(self, path: str | Path) -> None:
+        """Write the names, and all that is said of them, as a names file.
+
+        The background class is no part of it, nor are comments of a file that was read.
+
+        Args:
+            path: The file; a names file that is there is replaced.
+
+        Raises:
+            OutputError: If it cannot be written, or something else would be replaced.
+        """
+        if is_foreign(path) and not _is_names_file(Path(path)):
+            raise OutputError(
+                f"{shown_path(path)} is no names file and would be replaced: choose another name"
+            )
+        replace_file(path, self.to_toml())
+
+    def to_toml(self) -> bytes:
+        """The content of a names file."""
+        details = self.details or (PLAIN,) * len(self)
+        return names_file(self.queries_by_label, details, self.groups)
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def paths(self) -> list[tuple[str, ...]]:
+        """From the outermost group to the label, for each label.
+
+        Raises:
+            VocabularyError: If groups are in a circle, or one is called like a label outside of it.
+        """
+        groups = [one.group for one in self.details] or [""] * len(self)
+        return paths_of(self.labels, groups, {one.name: one.group for one in self.groups})
+
+    def level(self, level: int) -> Level:
+        """The labels as they are called at a level: 1 for the outermost groups, and so on.
+
+        Raises:
+            ConfigError: If there is no such level.
+        """
+        return level_of(self.paths, level)
+
+    @property
+    def colors(self) -> dict[str, Color]:
+        """The colours that a names file gives to labels and groups."""
+        colored = (
+            *zip(self.labels, self.details, strict=False),
+            *((g.name, g) for g in self.groups),
+        )
+        return {name: one.color for name, one in colored if one.color is not None}
+
+    @property
+    def contrast(self) -> tuple[str, ...]:
+        """What labels are not: queries that take pixels and give none."""
+        return tuple(dict.fromkeys(query for one in self.details for query in one.contrast))
+
+    @property
+    def void_below(self) -> tuple[float, ...]:
+        """The labels' own least confidences; empty if none has one."""
+        own = tuple(one.void_below for one in self.details)
+        return own if any(own) else ()
+
+    def details_of(self, label: str) -> LabelDetails:
+        """What a names file says of a label besides its queries.
+
+        Raises:
+            VocabularyError: If there is no such label.
+        """
+        index = self._index(label)
+        return self.details[index] if self.details else PLAIN
+
+    def with_details(self, label: str, details: LabelDetails) -> "Vocabulary":
+        """The same names with something else said of a label, such as what it was taught.
+
+        Raises:
+            VocabularyError: If there is no such label, or what is said cannot be.
+        """
+        index = self._index(label)
+        everyone = list(self.details or (PLAIN,) * len(self))
+        everyone[index] = details
+        return self._checked_with(self.queries_by_label, everyone)
+
+    def with_label(self, label: str, queries: Iterable[str] = ()) -> "Vocabulary":
+        """The same names and one more label at the end, its own query if none is given.
+
+        Raises:
+            VocabularyError: If it is there already, or cannot be.
+        """
+        if label in self.labels:
+            raise VocabularyError(f"label {shown_text(label)} is there already: leave one out")
+        asked = tuple(queries) or (label,)
+        everyone = self.details or (PLAIN,) * len(self)
+        return self._checked_with({**self.queries_by_label, label: asked}, [*everyone, PLAIN])
+
+    def _checked_with(
+        self, queries_by_label: Mapping[str, Sequence[str]], details: Sequence[LabelDetails]
+    ) -> "Vocabulary":
+        rows = [
+            ListedName(f"class name {position}", label, queries, details=own)
+            for position, ((label, queries), own) in enumerate(
+                zip(queries_by_label.items(), details, strict=True), 1
+            )
+        ]
+        return _checked(rows, self.groups, self.has_background)
+
+    def _index(self, label: str) -> int:
+        if label not in self.labels:
+            known = ", ".join(self.labels[:20]) + (", ..." if len(self) > 20 else "")
+            raise VocabularyError(f"no label {shown_text(label)}: choose from {known}")
+        return self.labels.index(label)
 
     @property
     def result_names(self) -> tuple[str, ...]:
@@ -138,19 +255,22 @@ class Vocabulary:
         Raises:
             VocabularyError: If a label is called like it.
         """
-        for position, label in enumerate(self.labels, 1):
-            if _key(label) == BACKGROUND:
+        groups = {group: "group" for path in self.paths for group in path[:-1]}
+        for position, label in enumerate((*self.labels, *groups), 1):
+            if comparable(label) == BACKGROUND:
+                noun = groups.get(label) or f"class name {position},"
                 raise VocabularyError(
-                    f"class name {position}, {shown_text(label)}, is also what the rest class is "
+                    f"{noun} {shown_text(label)}, is also what the rest class is "
                     "called: leave one of the two out"
                 )
         return replace(self, has_background=True)
 
-    def templated(self, template: str) -> tuple[str, ...]:
-        """The queries, each put into a template; underscores are spaces to the text tower.
+    def templated(self, template: str, queries: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Queries, each put into a template; underscores are spaces to the text tower.
 
         Args:
             template: For example "A photo of a {} in the scene".
+            queries: Which; None for those of all labels.
 
         Raises:
             ConfigError: If the template does not hold {} exactly once.
@@ -161,17 +281,18 @@ class Vocabulary:
                 "write it once, where the class name goes"
             )
         before, after = template.split("{}")  # str.format would trip over braces in a name
-        queries = (_without_underscores(q) if "_" in q else q for q in self.queries)
-        return tuple(f"{before}{query}{after}" for query in queries)
+        asked = self.queries if queries is None else queries
+        spaced = (without_underscores(q) if "_" in q else q for q in asked)
+        return tuple(f"{before}{query}{after}" for query in spaced)
 
 
 def vocabulary_and_faults(
-    entries: Iterable[ListedName],
+    class_list: ClassList,
 ) -> tuple[Vocabulary | None, list[VocabularyError]]:
-    """The vocabulary of the entries without fault, None if there are none, and all faults."""
+    """The vocabulary of the rows without fault, None if there are none, and all faults."""
     faults: list[VocabularyError] = []
     try:
-        return _checked(entries, False, faults.append), faults
+        return _checked(class_list.names, class_list.groups, False, faults.append), faults
     except VocabularyError as error:
         return None, [*faults, error]
 
@@ -182,57 +303,51 @@ def _raise(error: VocabularyError) -> None:
 
 def _checked(
     entries: Iterable[ListedName],
+    groups: Iterable[Group],
     has_background: bool,
     on_fault: Callable[[VocabularyError], None] = _raise,
 ) -> Vocabulary:
     """The vocabulary of these entries; an entry with a fault is told and left out."""
-    labels: list[str] = []
-    queries: list[str] = []
-    owner: list[int] = []
-    label_seen: dict[str, str] = {}  # comparable form to where it stands
-    query_seen: dict[str, str] = {}
+    rows: list[CheckedRow] = []
+    check = RowCheck()
+    num_queries = 0
     for entry in islice(entries, MAX_LABELS + 1):
+        num_queries += len(entry.queries) + len(entry.details.contrast)
+        if num_queries > MAX_QUERIES:
+            raise VocabularyError(
+                f"there are more than {MAX_QUERIES:,} queries, the most that are read: split them "
+                "over several runs"
+            )
         try:
-            label, own_queries = _checked_entry(entry, label_seen, query_seen)
+            rows.append(check.checked(entry))
         except VocabularyError as error:
             on_fault(error)
-            continue
-        queries += own_queries
-        owner += [len(labels)] * len(own_queries)
-        labels.append(label)
-    if not labels:
+    if not rows:
         raise VocabularyError("no class names given: write for example 'road, sky'")
-    if len(labels) > MAX_LABELS:
+    if len(rows) > MAX_LABELS:
         raise VocabularyError(
             f"there are more than {MAX_LABELS:,} class names, the most a 16-bit label map holds: "
             "split them over several runs"
         )
-    vocabulary = Vocabulary(tuple(labels), tuple(queries), tuple(owner))
+    check.check_contrast(rows)
+    details = tuple(row.details for row in rows)
+    vocabulary = Vocabulary(
+        labels=tuple(row.label for row in rows),
+        queries=tuple(query for row in rows for query in row.queries),
+        owner=tuple(index for index, row in enumerate(rows) for _ in row.queries),
+        details=details if any(one != PLAIN for one in details) else (),
+        groups=checked_groups(groups),
+    )
+    if vocabulary.details or vocabulary.groups:
+        _ = vocabulary.paths  # refuses groups in a circle
     return vocabulary.with_background() if has_background else vocabulary
 
 
-def _checked_entry(
-    entry: ListedName, label_seen: dict[str, str], query_seen: dict[str, str]
-) -> tuple[str, list[str]]:
-    """The label and the queries of one entry, which join those that were seen."""
-    label = _clean(entry.label, entry.where)
-    where = f"{entry.where}, {shown_text(label)}"
-    if (first := label_seen.setdefault(_key(label), where)) is not where:
-        raise VocabularyError(f"{where}, repeats {first}: leave one out")
-    queries: list[str] = []
-    for position, raw in enumerate(entry.queries, 1):
-        # a label that is its own query is named once
-        query = label if raw is entry.label else _clean(raw, f"{where}, query {position}")
-        if (key := _key(query)) in query_seen:
-            raise VocabularyError(
-                f"{where}, repeats the query {shown_text(query)} of {query_seen[key]}: "
-                "leave one out"
-            )
-        query_seen[key] = where
-        queries.append(query)
-    if not queries:
-        raise VocabularyError(f"{where}, has no query: give it a name to look for")
-    return label, queries
+def _is_names_file(path: Path) -> bool:
+    try:
+        return is_names_file(read_text(path))
+    except VocabularyError:
+        return False
 
 
 def _refuse_two_readings(text: str) -> None:
@@ -252,50 +367,3 @@ def _refuse_two_readings(text: str) -> None:
                 f"{separator} or one: put commas between names, or a backslash before what "
                 "belongs to the name"
             )
-
-
-def _without_underscores(query: str) -> str:
-    return " ".join(query.replace("_", " ").split()) or query
-
-
-def _clean(name: object, where: str) -> str:
-    """The name as it looks, with single spaces, in NFC; or an error that says where it stands."""
-    if not isinstance(name, str):
-        raise VocabularyError(f"{where} is of type {type(name).__name__}: class names are strings")
-    name = name.translate(REMOVED)
-    # Only blanks collapse: a line break inside a name is more likely a lost separator.
-    name = re.sub(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+", " ", name).strip()
-    if len(name) > MAX_NAME_CHARACTERS:  # before NFC, whose time can grow with the square
-        raise VocabularyError(
-            f"{where}, {shown_text(name)}, has {len(name):,} characters, "
-            f"but at most {MAX_NAME_CHARACTERS:,} are read: shorten it"
-        )
-    name = unicodedata.normalize("NFC", name)
-    if not name or not name.isprintable():
-        _refuse_invisible(name, where)
-    if (num_words := len(name.split())) > MAX_NAME_WORDS:
-        raise VocabularyError(
-            f"{where}, {shown_text(name)}, has {num_words} words, "
-            f"but at most {MAX_NAME_WORDS} are read: shorten it"
-        )
-    return name
-
-
-def _refuse_invisible(name: str, where: str) -> None:
-    categories = [unicodedata.category(character) for character in name]
-    for character, category in zip(name, categories, strict=True):
-        if category in _UNPRINTABLE:
-            raise VocabularyError(
-                f"{where}, {shown_text(name)}, holds the unprintable character "
-                f"U+{ord(character):04X}: remove it, or separate the names by commas"
-            )
-    if all(category in _INVISIBLE for category in categories):
-        raise VocabularyError(f"{where} is empty: write a name or take the separator out")
-
-
-def _key(name: str) -> str:
-    """The form in which two names that look alike are equal."""
-    if not name.isprintable():  # it holds joiners, which are seen only in what they join
-        name = "".join(c for c in name if unicodedata.category(c) != "Cf" or ord(c) in _TAGS)
-    name = _without_underscores(name) if "_" in name else name
-    return unicodedata.normalize("NFC", name.casefold())

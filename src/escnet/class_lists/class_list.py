@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from escnet.class_lists.details import PLAIN, Color, Group, LabelDetails
 from escnet.errors import VocabularyError
-
-Color = tuple[int, int, int]
 
 _SHOWN_CHARACTERS = 40
 _SHOWN_NAMES = 3
@@ -26,6 +25,7 @@ class ListedName:
         queries: What the text tower reads.
         number: The number that the list gives the class: a label map's value, or another tool's id.
         color: The colour that the list gives the class, red, green and blue in 0..255.
+        details: What a names file says besides.
     """
 
     where: str
@@ -33,6 +33,7 @@ class ListedName:
     queries: Sequence[object]
     number: int | None = None
     color: Color | None = None
+    details: LabelDetails = PLAIN
 
     @property
     def is_rest(self) -> bool:
@@ -49,12 +50,14 @@ class ClassList:
         kind: Which list it is, such as "YOLO's data.yaml".
         names: The rows in the order of their labels 0, 1, ...
         left_out: What of the list is not used, such as "colours".
+        groups: What a names file says of groups.
     """
 
     shown: str
     kind: str
     names: tuple[ListedName, ...]
     left_out: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @property
     def rest(self) -> tuple[ListedName, ...]:

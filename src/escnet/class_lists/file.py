@@ -14,7 +14,7 @@ from escnet.small_file import SmallFile, regular_file
 
 MAX_FILE_BYTES = 16 * 2**20  # a file beyond this is no list of names, and must not fill the memory
 
-_LIST = SmallFile(
+LIST_FILE = SmallFile(
     noun="",
     error=VocabularyError,
     cure="give a list of class names",
@@ -37,12 +37,12 @@ def read_text(path: Path) -> str:
         VocabularyError: If the file is no regular one, a picture, too large, or not UTF-8.
     """
     _refuse_picture(path)
-    return _categories_in(path) or _LIST.text_of(path)
+    return _categories_in(path) or LIST_FILE.text_of(path)
 
 
 def _refuse_picture(path: Path) -> None:
     with regular_file(
-        path, shown_path(path), VocabularyError, if_missing=_LIST.if_missing
+        path, shown_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
     ) as stream:
         if _PICTURE.match(stream.read(16)):
             raise VocabularyError(
@@ -53,7 +53,7 @@ def _refuse_picture(path: Path) -> None:
 def _categories_in(path: Path) -> str | None:
     """COCO's categories out of a large file, as the text of a small one."""
     with regular_file(
-        path, shown_path(path), VocabularyError, if_missing=_LIST.if_missing
+        path, shown_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
     ) as stream:
         if not MAX_FILE_BYTES < path.stat().st_size < _MAX_SEARCHED_BYTES:
             return None

@@ -7,6 +7,7 @@ from escnet.class_lists.data import read_data
 from escnet.class_lists.file import read_text
 from escnet.class_lists.json_text import NotJsonError, read_json
 from escnet.class_lists.lines import read_lines
+from escnet.class_lists.names_file import is_names_file, read_names_file
 from escnet.class_lists.python_text import is_python, read_python
 from escnet.class_lists.xml_text import read_xml
 from escnet.class_lists.yaml_text import is_yaml, read_yaml
@@ -40,12 +41,12 @@ def recognise(text: str, shown: str) -> ClassList:
     start = text.lstrip()[:1]
     if start == "<":
         return read_xml(text.strip(), shown)
+    if is_names_file(text):
+        return read_names_file(text, shown)
     if start in {"{", "["}:
         return _of_brackets(text, shown)
-    if start == "(":
+    if start == "(" or is_python(text):
         return read_data(read_python(text.strip(), shown), shown, "Python")
-    if is_python(text):
-        return read_data(read_python(text, shown), shown, "Python")
     if is_yaml(text):
         return read_data(read_yaml(text, shown), shown, "YAML")
     return read_lines(text, shown)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from escnet.class_lists.class_list import Color
+from escnet.class_lists.details import Color
 
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 _TRIPLE = re.compile(

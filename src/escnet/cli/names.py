@@ -47,7 +47,7 @@ def check(
     class_list, vocabulary = None, None
     try:
         class_list = recognise(text, shown_path(file))
-        vocabulary, faults = vocabulary_and_faults(class_list.names)
+        vocabulary, faults = vocabulary_and_faults(class_list)
     except VocabularyError as error:
         faults = [error]
     findings = [Finding("error", "unreadable", (), str(fault)) for fault in faults]

@@ -6,8 +6,9 @@ which text embeddings are at hand.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -27,6 +28,7 @@ from escnet.inference.label_maps.windowed_scores import WindowedScores, label_wi
 from escnet.inference.methods.load import load_method
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import EncodedView, Method, ViewLogits
+from escnet.inference.names.asked_names import AskedNames, asked_names
 from escnet.inference.names.contrast import contrast_to, everyday_names
 from escnet.inference.names.embedding_cache import EmbeddingCache
 from escnet.inference.names.near_names import (
@@ -226,6 +228,7 @@ class Segmenter:
                 for label, queries in vocabulary.queries_by_label.items()
                 if queries != (label,)
             },
+            **_settings_of_details(vocabulary, self.weights_hash),
         }
         if vocabulary.has_background:
             rule = self.rest_rule
@@ -362,9 +365,13 @@ class Segmenter:
         options: SegmentOptions,
         ranking: Ranking | None,
     ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-        text_embedding = self.text_embedding(vocabulary)
+        asked = self.asked(vocabulary)
         size_hw = (pixels.shape[0], pixels.shape[1])
-        rule: dict[str, Any] = {"void_below": options.void_below, "ranking": ranking}
+        rule: dict[str, Any] = {
+            "void_below": options.void_below,
+            "own_void_below": vocabulary.void_below,
+            "ranking": ranking,
+        }
 
         def find_rest(view: EncodedView, answer: ViewLogits) -> Rest:
             return self.rest(view, vocabulary, answer.logits)
@@ -373,18 +380,18 @@ class Segmenter:
             scores = WindowedScores(
                 self.method,
                 pixels,
-                text_embedding,
-                vocabulary.owner,
+                asked.embedding,
+                asked.owner,
                 options.windows,
                 exact=options.exact,
                 find_rest=find_rest if vocabulary.has_background else None,
             )
             return label_windows(scores, len(vocabulary), size_hw, **rule)
-        asked = None if options.exact else vocabulary.owner
+        rejectable = None if options.exact else asked.owner
         view = self.encoded(pixels)
-        answer = self.method.logits([view], text_embedding, asked)[0]
+        answer = self.method.logits([view], asked.embedding, rejectable)[0]
         # A label that was rejected has no logits and cannot win.
-        owner = [vocabulary.owner[query] for query in answer.kept]
+        owner = [asked.owner[query] for query in answer.kept]
         rule["share_prior"] = options.share_prior or 0.0
         rule["rest"] = find_rest(view, answer) if vocabulary.has_background else None
         return label_pixels(answer.logits, owner, len(vocabulary), size_hw, **rule)
@@ -419,7 +426,7 @@ class Segmenter:
             self._everyday = self.encode_text(texts)
         contrast = contrast_to(
             vocabulary.queries,
-            self.text_embedding(vocabulary),
+            self.asked(vocabulary).embedding,
             self._everyday,
             relative_from=rule.relative_from,
             same_from=rule.same_from,
@@ -429,6 +436,28 @@ class Segmenter:
         everyone = range(len(contrast.names))
         answer = self.method.logits([view], contrast.embedding, everyone)[0]
         return rule.for_picture(logits, answer.logits, contrast.num_surfaces)
+
+    def asked(self, vocabulary: Vocabulary) -> AskedNames:
+        """What the method is asked: the queries' embeddings, taught vectors, contrast queries.
+
+        Raises:
+            VocabularyError: If a name has more tokens than the text tower reads, or a label was
+                taught for other weights alone.
+
+        Warns:
+            NamesWarning: If labels are one to the text tower, or it cannot read a name.
+        """
+        embedding = self.text_embedding(vocabulary)
+        if not vocabulary.details:
+            return AskedNames(embedding, vocabulary.owner, vocabulary.queries)
+        contrast = embedding[:0]
+        if vocabulary.contrast:
+            contrast = self._remembered(
+                vocabulary.templated(self.method.template, vocabulary.contrast)
+            )
+        return asked_names(
+            vocabulary, embedding, contrast, model=self.model, weights_hash=self.weights_hash
+        )
 
     def text_embedding(self, vocabulary: Vocabulary) -> Float32[np.ndarray, "N D"]:
         """The text embedding of every query, kept for the vocabularies that were used last.
@@ -442,12 +471,21 @@ class Segmenter:
             NamesWarning: If labels are one to the text tower, or it cannot read a name.
         """
         texts = vocabulary.templated(self.method.template)
+        return self._remembered(texts, partial(self._warn_of_names, vocabulary))
+
+    def _remembered(
+        self,
+        texts: tuple[str, ...],
+        on_new: Callable[[Float32[np.ndarray, "N D"]], None] | None = None,
+    ) -> Float32[np.ndarray, "N D"]:
+        """The embeddings of texts; `on_new` is called with those that were not at hand."""
         with self._text_lock:
             if texts in self._text_cache:
                 self._text_cache.move_to_end(texts)
                 return self._text_cache[texts]
         embedding = self.encode_text(texts)  # takes long: others need not wait for it
-        self._warn_of_names(vocabulary, embedding)
+        if on_new is not None:
+            on_new(embedding)
         with self._text_lock:
             self._text_cache[texts] = embedding
             if len(self._text_cache) > _CACHED_VOCABULARIES:
@@ -481,3 +519,15 @@ class Segmenter:
             warnings.warn(near_names_message(near, self.model), NamesWarning, stacklevel=2)
         if unread := unread_names(self.method, vocabulary.queries):
             warnings.warn(unread_names_message(unread, self.model), NamesWarning, stacklevel=2)
+
+
+def _settings_of_details(vocabulary: Vocabulary, weights_hash: str) -> dict[str, object]:
+    """What of a names file moves pixels; of taught vectors their digests."""
+    own = list(zip(vocabulary.labels, vocabulary.details, strict=False))
+    taught = {label: vectors for label, one in own if (vectors := one.taught_for(weights_hash))}
+    settings: dict[str, dict[str, object]] = {
+        "not": {label: list(one.contrast) for label, one in own if one.contrast},
+        "own_void_below": {label: one.void_below for label, one in own if one.void_below},
+        "taught": {label: vectors.digest for label, vectors in taught.items()},
+    }
+    return {name: values for name, values in settings.items() if values}

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt
 
+from escnet.class_lists.names_file import read_names_file
 from escnet.data.image import read_image
 from escnet.errors import EscnetError, NamesWarning
 from escnet.inference.figures.comparison import RESULTS_FILE, label_file
@@ -47,7 +48,7 @@ def measure_model(job: Mapping[str, Any]) -> dict[str, Any]:
         job["model"], device=job["device"], dtype=job["dtype"], threads=job["threads"]
     )
     load_seconds = time.perf_counter() - start
-    vocabulary = _vocabulary(job["vocabulary"])
+    vocabulary = _vocabulary(job["vocabulary"], background=job["background"])
     options = _options(job["options"])
     results = []
     highest = peak_memory()
@@ -94,13 +95,9 @@ def _options(fields: Mapping[str, Any]) -> SegmentOptions:
     return SegmentOptions(**{**fields, "windows": None if windows is None else Windows(**windows)})
 
 
-def _vocabulary(fields: Mapping[str, Any]) -> Vocabulary:
-    return Vocabulary(
-        labels=tuple(fields["labels"]),
-        queries=tuple(fields["queries"]),
-        owner=tuple(fields["owner"]),
-        has_background=fields["has_background"],
-    )
+def _vocabulary(text: str, *, background: bool) -> Vocabulary:
+    vocabulary = Vocabulary.of(read_names_file(text, "names"))
+    return vocabulary.with_background() if background else vocabulary
 
 
 def _of_result(result: Segmentation) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def compare_models(
             "dtype": dtype,
             "threads": threads,
             "pictures": [str(path) for path in pictures],
-            "vocabulary": asdict(vocabulary),
+            "vocabulary": vocabulary.to_toml().decode("utf-8"),
+            "background": vocabulary.has_background,
             "options": asdict(options),
         }
         with TemporaryDirectory(prefix="escnet-compare-") as folder:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Int, UInt
 from escnet.errors import WeightsError
 from escnet.inference.label_maps.enlargement import Enlargement
 from escnet.inference.label_maps.ranking import Ranking, Runners
-from escnet.inference.label_maps.rest import Rest, logit
+from escnet.inference.label_maps.rest import Rest
 
 _BAND = 65_536  # pixels at once, which stay in a processor's cache
 LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
@@ -28,6 +28,7 @@ def label_pixels(
     size_hw: tuple[int, int],
     *,
     void_below: float = 0.0,
+    own_void_below: Sequence[float] = (),
     rest: Rest | None = None,
     share_prior: float = 0.0,
     ranking: Ranking | None = None,
@@ -39,10 +40,12 @@ def label_pixels(
 
     Args:
         logits: One map for each query.
-        owner: For each query the index of its label; a label without a query cannot win.
-        num_labels: Labels, without the background.
+        owner: For each query the index of its label; a label without a query cannot win. What an
+            index from `num_labels` on wins, a contrast query, is the rest, or void without one.
+        num_labels: Labels, without the background and without contrast queries.
         size_hw: Height and width of the picture.
         void_below: Pixels of lower confidence become void.
+        own_void_below: The same for each label alone; the higher counts. Empty for none.
         rest: When the rest class wins, of index `num_labels`; None for no such class.
         share_prior: How much a label counts by the share of the picture that it seems to cover; see
             `share_shift`.
@@ -59,6 +62,7 @@ def label_pixels(
         num_labels,
         size_hw,
         void_below=void_below,
+        own_void_below=own_void_below,
         rest=rest,
         ranking=ranking,
     )
@@ -67,7 +71,7 @@ def label_pixels(
     enlargement = Enlargement(merged.shape[1:], size_hw)
     shift = share_shift(merged, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
-    floor = logit(max(void_below, rest.floor if rest else 0.0))
+    floor = logits_of(np.maximum(maps.least, rest.floor if rest else 0.0)[:-1])
     for rows in bands(size_hw):
         race = Race((rows.stop - rows.start, size_hw[1]), shift, floor, maps.runners(rows))
         source = enlargement.source(rows)
@@ -118,7 +122,7 @@ class Race:
     Args:
         size_hw: Rows and columns of the band.
         shift: Of every label; None for none.
-        floor: A logit.
+        floor: A logit for every label; None for none.
         runners: Those who come next, if they are wanted, too; by their own logits.
     """
 
@@ -126,11 +130,12 @@ class Race:
         self,
         size_hw: tuple[int, int],
         shift: Float32[np.ndarray, " L"] | None = None,
-        floor: float = -np.inf,
+        floor: Float32[np.ndarray, " L"] | None = None,
         runners: Runners | None = None,
     ) -> None:
         self.runners = runners
-        self._shift, self._floor = shift, floor
+        has_floor = floor is not None and (floor > -np.inf).any()
+        self._shift, self._floor = shift, floor if has_floor else None
         self._highest = _Lead(size_hw)
         self._favoured = None if shift is None else _Lead(size_hw, has_own_score=True)
 
@@ -147,9 +152,9 @@ class Race:
             self._highest.challenge(logit, logit, label)
             return
         score = logit + self._shift[label]
-        if self._floor > -np.inf:
+        if self._floor is not None:
             self._highest.challenge(logit, logit, label)
-            score[logit < self._floor] = -np.inf
+            score[logit < self._floor[label]] = -np.inf
         self._favoured.challenge(score, logit, label)
 
     def result(self) -> tuple[Float32[np.ndarray, "rows W"], Int[np.ndarray, "rows W"]]:
@@ -157,7 +162,7 @@ class Race:
         highest, favoured = self._highest, self._favoured
         if favoured is None:
             return highest.logit, highest.label
-        if self._floor == -np.inf:
+        if self._floor is None:
             return favoured.logit, favoured.label
         reaches = favoured.score > -np.inf
         return (
@@ -192,16 +197,18 @@ class LabelMaps:
     """A label map and its confidence, filled in bands of rows.
 
     Args:
-        present: Labels that can win, in order.
+        present: Labels that can win, in order, contrast queries among them.
         num_labels: As in `label_pixels`, like the rest.
         size_hw: Height and width.
         void_below: Lowest confidence of a labelled pixel.
+        own_void_below: The same for each label alone; the higher counts. Empty for none.
         rest: When the rest class wins; None for no such class.
         ranking: Filled as well, if there is one.
 
     Attributes:
         label_map: The winning label of every pixel.
         confidence: Its confidence.
+        least: Lowest confidence of a labelled pixel, of each that can win, and of the rest class.
     """
 
     def __init__(
@@ -211,6 +218,7 @@ class LabelMaps:
         size_hw: tuple[int, int],
         *,
         void_below: float,
+        own_void_below: Sequence[float] = (),
         rest: Rest | None,
         ranking: Ranking | None = None,
     ) -> None:
@@ -218,8 +226,12 @@ class LabelMaps:
         dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
         self.label_map = np.empty(size_hw, dtype)
         self.confidence = np.empty(size_hw, np.float16)
-        self._index = np.array([*present, num_labels], dtype)  # the rest class comes last
-        self._void_below = void_below
+        nothing = np.iinfo(dtype).max if rest is None else num_labels
+        index = [nothing if label >= num_labels else label for label in present]
+        self._index = np.array([*index, num_labels], dtype)  # the rest class comes last
+        own = dict(enumerate(own_void_below))
+        least = [max(void_below, own.get(label, 0.0)) for label in present]
+        self.least = np.array([*least, void_below], np.float32)
         self._rest = rest
         self._ranking = ranking
 
@@ -256,7 +268,7 @@ class LabelMaps:
                 rest=self._rest,
             )
         labels = self._index[winner]
-        labels[sure < self._void_below] = np.iinfo(labels.dtype).max
+        labels[sure < self.least[winner]] = np.iinfo(labels.dtype).max
         self.label_map[rows] = labels
         self.confidence[rows] = sure
 
@@ -280,6 +292,12 @@ def merge_queries(
     for label, own in zip(owner, logits, strict=True):
         np.maximum(merged[label], own, out=merged[label])
     return merged
+
+
+def logits_of(probability: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """The logits of probabilities."""
+    with np.errstate(divide="ignore"):
+        return np.log(probability / (1 - probability))
 
 
 def sigmoid(logit: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:

@@ -45,6 +45,7 @@ class WindowedScores:
     Attributes:
         canvas_hw: Height and width of the canvas.
         rest: When the rest class wins.
+        num_owners: Labels and contrast queries.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class WindowedScores:
         self._method = method
         self._windows = windows
         self._exact = exact
+        self.num_owners = max(owner) + 1
         self.canvas_hw = windows.canvas_hw((pixels.shape[0], pixels.shape[1]))
         if windows.size is not None:
             pixels = to_short_side(pixels, windows.size, may_grow=True)
@@ -229,14 +231,16 @@ def label_windows(
     size_hw: tuple[int, int],
     *,
     void_below: float = 0.0,
+    own_void_below: Sequence[float] = (),
     ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
     maps = LabelMaps(
-        range(num_labels),
+        range(scores.num_owners),
         num_labels,
         size_hw,
         void_below=void_below,
+        own_void_below=own_void_below,
         rest=scores.rest,
         ranking=ranking,
     )
