@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
 from PIL import Image
 
-from escnet.annotations.format import EncodedFile, FormatOptions, Place, picture_of
+from escnet.annotations.format import Colour, EncodedFile, FormatOptions, Place, picture_of
 from escnet.annotations.georeference import Georeference
+from escnet.annotations.groups import groups_in, merged_ranks, regrouped, summarise_groups
 from escnet.annotations.json_text import to_json
 from escnet.annotations.overlay import draw_overlay
 from escnet.annotations.palette import name_colours
@@ -30,8 +31,11 @@ from escnet.annotations.registry import (
 from escnet.annotations.summary import label_counts, mean_confidences, summarise
 from escnet.annotations.tidy import fill_holes as filled_holes
 from escnet.annotations.tidy import merge_small_regions
+from escnet.class_lists.groups import level_of
 from escnet.errors import ConfigError, OutputError, VocabularyError
 from escnet.files import make_folder
+
+_LARGEST_8_BIT = 254  # names of a uint8 map, whose 255 is void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +59,9 @@ class Segmentation:
             before anything became void or was tidied; `void_label` where there are fewer names.
             None unless they were asked for.
         top_probabilities: Theirs, from 0 to 1.
+        paths: For each name the groups that it lies in, the outermost first, and itself; empty if
+            there are no groups.
+        own_colours: Colours that a names file gives to names and groups.
     """
 
     label_map: UInt[np.ndarray, "H W"]
@@ -70,6 +77,8 @@ class Segmentation:
     georeference: Georeference | None = None
     top_names: UInt[np.ndarray, "K H W"] | None = None
     top_probabilities: Float[np.ndarray, "K H W"] | None = None
+    paths: tuple[tuple[str, ...], ...] = ()
+    own_colours: Mapping[str, Colour] = field(default_factory=dict)
 
     @property
     def void_label(self) -> int:
@@ -77,30 +86,57 @@ class Segmentation:
         return int(np.iinfo(self.label_map.dtype).max)
 
     def share(self, name: str) -> float:
-        """Fraction of all pixels that show the class.
+        """Fraction of all pixels that show the class, or one of a group.
 
         Raises:
-            VocabularyError: If the name is not among `names`.
+            VocabularyError: If the name is not among `names` and is no group of them.
         """
         counts = label_counts(self.label_map, len(self.names))
-        return float(counts[self._index(name)] / max(self.label_map.size, 1))
+        return float(counts[self._indices(name)].sum() / max(self.label_map.size, 1))
 
     def mean_confidence(self, name: str) -> float | None:
-        """Mean confidence over the class's own pixels; None if it has none.
+        """Mean confidence over the own pixels of the class, or of a group; None if it has none.
 
         Raises:
-            VocabularyError: If the name is not among `names`.
+            VocabularyError: If the name is not among `names` and is no group of them.
         """
-        mean = mean_confidences(self.label_map, self.confidence, len(self.names))[self._index(name)]
-        return None if np.isnan(mean) else float(mean)
+        own = self.confidence[self.mask(name)]
+        return float(own.mean(dtype=np.float64)) if own.size else None
 
     def mask(self, name: str) -> Bool[np.ndarray, "H W"]:
-        """True where the class is.
+        """True where the class is, or one of a group.
 
         Raises:
-            VocabularyError: If the name is not among `names`.
+            VocabularyError: If the name is not among `names` and is no group of them.
         """
-        return self.label_map == self._index(name)
+        return np.isin(self.label_map, self._indices(name))
+
+    def at_level(self, level: int) -> "Segmentation":
+        """The result in groups: a group has the pixels of all its labels.
+
+        Args:
+            level: 1 for the outermost groups, 2 for those within them, and so on; a name that lies
+                less deep stays as it is.
+
+        Raises:
+            ConfigError: If there is no such level.
+        """
+        names, index = level_of(self.paths or [(name,) for name in self.names], level)
+        dtype = np.uint8 if len(names) <= _LARGEST_8_BIT else np.uint16
+        top = self.top_names, self.top_probabilities
+        if self.top_names is not None and self.top_probabilities is not None:
+            ranks = regrouped(self.top_names, index, dtype)
+            top = merged_ranks(ranks, self.top_probabilities)
+        called = {path[min(level, len(path)) - 1]: path[:level] for path in self.paths}
+        return replace(
+            self,
+            label_map=regrouped(self.label_map, index, dtype),
+            names=names,
+            paths=tuple(called.values()),
+            settings={**self.settings, "level": level},
+            top_names=top[0],
+            top_probabilities=top[1],
+        )
 
     def to_numpy(self) -> UInt[np.ndarray, "H W"]:
         """A copy of the label map."""
@@ -111,7 +147,7 @@ class Segmentation:
         image = Image.fromarray(self.label_map.copy())
         if self.label_map.dtype == np.uint8:
             palette = np.zeros((256, 3), np.uint8)  # void is black
-            palette[: len(self.names)] = name_colours(self.names)
+            palette[: len(self.names)] = name_colours(self.names, self.own_colours)
             image.putpalette(palette.tobytes())
         return image
 
@@ -132,6 +168,10 @@ class Segmentation:
             settings=self.settings,
         )
         told = {"source": self.source, "reading": self.reading}
+        if any(len(path) > 1 for path in self.paths):
+            counts = label_counts(self.label_map, len(self.names)).tolist()
+            means = mean_confidences(self.label_map, self.confidence, len(self.names)).tolist()
+            summary["groups"] = summarise_groups(self.paths, counts, means, self.label_map.size)
         return summary | {key: None if one is None else dict(one) for key, one in told.items()}
 
     def overlay(
@@ -159,6 +199,7 @@ class Segmentation:
         """
         only = tuple(only)
         options = FormatOptions(palette=palette, opacity=opacity, only=only)
+        options = options.with_colours(self.own_colours)
         options.check_only(self.names)
         return draw_overlay(
             picture_of(self, "overlay"),
@@ -247,7 +288,7 @@ class Segmentation:
             ImageError: If a format needs the picture and the result does not hold it.
             OutputError: If a file cannot be written.
         """
-        kinds = check_formats(formats, self.names)
+        kinds, options = check_formats(formats, self.names), options.with_colours(self.own_colours)
         folder = make_folder(folder)
         paths = {kind: folder / FORMATS[kind].first_file(place) for kind in kinds}
         beside = paths.get("json", folder / FORMATS["json"].first_file(place)).parent
@@ -269,11 +310,15 @@ class Segmentation:
             sealed[kind] = first | ({"more": more} if more else {})
         return paths
 
-    def _index(self, name: str) -> int:
+    def _indices(self, name: str) -> list[int]:
+        """Those of the name, or of the names in a group."""
+        for group in groups_in(self.paths):
+            if group.name == name:
+                return list(group.labels)
         if name not in self.names:
             known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
             raise VocabularyError(f"no class name {name!r} in this result: choose from {known}")
-        return self.names.index(name)
+        return [self.names.index(name)]
 
 
 def picture_name(source: Mapping[str, object] | None, stem: str) -> str:
@@ -315,9 +360,11 @@ def save_all(
     """
     formats, options = tuple(formats), options or FormatOptions()
     names: tuple[str, ...] | None = None
+    own_colours: Mapping[str, Colour] = {}
     places: dict[str, Place] = {}
     for number, result in enumerate(results, 1):
-        names = result.names if names is None else names
+        if names is None:
+            names, own_colours = result.names, result.own_colours
         if result.names != names:
             raise VocabularyError(
                 f"result {number}, {result.stem!r}, has other class names than the first: "
@@ -331,5 +378,6 @@ def save_all(
         )
     if names is None:
         return []
+    options = options.with_colours(own_colours)
     whole = write_whole_files(folder, names, list(places.values()), formats, options)
     return [path for paths in whole.values() for path in paths]

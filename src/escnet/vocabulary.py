@@ -167,6 +167,12 @@ class Vocabulary:
         groups = [one.group for one in self.details] or [""] * len(self)
         return paths_of(self.labels, groups, {one.name: one.group for one in self.groups})
 
+    @property
+    def result_paths(self) -> tuple[tuple[str, ...], ...]:
+        """The same for each name of a result; empty if there are no groups."""
+        paths = self.paths if any(one.group for one in self.details) else []
+        return (*paths, (BACKGROUND,)) if paths and self.has_background else tuple(paths)
+
     def level(self, level: int) -> Level:
         """The labels as they are called at a level: 1 for the outermost groups, and so on.
 
@@ -176,7 +182,7 @@ class Vocabulary:
         return level_of(self.paths, level)
 
     @property
-    def colors(self) -> dict[str, Color]:
+    def colours(self) -> dict[str, Color]:
         """The colours that a names file gives to labels and groups."""
         colored = (
             *zip(self.labels, self.details, strict=False),
@@ -248,6 +254,16 @@ class Vocabulary:
     def result_names(self) -> tuple[str, ...]:
         """The name of each index of a result: the labels, then the background if there is one."""
         return (*self.labels, BACKGROUND) if self.has_background else self.labels
+
+    def names_at(self, level: int) -> tuple[str, ...]:
+        """The name of each index of a result at a level; 0 for the labels themselves.
+
+        Raises:
+            ConfigError: If there is no such level.
+        """
+        if level == 0:
+            return self.result_names
+        return (*self.level(level).names, *self.result_names[len(self) :])
 
     def with_background(self) -> "Vocabulary":
         """The same names and the background class.

@@ -62,7 +62,7 @@ def test_a_names_file_says_all_of_its_labels(tmp_path: Path) -> None:
     assert names.owner == (0, 0, 1, 2)
     assert names.contrast == ("toy car",)
     assert names.void_below == (0.25, 0.0, 0.0)
-    assert names.colors == {"car": (255, 0, 0), "vehicle": (40, 53, 147)}
+    assert names.colours == {"car": (255, 0, 0), "vehicle": (40, 53, 147)}
     assert names.details_of("car").description == "with four wheels"
 
 

@@ -6,8 +6,8 @@ own too, its part; the whole is put together from the parts on disk, one after t
 result is kept in memory, and a job that goes on where another stopped ends with the same file.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -75,6 +75,8 @@ class Place(NamedTuple):
         return self.below + (self.picture or f"{self.stem}.jpg")
 
 
+Colour = tuple[int, int, int]  # red, green and blue in 0..255
+
 _COARSEST = 100  # pixels
 _CHOICES = {
     "per": ("name", "region"),
@@ -96,6 +98,7 @@ class FormatOptions:
         outlines: Whether overlays show outlines alone.
         only: The names that overlays show; all, if there are none.
         doubtful_below: The confidence below which a pixel is doubtful, from 0 to 1.
+        own_colours: Colours that a names file gives to names, for the palette of names.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -109,6 +112,7 @@ class FormatOptions:
     outlines: bool = False
     only: tuple[str, ...] = ()
     doubtful_below: float = 0.5
+    own_colours: tuple[tuple[str, Colour], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance <= _COARSEST:
@@ -142,7 +146,13 @@ class FormatOptions:
 
     def colours(self, names: Sequence[str]) -> UInt8[np.ndarray, "N 3"]:
         """Red, green, and blue of each name."""
-        return name_colours(names) if self.palette == "names" else class_colours(len(names))
+        if self.palette == "index":
+            return class_colours(len(names))
+        return name_colours(names, dict(self.own_colours))
+
+    def with_colours(self, own: Mapping[str, Colour]) -> "FormatOptions":
+        """The same with the colours that a names file gives to names."""
+        return replace(self, own_colours=tuple(own.items())) if own else self
 
     def as_settings(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -155,6 +165,7 @@ class FormatOptions:
             "outlines": self.outlines,
             "only": list(self.only),
             "doubtful_below": self.doubtful_below,
+            **({"own_colours": dict(self.own_colours)} if self.own_colours else {}),
         }
 
 

@@ -8,8 +8,9 @@ but with hundreds of names no palette is easy to tell apart.
 Void has no colour of its own: label maps show it black, overlays leave the picture grey there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -178,7 +179,9 @@ _MOST_SUITED = 1000  # names; of more no palette is easy to tell apart
 _CANDIDATES = 3000
 
 
-def name_colours(names: Sequence[str]) -> UInt8[np.ndarray, "N 3"]:
+def name_colours(
+    names: Sequence[str], own: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+) -> UInt8[np.ndarray, "N 3"]:
     """Red, green, and blue that suit the names: a blue sky, green grass, red people, a grey road.
 
     The last word of a name counts if the whole is not known ("wooden table" is a table). Names that
@@ -187,17 +190,29 @@ def name_colours(names: Sequence[str]) -> UInt8[np.ndarray, "N 3"]:
 
     Args:
         names: Class names in index order; beyond the first thousand their index decides.
+        own: Colours that somebody has chosen for names; of two that are equal, the second differs
+            by a step that nobody sees.
     """
-    return _name_colours(tuple(names)).copy()
+    chosen = tuple((name, own[name]) for name in names if name in own)
+    return _name_colours(tuple(names), chosen).copy()
 
 
 @lru_cache(maxsize=16)
-def _name_colours(names: tuple[str, ...]) -> UInt8[np.ndarray, "N 3"]:
+def _name_colours(
+    names: tuple[str, ...], chosen: tuple[tuple[str, tuple[int, int, int]], ...]
+) -> UInt8[np.ndarray, "N 3"]:
     colours = class_colours(len(names))
-    used = np.empty((0, 3))  # in OKLab
+    own = dict(chosen)
+    fixed = np.array(list(own.values()), np.uint8).reshape(-1, 3)
+    used = _to_oklab(fixed)
     suited = names[:_MOST_SUITED]
     rest = []
+    for index, name in enumerate(names):
+        if name in own:
+            colours[index] = own[name]
     for index, name in enumerate(suited):
+        if name in own:
+            continue
         colour = _suiting(name, used)
         if colour is None:
             rest.append(index)

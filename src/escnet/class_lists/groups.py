@@ -77,13 +77,15 @@ def level_of(paths: Sequence[tuple[str, ...]], level: int) -> Level:
         ConfigError: If there is no such level.
     """
     deepest = max(len(path) for path in paths)
+    if deepest == 1:
+        raise ConfigError(
+            f"level {level} needs groups, and the names have none: give labels a `group` in a "
+            "names file"
+        )
     if not 1 <= level <= deepest:
         raise ConfigError(
             f"level {level} is not among the levels of the names, 1 (the outermost groups) to "
             f"{deepest} (the labels): choose one of them"
-            if deepest > 1
-            else f"level {level} needs groups, and the names have none: give labels a `group` in a "
-            "names file"
         )
     called = [path[min(level, len(path)) - 1] for path in paths]
     names = tuple(dict.fromkeys(called))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
     from escnet.inference.figures.comparison import ComparedModel
+    from escnet.vocabulary import Vocabulary
 
 STEM = "escnet"  # further sheets are escnet-2.comparison.png, ...
 SHEET_SUFFIX, NUMBERS_SUFFIX = ".comparison.png", ".comparison.json"
@@ -100,7 +101,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
         columns.append(column)
         if not as_json:
             _print_column(column)
-    sheets = _write_sheets(out, pictures, paths, columns, vocabulary.result_names)
+    sheets = _write_sheets(out, pictures, paths, columns, vocabulary)
     numbers = out / f"{STEM}{NUMBERS_SUFFIX}"
     document = to_marked_json(_document(columns, paths, vocabulary.result_names, sheets))
     write_file(numbers, document)
@@ -125,7 +126,7 @@ def _write_sheets(
     pictures: "Sequence[UInt8[np.ndarray, '_ _ 3']]",
     paths: Sequence[Path],
     columns: "Sequence[ComparedModel]",
-    names: Sequence[str],
+    vocabulary: "Vocabulary",
 ) -> list[Path]:
     from escnet.files import write_file
     from escnet.inference.figures.comparison_sheet import MOST_ROWS, draw_comparison
@@ -134,7 +135,15 @@ def _write_sheets(
     for sheet, first in zip(sheets, range(0, len(pictures), MOST_ROWS), strict=True):
         rows = slice(first, first + MOST_ROWS)
         titles = [path.name for path in paths[rows]]
-        write_file(sheet, draw_comparison(pictures[rows], titles, columns, names, first=first))
+        content = draw_comparison(
+            pictures[rows],
+            titles,
+            columns,
+            vocabulary.result_names,
+            first=first,
+            own_colours=vocabulary.colours,
+        )
+        write_file(sheet, content)
     return sheets
 
 

@@ -136,6 +136,14 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         ),
     ] = 0.0,
     background: Background = False,
+    level: Annotated[
+        int,
+        typer.Option(
+            help="Results in the groups of a names file: 1 for the outermost, 2 for those within "
+            "them, ...; 0 for the labels themselves.",
+            metavar="N",
+        ),
+    ] = 0,
     windows: WindowsMode = "whole",
     window_side: Annotated[
         int | None,
@@ -204,6 +212,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         min_area=min_area,
         fill_holes=fill_holes,
         exact=exact,
+        level=level,
     )
     format_options = FormatOptions(
         tolerance=tolerance,

@@ -30,6 +30,7 @@ class OptionValues(TypedDict, total=False):
     fill_holes: int
     exact: bool
     top: int
+    level: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class SegmentOptions:
         exact: Whether every name takes part in all work; else those that seem to be nowhere in
             the picture are rejected early, which is faster for long lists.
         top: So many best names of every pixel are kept with their probabilities, up to 10.
+        level: Results have groups of a names file in place of labels: 1 for the outermost, 2 for
+            those within them, and so on; 0 for the labels themselves.
 
     Raises:
         ConfigError: If a value is no number or out of range, or two contradict each other.
@@ -65,6 +68,7 @@ class SegmentOptions:
     fill_holes: int = 0
     exact: bool = False
     top: int = 0
+    level: int = 0
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
@@ -76,6 +80,11 @@ class SegmentOptions:
             raise ConfigError(
                 f"top {self.top!r} is no number of names: choose a whole number from "
                 f"0 to {_MOST_RANKS}"
+            )
+        if not is_within(self.level, 0.0) or not isinstance(self.level, int | np.integer):
+            raise ConfigError(
+                f"{setting('level')} {self.level!r} is no level of groups: choose 1 for the "
+                "outermost groups, 2 for those within them, and so on"
             )
 
     @property

@@ -233,6 +233,8 @@ class Segmenter:
         if vocabulary.has_background:
             rule = self.rest_rule
             settings["rest"] = {"floor": EVEN} if rule is None else rule.as_settings()
+        if options.level:
+            settings["level"] = options.level
         if options.is_tidy:
             settings |= {"min_area": options.min_area, "fill_holes": options.fill_holes}
         if options.depth is not None:
@@ -259,7 +261,7 @@ class Segmenter:
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
             options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes,
-                exact and top, as `SegmentOptions` has them; windows may be the name "whole",
+                exact, top and level, as `SegmentOptions` has them; windows may be the name "whole",
                 "paper" or "native".
 
         Raises:
@@ -270,6 +272,7 @@ class Segmenter:
         chosen = SegmentOptions.of(**options)
         vocabulary = Vocabulary.of(names, has_background=background)
         self.resolved(chosen)  # refuses, before the picture is read
+        vocabulary.names_at(chosen.level)
         return self._segment(picture, vocabulary, chosen, channels)
 
     def segment_batch(
@@ -298,6 +301,7 @@ class Segmenter:
         chosen = SegmentOptions.of(**options)
         vocabulary = Vocabulary.of(names, has_background=background)
         self.resolved(chosen)
+        vocabulary.names_at(chosen.level)
         if isinstance(pictures, str | bytes | Path) or not isinstance(pictures, Iterable):
             raise ImageError(
                 f"segment_batch takes several pictures, not a {type(pictures).__name__}: "
@@ -353,7 +357,11 @@ class Segmenter:
             settings=settings,
             top_names=None if ranking is None else ranking.names,
             top_probabilities=None if ranking is None else ranking.probabilities,
+            paths=vocabulary.result_paths,
+            own_colours=vocabulary.colours,
         )
+        if options.level:
+            result = result.at_level(options.level)
         if not options.is_tidy:
             return result
         return result.tidied(min_area=options.min_area, fill_holes=options.fill_holes)

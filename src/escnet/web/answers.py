@@ -34,6 +34,7 @@ def answer_of(result: Segmentation, asked: Asked, warnings: Sequence[str]) -> An
     """
     summary = result.summary()
     options = FormatOptions(tolerance=asked.tolerance, per=asked.per)
+    options = options.with_colours(result.own_colours)
     colours = options.colours(result.names).tolist()
     return Answer(
         escnet=summary["escnet"],
@@ -52,8 +53,13 @@ def answer_of(result: Segmentation, asked: Asked, warnings: Sequence[str]) -> An
     )
 
 
-def _png(result: Segmentation, _: FormatOptions) -> str:
-    content = encode_label_png(result.label_map, result.names, void_label=result.void_label)
+def _png(result: Segmentation, options: FormatOptions) -> str:
+    content = encode_label_png(
+        result.label_map,
+        result.names,
+        void_label=result.void_label,
+        colours=options.colours(result.names),
+    )
     return base64.b64encode(content).decode("ascii")
 
 

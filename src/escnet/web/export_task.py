@@ -54,7 +54,7 @@ class ExportTask:
             shape=self.asked.shape,
             opacity=self.asked.opacity,
             outlines=self.asked.outlines,
-        )
+        ).with_colours(vocabulary.colours)
         with TemporaryDirectory(prefix="escnet-") as folder:
             results = self._results(engine, vocabulary.result_names, limits)
             try:

@@ -32,6 +32,9 @@ class Asked(BaseModel):
         None, description="The name of a stored list, in place of `names`."
     )
     background: bool = Field(False, description="Add a class that wins where no name does.")
+    level: int = Field(
+        0, ge=0, le=16, description="Answer in the groups of a names file; 1 for the outermost."
+    )
     void_below: float = Field(
         0.0, ge=0, le=1, description="Pixels of lower confidence get no label."
     )

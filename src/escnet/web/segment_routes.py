@@ -104,11 +104,12 @@ def names_routes(service: Service) -> APIRouter:
 
     @router.post("", summary="How a class list of any tool is read", openapi_extra=_LIST_BODY)
     async def read(request: Request) -> QueriesAnswer:
-        return QueriesAnswer(names=await _read_list(request, service))
+        return QueriesAnswer(names=(await _read_list(request, service))[1])
 
     @router.put("/{name}", summary="Store a class list of any tool", openapi_extra=_LIST_BODY)
     async def put(name: ListName, request: Request) -> NamesAnswer:
-        return service.stored_names.put(name, await _read_list(request, service))
+        content, names = await _read_list(request, service)
+        return service.stored_names.put(name, content, names)
 
     @router.get("/{name}", summary="A stored list")
     async def get(name: ListName) -> NamesAnswer:
@@ -122,10 +123,11 @@ def names_routes(service: Service) -> APIRouter:
     return router
 
 
-async def _read_list(request: Request, service: Service) -> dict[str, list[str]]:
+async def _read_list(request: Request, service: Service) -> tuple[bytes, dict[str, list[str]]]:
+    """A list as it came, and the queries of each of its labels."""
     with service.gate.inside():
         content = await _limited_body(request, service.limits.max_names_bytes)
-        return await while_connected(request, service.workers.run(NamesTask(content)))
+        return content, await while_connected(request, service.workers.run(NamesTask(content)))
 
 
 async def _limited_body(request: Request, most: int) -> bytes:

@@ -56,10 +56,7 @@ class Service:
         Raises:
             Refusal: If there is no such list.
         """
-        if names is not None:
-            return names
-        own = self.stored_names.get(str(stored)).names
-        return {label: list(queries) for label, queries in own.items()}
+        return self.stored_names.content(str(stored)) if names is None else names
 
     async def segment(
         self, picture: bytes, names: Names | bytes, asked: Asked, *, is_patient: bool = False

@@ -14,10 +14,15 @@ class StoredNames:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._lists: dict[str, dict[str, list[str]]] = {}
+        self._lists: dict[str, tuple[bytes, dict[str, list[str]]]] = {}
 
-    def put(self, name: str, names: dict[str, list[str]]) -> NamesAnswer:
+    def put(self, name: str, content: bytes, names: dict[str, list[str]]) -> NamesAnswer:
         """Store a list, or replace it.
+
+        Args:
+            name: What it is called.
+            content: What the client sent, which says more than the queries if it is a names file.
+            names: The queries of each label, as it was read.
 
         Raises:
             Refusal: If there are too many.
@@ -26,7 +31,7 @@ class StoredNames:
             raise Refusal(
                 507, f"{len(self._lists)} lists are stored, the most there may be: delete one"
             )
-        self._lists[name] = names
+        self._lists[name] = content, names
         return NamesAnswer(name=name, names=names)
 
     def get(self, name: str) -> NamesAnswer:
@@ -37,7 +42,16 @@ class StoredNames:
         """
         if name not in self._lists:
             raise Refusal(404, f"no list {shortened(name)!r} is stored: put it first")
-        return NamesAnswer(name=name, names=self._lists[name])
+        return NamesAnswer(name=name, names=self._lists[name][1])
+
+    def content(self, name: str) -> bytes:
+        """What the client sent.
+
+        Raises:
+            Refusal: If there is none of this name.
+        """
+        self.get(name)
+        return self._lists[name][0]
 
     def delete(self, name: str) -> None:
         """Forget a list.

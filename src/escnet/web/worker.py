@@ -72,6 +72,7 @@ class SegmentTask:
             min_area=self.asked.min_area,
             fill_holes=self.asked.fill_holes,
             exact=self.asked.exact,
+            level=self.asked.level,
             top=NUM_NAMES if "top" in self.asked.answer else 0,
         )
         with warnings.catch_warnings(record=True) as caught:

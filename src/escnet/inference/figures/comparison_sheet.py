@@ -3,12 +3,14 @@
 Sizes: h x w a picture as it is drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
+from escnet.annotations.format import Colour
 from escnet.annotations.overlay import draw_overlay
 from escnet.annotations.palette import name_colours
 from escnet.inference.figures.comparison import ComparedModel, ComparedPicture
@@ -39,6 +41,7 @@ def draw_comparison(
     names: Sequence[str],
     *,
     first: int = 0,
+    own_colours: Mapping[str, Colour] = MappingProxyType({}),
 ) -> bytes:
     """The content of a sheet's PNG file.
 
@@ -48,7 +51,9 @@ def draw_comparison(
         columns: Every model's answers.
         names: Class names by label.
         first: Where the pictures begin among those of the columns.
+        own_colours: Colours that a names file gives to names.
     """
+    colours = name_colours(names, own_colours)
     shapes = [cell_size((picture.shape[0], picture.shape[1]), _CELL_AREA) for picture in pictures]
     largest = max(height for height, _ in shapes), max(width for _, width in shapes)
     labels = [
@@ -67,9 +72,11 @@ def draw_comparison(
         caption(cells[row][0], clipped(text))
         for cell, column in zip(cells[row][1:], columns, strict=True):
             compared = column.pictures[first + row]
-            cell.imshow(draw_overlay(picture, compared.labels, names, legend=False))
+            cell.imshow(
+                draw_overlay(picture, compared.labels, names, legend=False, colours=colours)
+            )
             caption(cell, f"{clipped(column.model)}\n{column.method}", beneath=measured(compared))
-    _add_legend(figure, won, names)
+    _add_legend(figure, won, names, colours / 255)
     return encode_sheet(figure)
 
 
@@ -85,11 +92,15 @@ def shown_memory(num_bytes: int | None) -> str:
     return "memory unknown" if num_bytes is None else f"{num_bytes / 1e6:,.0f} MB"
 
 
-def _add_legend(figure: "Figure", labels: Sequence[int], names: Sequence[str]) -> None:
+def _add_legend(
+    figure: "Figure",
+    labels: Sequence[int],
+    names: Sequence[str],
+    colours: Float[np.ndarray, "N 3"],
+) -> None:
     """The colours of the names that won anywhere, at the foot of the sheet."""
     from matplotlib.patches import Patch  # noqa: PLC0415 -- slow to import
 
-    colours = name_colours(names) / 255
     handles = [
         Patch(color=tuple(colours[label]), label=clipped(names[label]))
         for label in labels[:_MOST_LEGEND_NAMES]

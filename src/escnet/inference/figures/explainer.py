@@ -57,13 +57,14 @@ def explain(
         ConfigError: If the method is of another kind, or it drops the class before its work.
         VocabularyError: If a name has more tokens than the text tower reads.
     """
-    trace = _see(segmenter, pixels, segmenter.text_embedding(vocabulary))
+    asked = segmenter.asked(vocabulary)
+    trace = _see(segmenter, pixels, asked.embedding)
     label = vocabulary.labels.index(name)
-    owner = [vocabulary.owner[query] for query in trace.kept]
+    owner = [asked.owner[query] for query in trace.kept]
     rows = [row for row, its_label in enumerate(owner) if its_label == label]
     if not rows:
         raise ConfigError(
-            f"class {name!r} is not among the {len(trace.kept)} of {len(vocabulary.queries)} names "
+            f"class {name!r} is not among the {len(trace.kept)} of {len(asked.owner)} names "
             f"that the network keeps for this picture: give fewer {either('names', '--classes')}"
         )
     row = _best_row(trace.evidence[0][0], rows)
@@ -83,8 +84,9 @@ def explain(
     return Explanation(
         picture=pixels,
         name=name,
-        query=vocabulary.queries[trace.kept[row]],
+        query=asked.texts[trace.kept[row]],
         names=vocabulary.result_names,
+        own_colours=vocabulary.colours,
         method=segmenter.method.name,
         model=segmenter.model,
         weights_hash=segmenter.weights_hash,

@@ -6,7 +6,7 @@ Sizes: H x W pixels, h x w patches, J mask prompts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,7 @@ class Explanation:
         blocks: One for each ESC-Block; none for a method that is correlation alone.
         answer: The method's own.
         answer_without: The same without the SAM blocks; None where there are none.
+        own_colours: Colours that a names file gives to names.
     """
 
     picture: UInt8[np.ndarray, "H W 3"]
@@ -138,6 +139,7 @@ class Explanation:
     blocks: tuple[BlockStep, ...]
     answer: FinalMask
     answer_without: FinalMask | None
+    own_colours: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the sheet, as plain values for JSON."""

@@ -131,7 +131,10 @@ class _Drawing:
 
     def _show_won(self, cell: "Axes", answer: FinalMask, text: str) -> None:
         names = self.explanation.names
-        colour = name_colours(names)[names.index(self.explanation.name)] / 255
+        colour = (
+            name_colours(names, self.explanation.own_colours)[names.index(self.explanation.name)]
+            / 255
+        )
         wash = np.where(answer.mask[..., None], [*colour, _WASH], 0.0)  # (H, W, 4), clear elsewhere
         self._show(cell, self.picture, f"{text}: {answer.mask.mean():.1%}")
         cell.imshow(wash, extent=self.frame, interpolation="nearest")

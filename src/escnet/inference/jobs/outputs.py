@@ -177,6 +177,7 @@ def briefly(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The part that differs between pictures: a job keeps it for each of a million."""
     present = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
     brief = {key: summary[key] for key in ("height", "width", "void", "reading")}
+    brief |= {"groups": summary["groups"]} if "groups" in summary else {}
     return brief | {"names": sorted(present, key=lambda entry: -entry["share"])}
 
 

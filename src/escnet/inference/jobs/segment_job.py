@@ -176,10 +176,12 @@ class SegmentJob:
             OutputError: If something that is no result would be replaced, or the folder cannot be
                 written.
         """
-        formats = check_formats(formats, vocabulary.result_names)
+        names = vocabulary.names_at(options.level)
+        formats = check_formats(formats, names)
         if "top3" in formats:
             options = replace(options, top=max(options.top, NUM_NAMES))
-        format_options.check_only(vocabulary.result_names)
+        format_options.check_only(names)
+        format_options = format_options.with_colours(vocabulary.colours)
         if resume and "json" not in formats:
             raise ConfigError(
                 "resuming needs STEM.json, which says what is finished, but json is not among the "
@@ -276,11 +278,11 @@ class _Work:
         self._on_progress = on_progress
         settings = segmenter.result_settings(job.vocabulary, job.options)
         self._making = (
-            list(job.vocabulary.result_names),
+            list(job.vocabulary.names_at(job.options.level)),
             segmenter.model,
             segmenter.weights_hash,
             json.loads(to_json(settings)),  # as a STEM.json holds them
-            job.format_options.as_settings(),
+            json.loads(to_json(job.format_options.as_settings())),
         )
 
     def failures(self) -> list[PictureReport]:
@@ -313,7 +315,7 @@ class _Work:
         finished = [o for o in self._job.outputs if self.reports[o].status != "failed"]
         self.whole_files = write_whole_files(
             self._job.out,
-            self._job.vocabulary.result_names,
+            self._job.vocabulary.names_at(self._job.options.level),
             [output.place for output in finished],
             self._job.formats,
             self._job.format_options,

@@ -4,7 +4,7 @@
 
 import { readNames } from "./api.js";
 import { get } from "./elements.js";
-import { textOf } from "./names.js";
+import { isNamesFile, textOf } from "./names.js";
 
 const PICTURES = /\.(jpe?g|jfif|jpe|png|webp|gif|bmp|tiff?|avif|heic|heif|jxl|jp2|j2k|ppm|pgm)$/i;
 
@@ -64,7 +64,8 @@ export class Intake {
   async _read(list) {
     try {
       const names = await readNames(list);
-      this._state.setNames(textOf(names));
+      const text = await list.text();
+      this._state.setNames(isNamesFile(text) ? text.trim() : textOf(names));
       this._say(`${Object.keys(names).length} names from ${list.name}.`);
     } catch (error) {
       this._say(error instanceof Error ? error.message : String(error), "error");

@@ -17,6 +17,11 @@ export function textOf(queries) {
   return lines.length === 1 ? lines[0] : lines.join("\n");
 }
 
+/** Whether a text is a names file, whose labels have more than queries. @param {string} text */
+export function isNamesFile(text) {
+  return /^[ \t]*\[\[[ \t]*(labels|groups)[ \t]*\]\]/m.test(text);
+}
+
 /** @param {string} name */
 function escaped(name) {
   return name.replace(SIGNS, "\\$&");
@@ -28,6 +33,7 @@ function escaped(name) {
  * @param {string} text
  */
 export function typed(text) {
+  if (isNamesFile(text)) return text;
   const isFree = /(?<!\\),/.test(text) && !/^\s*[[{<(]|:/.test(text);
   const parts = text.split(/(?<!\\),|\n/).map((part) => part.trim());
   return isFree && text.includes("\n") ? parts.filter((part) => part).join(", ") : text;
