@@ -111,7 +111,7 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string(path: Path) -> None:
         ("stages.0.names_per_picture=1", r"stages\.0\.names_per_picture is 1"),
         (
             "training.dtype=float8",
-            r"training\.dtype is 'float8': .*'float32', 'bfloat16' or 'float16'",
+            r"training\.dtype is 'float8': .*'auto', 'float32', 'bfloat16' or 'float16'",
         ),
         ("data.zero_is=nothing", r"data\.zero_is is 'nothing': .*'first', 'unlabelled' or 'backgr"),
         ("data.ignore=[70000]", r"data\.ignore\.0 is 70000: .*less than 65536"),

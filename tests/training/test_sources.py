@@ -103,6 +103,28 @@ def test_one_part_of_a_folder_is_alone_with_its_names(two: Path) -> None:
     assert labels_of(sources, 0, 0) == [[1, NONE_OF_THEM, 0], [NONE_OF_THEM, UNKNOWN, 0]]
 
 
+def test_a_source_that_is_left_out_brings_neither_pictures_nor_names(two: Path) -> None:
+    sources = read_sources([section(FOLDER, two)], left_out=("a",))
+    assert [source.name for source in sources.sources] == ["b"]
+    assert sources.names == ("dog", "sky")
+    with pytest.raises(ConfigError, match=r"data\.left_out: no source 'c': choose from a, b$"):
+        read_sources([section(FOLDER, two)], left_out=("a", "c"))
+    with pytest.raises(ConfigError, match=r"data\.left_out names all sources: keep one$"):
+        read_sources([section(FOLDER, two)], left_out=("a", "b"))
+
+
+def test_what_an_incomplete_source_does_not_label_is_unknown(two: Path) -> None:
+    whole = read_sources([section(FOLDER, two)])
+    sources = whole.incomplete(["a"])
+    assert labels_of(sources, 0, 0) == [[0, 1, UNKNOWN], [UNKNOWN, UNKNOWN, 1]]
+    assert labels_of(sources, 1, 0) == labels_of(whole, 1, 0)
+    assert sources.sources[0].annotated == whole.sources[0].annotated
+    assert [source.is_complete for source in sources.sources] == [False, True]
+    assert sources.identity() != whole.identity()
+    with pytest.raises(ConfigError, match=r"data\.incomplete: no source 'c': choose from a, b$"):
+        whole.incomplete(["c"])
+
+
 def test_a_source_without_pictures_is_none(tmp_path: Path) -> None:
     root = folder(tmp_path / "one", {"b__1": [[1]]}, {"a": [0], "b": [1]})
     sources = read_sources([section(FOLDER, root)])

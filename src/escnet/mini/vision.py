@@ -162,7 +162,7 @@ class PairedVision(VisionTower):
         label = self.net.label_logits(maps.head).softmax(dim=1)
         normed = self.head.normed(maps.vit, maps.sixteenth, maps.deep, maps.head)
         joint = self.head(normed, label)
-        summary = self._summarise(maps, label)
+        summary = self._summary_of(maps, label)
         inner = None
         if self.gives_inner:
             size = (joint.shape[2], joint.shape[3])
@@ -171,7 +171,11 @@ class PairedVision(VisionTower):
             joint, (maps.eighth, maps.quarter), edges=maps.half, summary=summary, inner=inner
         )
 
-    def _summarise(
+    def summarise(self, maps: PairedMaps) -> Float[Tensor, "B S"]:
+        """What the whole picture is summed up as: the head has no part in it."""
+        return self._summary_of(maps, self.net.label_logits(maps.head).softmax(dim=1))
+
+    def _summary_of(
         self, maps: PairedMaps, label: Float[Tensor, "B 1000 _ _"]
     ) -> Float[Tensor, "B S"]:
         """Means and highest values of what both nets end in; the ViT's middle as means alone."""

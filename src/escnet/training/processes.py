@@ -9,6 +9,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from escnet.errors import ConfigError
+from escnet.inference.machine.device import quick_dtype
 from escnet.training.recipe import Schedule, TrainingSection
 
 _PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -44,6 +45,14 @@ class Share:
         ]
 
 
+def dtype_of(training: TrainingSection) -> str:
+    """What matrix products are computed in, on this machine."""
+    if training.dtype != "auto":
+        return training.dtype
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return quick_dtype("cpu" if device is None else device.type)
+
+
 def start_accelerator(training: TrainingSection) -> Accelerator:
     """The processes and the device of this run, as `accelerate launch` or torchrun set them up.
 
@@ -57,7 +66,7 @@ def start_accelerator(training: TrainingSection) -> Accelerator:
         torch.set_float32_matmul_precision("high")  # TF32, as CAT-Seg was trained
     return Accelerator(
         cpu=not torch.accelerator.is_available(),  # else processes would not find each other
-        mixed_precision=_PRECISION[training.dtype],
+        mixed_precision=_PRECISION[dtype_of(training)],
         kwargs_handlers=[
             # A step of an alignment does not reach everything; buffers follow from the step alone.
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),

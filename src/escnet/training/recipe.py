@@ -46,7 +46,9 @@ class TrainingSection(Section):
     """How every step computes, whatever it trains.
 
     Attributes:
-        dtype: What matrix products are computed in; float16 needs a GPU.
+        dtype: What matrix products are computed in; float16 needs a GPU. "auto" is bfloat16, or
+            float32 on a processor without instructions for bfloat16, where that takes ten times as
+            long.
         gradient_checkpointing: Compute the ESC-Blocks a second time instead of keeping what they
             computed, which saves memory.
         compile: Translate the network with torch.compile; not with `gradient_checkpointing`.
@@ -54,7 +56,7 @@ class TrainingSection(Section):
         save_every: Steps between two saved states.
     """
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     gradient_checkpointing: bool = False
     compile: bool = False
     seed: int = Field(default=0, ge=0)

@@ -16,7 +16,7 @@ from escnet.structures import builder_of
 from escnet.training.figures import encode_answer_sheet, encode_curves
 from escnet.training.loop import Trainer
 from escnet.training.pace import StepReport
-from escnet.training.processes import start_accelerator
+from escnet.training.processes import dtype_of, start_accelerator
 from escnet.training.recipe import Recipe
 from escnet.training.run_log import LOG_FILE, read_log
 from escnet.training.stage import Plan
@@ -99,7 +99,8 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
 def _validation_of(plan: Plan, recipe: Recipe) -> Validation | None:
     if plan.validate_on is None:
         return None
-    return Validation(plan.network, plan.tokenize, plan.validate_on, dtype=recipe.training.dtype)
+    dtype = dtype_of(recipe.training)
+    return Validation(plan.network, plan.tokenize, plan.validate_on, dtype=dtype)
 
 
 def _look(

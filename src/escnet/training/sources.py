@@ -37,6 +37,7 @@ class Source:
         pictures: None of them opened yet.
         annotated: Indices into the vocabulary of the names that it annotates.
         table: For each label of its maps an index into the vocabulary, NONE_OF_THEM, or UNKNOWN.
+        is_complete: Whether a picture without pixels of a name that it annotates does not show it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Source:
     pictures: Sequence[LabelledPicture]
     annotated: tuple[int, ...]
     table: Int[np.ndarray, " 65536"]
+    is_complete: bool = True
 
     def read(self, row: int) -> tuple[UInt8[np.ndarray, "H W 3"], Int[np.ndarray, "H W"]]:
         """A picture and its labels, as indices into the vocabulary, NONE_OF_THEM, or UNKNOWN.
@@ -127,6 +129,29 @@ class Sources:
             ),
         )
 
+    def incomplete(self, sources: Collection[str]) -> "Sources":
+        """The same pictures, where some sources do not label all that they have names for.
+
+        What is of none of their names in the label maps is unknown then.
+
+        Raises:
+            ConfigError: If there is no such source.
+        """
+        _check_known("data.incomplete", sources, {source.name for source in self.sources})
+        return replace(
+            self,
+            sources=tuple(
+                replace(
+                    source,
+                    table=np.where(source.table == NONE_OF_THEM, UNKNOWN, source.table),
+                    is_complete=False,
+                )
+                if source.name in sources
+                else source
+                for source in self.sources
+            ),
+        )
+
     def identity(self) -> dict[str, object]:
         """What must be equal for a run to go on: pictures, names, and what is annotated."""
         digest = sha256()
@@ -137,11 +162,16 @@ class Sources:
             "pictures": digest.hexdigest(),
             "class names": list(self.names),
             "annotated": [list(source.annotated) for source in self.sources],
+            "complete": [source.is_complete for source in self.sources],
         }
 
 
-def read_sources(sections: Sequence[SourceSection]) -> Sources:
+def read_sources(sections: Sequence[SourceSection], left_out: Collection[str] = ()) -> Sources:
     """The sources of a recipe; the same name in two of them is one name.
+
+    Args:
+        sections: Of the recipe.
+        left_out: Sources of folders that are not read, nor the names that they alone have.
 
     Raises:
         ConfigError: If a section asks for something that its data do not have.
@@ -153,11 +183,21 @@ def read_sources(sections: Sequence[SourceSection]) -> Sources:
     for index, section in enumerate(sections):
         if section.data == FOLDER:
             folders.append(FolderDataset.read(section.root, section.options()))
-            sources.extend(_folder_sources(folders[-1], section, index, names))
+            sources.extend(_folder_sources(folders[-1], section, index, names, left_out))
         else:
             _refuse_folder_settings(section, index)
             sources.append(_published_source(section, index, names))
+    known = {item.source for folder in folders for item in folder}
+    _check_known("data.left_out", left_out, known)
+    if left_out and not sources:
+        raise ConfigError("data.left_out names all sources: keep one")
     return Sources(sources=tuple(sources), names=tuple(names), folders=tuple(folders))
+
+
+def _check_known(setting: str, names: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(names) - set(known)):
+        choice = ", ".join(sorted(known))
+        raise ConfigError(f"{setting}: no source {unknown[0]!r}: choose from {choice}")
 
 
 def _refuse_folder_settings(section: SourceSection, index: int) -> None:
@@ -201,7 +241,11 @@ def _published_source(section: SourceSection, index: int, names: dict[str, int])
 
 
 def _folder_sources(
-    dataset: FolderDataset, section: SourceSection, index: int, names: dict[str, int]
+    dataset: FolderDataset,
+    section: SourceSection,
+    index: int,
+    names: dict[str, int],
+    left_out: Collection[str],
 ) -> list[Source]:
     present = {item.source for item in dataset}
     known = [name for name in dataset.sources if name in present]
@@ -209,7 +253,7 @@ def _folder_sources(
         raise ConfigError(
             f"pictures.sources.{index}.only is {section.only!r}: choose from {', '.join(known)}"
         )
-    wanted = [section.only] if section.only else known
+    wanted = [section.only] if section.only else [one for one in known if one not in left_out]
     return [_folder_source(dataset, name, index, names) for name in wanted]
 
 

@@ -19,6 +19,7 @@ from escnet.mini.network import Mini
 from escnet.mini.presence import presence_gain
 from escnet.mini.training.coarse import CoarseNetwork
 from escnet.mini.training.parts import build_network
+from escnet.mini.training.picture_cache import quick_precision
 from escnet.mini.training.texts import NameTexts
 from escnet.training.recipe import Recipe
 from escnet.training.sources import Source
@@ -79,7 +80,7 @@ def test_it_keeps_what_the_network_says_of_the_whole_picture(
     coarse = answer_with()
     found = coarse.of(source_of(items[-1], names), 0)
     image = image_of(network, items[-1])
-    with torch.autocast("cpu", torch.bfloat16):
+    with quick_precision(torch.device("cpu")):
         patches = network.vision(image)
         logits = network.segment(patches, TEXTS[names]).logits[0].float()
     assert found.names.tolist() == names.tolist()
@@ -144,7 +145,7 @@ def test_the_likeliest_of_the_names_not_shown_come_first(
     for item in items:
         shown = set(np.unique(item.read_truth()).tolist()) & set(names.tolist())
         image = image_of(network, item)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_precision(torch.device("cpu")):
             patches = network.vision(image)
             correlation = network.correlate(patches, TEXTS)[0].float().mean(dim=(1, 2))
             presence = presence_gain(network.presence(patches.summary, TEXTS[None]).float())[0]

@@ -66,6 +66,17 @@ def test_of_withheld_names_label_maps_say_nothing(sources: Sources) -> None:
     assert np.array_equal(part.is_known[:, kept], whole.is_known[:, kept])
 
 
+def test_of_an_incomplete_source_only_what_is_labelled_is_known(sources: Sources) -> None:
+    whole, part = names_in_masks(sources), names_in_masks(sources.incomplete(["voc"]))
+    [voc] = [source for source in sources.sources if source.name == "voc"]
+    is_voc = np.arange(sources.num_pictures) < len(voc.pictures)
+    if sources.sources[0].name != "voc":
+        is_voc = is_voc[::-1]
+    assert np.array_equal(part.present, whole.present)
+    assert np.array_equal(part.is_known[is_voc], whole.present[is_voc])
+    assert np.array_equal(part.is_known[~is_voc], whole.is_known[~is_voc])
+
+
 def captioned(*texts: tuple[str, ...]) -> CaptionedPictures:
     """Pictures with captions, searched for cats (or kittens) and chairs; there are no files."""
     said = names_said(texts, WORDS)

@@ -24,7 +24,7 @@ from escnet.inference.label_maps.published_resize import square_image
 from escnet.inference.methods.memory import class_chunk
 from escnet.mini.network import Mini
 from escnet.mini.presence import presence_gain
-from escnet.mini.training.picture_cache import PictureCache, short_hash
+from escnet.mini.training.picture_cache import PictureCache, quick_precision, short_hash
 from escnet.mini.training.texts import NameTexts
 from escnet.mini.vision import MiniPatches
 from escnet.training.sources import Source
@@ -126,7 +126,7 @@ class CoarseNetwork:
         image = torch.from_numpy(square)[None].to(device)
         rows = np.array(self._names.draw(names.tolist(), random))
         text = self._embedding[rows].to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with quick_precision(device):
             maps = self._vision.read(image)
             patches = self._vision.project(maps)
             kept = np.arange(len(names))

@@ -93,13 +93,12 @@ def compute_summaries(network: Mini, paths: Sequence[Path], folder: Path) -> Flo
         OutputError: If the folder cannot be written.
     """
     vision, side = network.vision, network.config.image_size
-    head = tensors_hash(vision.head.state_dict())
-    cache = PictureCache(folder, f"{_nets_key(vision, side)} {head}")
+    cache = PictureCache(folder, _nets_key(vision, side))
     names, broken = content_names(paths), BrokenFiles(len(paths))
     fill_cache(
         cache,
         names,
-        lambda image: {"summary": vision.project(vision.read(image)).summary.float()},
+        lambda image: {"summary": vision.summarise(vision.read(image)).float()},
         side=side,
         device=next(vision.parameters()).device,
         broken=broken,

@@ -21,6 +21,7 @@ from escnet.data.image import read_image
 from escnet.errors import ImageError, OutputError
 from escnet.files import make_folder, replace_file
 from escnet.inference.label_maps.published_resize import square_image
+from escnet.inference.machine.device import quick_dtype
 from escnet.small_file import regular_file
 from escnet.training.broken_files import BrokenFiles
 
@@ -77,6 +78,16 @@ def content_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: _content_name(path) for path in paths}
 
 
+def quick_precision(device: torch.device) -> torch.autocast:
+    """The precision that frozen networks are run in: bfloat16, where that is quick.
+
+    Args:
+        device: Where they are run.
+    """
+    is_half = quick_dtype(device.type) == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_half)
+
+
 @torch.inference_mode()
 def fill_cache(
     cache: PictureCache,
@@ -88,7 +99,7 @@ def fill_cache(
     broken: BrokenFiles,
     mirrored: bool = False,
 ) -> None:
-    """Compute what the cache lacks, some pictures at a time, in bfloat16.
+    """Compute what the cache lacks, some pictures at a time, in bfloat16 where it is quick.
 
     Args:
         cache: To be filled.
@@ -106,7 +117,7 @@ def fill_cache(
     for paths, images in _batches(cache, names, side, broken):
         image = images.flip(3) if mirrored else images
         image = image.to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with quick_precision(device):
             tensors = compute(image)
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         for row, path in enumerate(paths):

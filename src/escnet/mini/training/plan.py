@@ -52,9 +52,9 @@ def plan_mini(recipe: MiniRecipe, cache: Path) -> Plan:
         WeightsError: If a part of the network is missing or damaged.
     """
     section = recipe.data
-    sources = read_sources(
-        [SourceSection(data=FOLDER, root=root, **section.reading()) for root in section.train]
-    ).without(section.withheld)
+    roots = [SourceSection(data=FOLDER, root=root, **section.reading()) for root in section.train]
+    sources = read_sources(roots, section.left_out).without(section.withheld)
+    sources = sources.incomplete(section.incomplete)
     validate_on = None
     if section.validate_on is not None:
         validate_on = FolderDataset.read(section.validate_on, section.options())

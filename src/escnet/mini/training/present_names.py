@@ -52,9 +52,10 @@ def names_in_masks(sources: Sources) -> PresentNames:
     for source in sources.sources:
         rows = slice(first, first + len(source.pictures))
         present[rows, : source.presence.shape[1]] = source.presence
-        is_known[rows, list(source.annotated)] = True
+        if source.is_complete:
+            is_known[rows, list(source.annotated)] = True
         first = rows.stop
-    return PresentNames(present=present, is_known=is_known)
+    return PresentNames(present=present, is_known=is_known | present)
 
 
 def names_in_captions(pictures: CaptionedPictures, num_names: int) -> PresentNames:

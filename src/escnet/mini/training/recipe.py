@@ -81,6 +81,10 @@ class DataSection(FolderSection):
         train: One or more folders of labelled pictures; their class names become one vocabulary.
         validate_on: The folder whose scores are reported; never trained on.
         synonyms: Other texts for a class name; every other time one of them stands for it.
+        left_out: Sources of the folders that are never trained on.
+        incomplete: Sources that label some of the things that they have names for and not others:
+            what they leave unlabelled is unknown, and so is whether a picture shows a name that it
+            has no pixels of.
         withheld: Class names that are never shown as labels; their pixels give no loss.
         captions: Pictures with texts, if there are any; they may speak of what is withheld.
         workers: Processes that read pictures, for each process that trains; 0 reads in between.
@@ -89,6 +93,8 @@ class DataSection(FolderSection):
     train: Folders
     validate_on: Path | None = None
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     captions: CaptionsSection | None = None
     workers: int = Field(default=1, ge=0)
