@@ -20,7 +20,8 @@ from jaxtyping import Float, Float32, UInt, UInt8
 from escnet.data.arrays import Channels
 from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
-from escnet.errors import ImageError, NamesWarning, WeightsError
+from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError
+from escnet.inference.label_maps.canvas import Canvas
 from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
@@ -381,19 +382,8 @@ class Segmenter:
             "ranking": ranking,
         }
 
-        def find_rest(view: EncodedView, answer: ViewLogits) -> Rest:
-            return self.rest(view, vocabulary, answer.logits)
-
         if options.windows is not None:
-            scores = WindowedScores(
-                self.method,
-                pixels,
-                asked.embedding,
-                asked.owner,
-                options.windows,
-                exact=options.exact,
-                find_rest=find_rest if vocabulary.has_background else None,
-            )
+            scores = self.windowed_scores(pixels, vocabulary, options)
             return label_windows(scores, len(vocabulary), size_hw, **rule)
         rejectable = None if options.exact else asked.owner
         view = self.encoded(pixels)
@@ -401,8 +391,47 @@ class Segmenter:
         # A label that was rejected has no logits and cannot win.
         owner = [asked.owner[query] for query in answer.kept]
         rule["share_prior"] = options.share_prior or 0.0
-        rule["rest"] = find_rest(view, answer) if vocabulary.has_background else None
+        if vocabulary.has_background:
+            rule["rest"] = self.rest(view, vocabulary, answer.logits)
         return label_pixels(answer.logits, owner, len(vocabulary), size_hw, **rule)
+
+    def windowed_scores(
+        self,
+        picture: UInt8[np.ndarray, "H W 3"] | Canvas,
+        vocabulary: Vocabulary,
+        options: SegmentOptions,
+        *,
+        columns: slice | None = None,
+    ) -> WindowedScores:
+        """The probabilities of a picture's labels in windows, by bands.
+
+        Args:
+            picture: In memory, or read piece by piece.
+            vocabulary: The class names.
+            options: With windows.
+            columns: Those of the canvas that are asked for; None for all.
+
+        Raises:
+            ConfigError: If the options have no windows.
+            VocabularyError: If a name has more tokens than the text tower reads.
+        """
+        if options.windows is None:
+            raise ConfigError("windows are needed here: choose native")
+
+        def find_rest(view: EncodedView, answer: ViewLogits) -> Rest:
+            return self.rest(view, vocabulary, answer.logits)
+
+        asked = self.asked(vocabulary)
+        return WindowedScores(
+            self.method,
+            picture,
+            asked.embedding,
+            asked.owner,
+            options.windows,
+            exact=options.exact,
+            find_rest=find_rest if vocabulary.has_background else None,
+            columns=columns,
+        )
 
     def encoded(self, pixels: UInt8[np.ndarray, "H W 3"]) -> EncodedView:
         """What the method's image side says of a picture as a whole.

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt, UInt8
-from PIL import Image
 
+from escnet.inference.label_maps.canvas import Canvas, PictureCanvas
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
 from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
-from escnet.inference.label_maps.published_resize import square, to_short_side
+from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import Rest
 from escnet.inference.label_maps.windows import Windows, window_hw, window_starts
@@ -34,16 +34,17 @@ class WindowedScores:
 
     Args:
         method: What gives the logits.
-        pixels: The picture.
+        picture: What the windows are cut out of.
         text_embedding: One for each text.
         owner: The label of each text.
         windows: How the picture is cut.
         exact: Whether every name takes part in all work.
         find_rest: Says when the rest class wins, from the picture as a whole and its logits; None
             for no such class.
+        columns: Those of the canvas that are asked for; None for all.
 
     Attributes:
-        canvas_hw: Height and width of the canvas.
+        canvas_hw: Height of the canvas, and width of the columns that are asked for.
         rest: When the rest class wins.
         num_owners: Labels and contrast queries.
     """
@@ -51,32 +52,37 @@ class WindowedScores:
     def __init__(
         self,
         method: Method,
-        pixels: UInt8[np.ndarray, "H W 3"],
+        picture: UInt8[np.ndarray, "H W 3"] | Canvas,
         text_embedding: Float32[np.ndarray, "N D"],
         owner: Sequence[int],
         windows: Windows,
         *,
         exact: bool = True,
         find_rest: Callable[[EncodedView, ViewLogits], Rest] | None = None,
+        columns: slice | None = None,
     ) -> None:
         self._method = method
         self._windows = windows
         self._exact = exact
         self.num_owners = max(owner) + 1
-        self.canvas_hw = windows.canvas_hw((pixels.shape[0], pixels.shape[1]))
-        if windows.size is not None:
-            pixels = to_short_side(pixels, windows.size, may_grow=True)
-            self._canvas = square(pixels, windows.size)
-        else:
-            self._canvas = _resized(pixels, self.canvas_hw)
         most = min(windows.window or method.view_size, windows.size or sys.maxsize)
-        self._side_hw = window_hw(self.canvas_hw, most)
-        small = square(pixels, most) if windows.size is not None else pixels
+        if isinstance(picture, np.ndarray):
+            picture = PictureCanvas(picture, windows, most)
+        self._canvas = picture
+        self._size_hw = picture.size_hw
+        self._columns = columns or slice(0, self._size_hw[1])
+        self.canvas_hw = self._size_hw[0], self._columns.stop - self._columns.start
+        self._side_hw = window_hw(self._size_hw, most)
+        small = picture.whole()
         encoded = method.encode_views([small])
         whole = method.logits(encoded, text_embedding, None if exact else owner)[0]
-        self._tops = window_starts(self.canvas_hw[0], self._side_hw[0], windows.overlap)
-        self._lefts = window_starts(self.canvas_hw[1], self._side_hw[1], windows.overlap)
-        self._rows: dict[int, list[_OfLabels]] = {}
+        self._tops = window_starts(self._size_hw[0], self._side_hw[0], windows.overlap)
+        self._lefts = [
+            left
+            for left in window_starts(self._size_hw[1], self._side_hw[1], windows.overlap)
+            if left < self._columns.stop and left + self._side_hw[1] > self._columns.start
+        ]
+        self._rows: dict[int, list[_OfLabels | None]] = {}
         self._embedding, self._owner = text_embedding, list(owner)
         if exact and windows.size is None:
             # The names are chosen once, by the picture as a whole: its windows may be thousands.
@@ -101,7 +107,8 @@ class WindowedScores:
     def labels_in(self, rows: slice) -> list[int]:
         """The labels that some view left a chance in these rows of the canvas."""
         views = chain(*(self._logits_of_row(start) for start in self._touching(rows)))
-        return sorted({*self._whole.labels, *(label for view in views for label in view.labels)})
+        of_views = (label for view in views if view is not None for label in view.labels)
+        return sorted({*self._whole.labels, *of_views})
 
     def band(self, rows: slice) -> Iterator[tuple[int, Float32[np.ndarray, "rows w"]]]:
         """The probabilities of some rows of the canvas, one label of `labels_in` after the other.
@@ -112,19 +119,20 @@ class WindowedScores:
         parts = list(self._parts(rows))
         weight = np.zeros(size_hw, np.float32)
         for part in parts:
-            weight[part.target] += part.share
-        of_whole = Enlargement(self._whole.maps.shape[1:], self.canvas_hw)
+            weight[part.target] += part.share[:, part.across]
+        weight[weight == 0] = 1  # where nothing is to be labelled
+        of_whole = Enlargement(self._whole.maps.shape[1:], self._size_hw)
         source = of_whole.source(rows)
         for label in self.labels_in(rows):
             total = np.zeros(size_hw, np.float32)
             for part in parts:
                 if (logits := part.logits.of(label)) is not None:
                     probability = sigmoid(part.enlargement.rows(logits[part.source], part.rows))
-                    total[part.target] += probability * part.share
+                    total[part.target] += (probability * part.share)[:, part.across]
             total /= weight
             if self._windows.global_view:
                 if (whole := self._whole.of(label)) is not None:
-                    total += of_whole.rows(whole[source], rows)
+                    total += of_whole.rows(whole[source], rows)[:, self._columns]
                 total /= 2
             yield label, total
 
@@ -132,17 +140,23 @@ class WindowedScores:
         """What the windows have of a band."""
         side_h, side_w = self._side_hw
         fade_h, fade_w = self._fade(side_h), self._fade(side_w)
+        columns = self._columns
         for start in self._touching(rows):
             own = slice(max(rows.start, start) - start, min(rows.stop, start + side_h) - start)
             target = slice(start + own.start - rows.start, start + own.stop - rows.start)
             for left, logits in zip(self._lefts, self._logits_of_row(start), strict=True):
+                if logits is None:
+                    continue
                 enlargement = Enlargement(logits.maps.shape[1:], self._side_hw)
+                first = max(left, columns.start)
+                last = min(left + side_w, columns.stop)
                 yield _Part(
                     logits=logits,
                     enlargement=enlargement,
                     source=enlargement.source(own),
                     rows=own,
-                    target=(target, slice(left, left + side_w)),
+                    across=slice(first - left, last - left),
+                    target=(target, slice(first - columns.start, last - columns.start)),
                     share=fade_h[own, None] * fade_w,
                 )
 
@@ -152,26 +166,33 @@ class WindowedScores:
         self._rows = {top: row for top, row in self._rows.items() if top + side > rows.start}
         yield from (top for top in self._tops if top < rows.stop and top + side > rows.start)
 
-    def _logits_of_row(self, top: int) -> "list[_OfLabels]":
+    def _logits_of_row(self, top: int) -> "list[_OfLabels | None]":
+        """Of each window of a row; None where it has nothing to be labelled."""
         if top not in self._rows:
-            views = self._views_of_row(top)
-            self._rows[top] = [self._judged(_of_labels(view, self._owner)) for view in views]
+            side_h, side_w = self._side_hw
+            row: list[_OfLabels | None] = []
+            for first in range(0, len(self._lefts), _VIEWS_AT_ONCE):
+                lefts = self._lefts[first : first + _VIEWS_AT_ONCE]
+                row += self._logits_of(
+                    [
+                        self._canvas.view(slice(top, top + side_h), slice(left, left + side_w))
+                        for left in lefts
+                    ]
+                )
+            self._rows[top] = row
         return self._rows[top]
 
-    def _views_of_row(self, top: int) -> list[ViewLogits]:
-        side_h, side_w = self._side_hw
-        logits: list[ViewLogits] = []
-        for first in range(0, len(self._lefts), _VIEWS_AT_ONCE):
-            views = [
-                np.ascontiguousarray(self._canvas[top : top + side_h, left : left + side_w])
-                for left in self._lefts[first : first + _VIEWS_AT_ONCE]
-            ]
-            logits += self._method.logits(
-                self._method.encode_views(views),
-                self._embedding,
-                None if self._exact else self._owner,
-            )
-        return logits
+    def _logits_of(self, views: Sequence[View | None]) -> "list[_OfLabels | None]":
+        seen = [view for view in views if view is not None]
+        logits = iter(self._views_logits(seen) if seen else ())
+        return [
+            None if view is None else self._judged(_of_labels(next(logits), self._owner))
+            for view in views
+        ]
+
+    def _views_logits(self, views: Sequence[View]) -> list[ViewLogits]:
+        encoded = self._method.encode_views(views)
+        return self._method.logits(encoded, self._embedding, None if self._exact else self._owner)
 
     def _fade(self, side: int) -> Float32[np.ndarray, " side"]:
         if self._windows.seams == "equal":
@@ -213,6 +234,7 @@ class _Part(NamedTuple):
         enlargement: To the window's size.
         source: Which rows of the logits the band is made of.
         rows: Which rows of the window the band has.
+        across: Which columns of the window.
         target: Where they lie in the band.
         share: How much the window counts there.
     """
@@ -221,6 +243,7 @@ class _Part(NamedTuple):
     enlargement: Enlargement
     source: slice
     rows: slice
+    across: slice
     target: tuple[slice, slice]
     share: Float32[np.ndarray, "_ _"]
 
@@ -253,10 +276,20 @@ def label_windows(
     return maps.label_map, maps.confidence
 
 
-def _resized(
-    pixels: UInt8[np.ndarray, "_ _ 3"], size_hw: tuple[int, int]
-) -> UInt8[np.ndarray, "_ _ 3"]:
-    if pixels.shape[:2] == size_hw:
-        return pixels
-    height, width = size_hw
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+def label_rows(
+    scores: WindowedScores, num_labels: int, rows: slice, *, void_below: float = 0.0
+) -> tuple[UInt[np.ndarray, "rows w"], Float[np.ndarray, "rows w"]]:
+    """As `label_windows`, of some rows of the canvas in its own size.
+
+    Ask from the top downwards.
+    """
+    size_hw = rows.stop - rows.start, scores.canvas_hw[1]
+    maps = LabelMaps(
+        range(num_labels), num_labels, size_hw, void_below=void_below, rest=scores.rest
+    )
+    for own in bands(size_hw):
+        race = Race((own.stop - own.start, size_hw[1]))
+        for label, part in scores.band(slice(rows.start + own.start, rows.start + own.stop)):
+            race.enter(part, label)
+        maps.fill(own, race, np.positive)
+    return maps.label_map, maps.confidence
