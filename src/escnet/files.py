@@ -4,10 +4,10 @@ A file is written under a temporary name in its own folder and then renamed, so 
 killed job, or a full disk never leaves half a file under the name that others look for.
 
 Whatever escnet writes for people bears a mark near its beginning: JSON has "escnet" as its first
-key, Markdown and HTML a comment, PNG and JPEG a text. By the mark alone a later run knows what it
-may replace; a file without it is somebody's own and stays, whatever it is called. Formats of other
-programs have no place for a mark now and then: their files lie in a folder of escnet's own, whose
-README.md bears it.
+key, Markdown, HTML and XML a comment, PNG, JPEG and TIFF a text. By the mark alone a later run
+knows what it may replace; a file without it is somebody's own and stays, whatever it is called.
+Formats of other programs have no place for a mark now and then: their files lie in a folder of
+escnet's own, whose README.md bears it.
 """
 
 import errno
@@ -29,6 +29,8 @@ TEXT_EMBEDDINGS_KEY = "escnet_text_embeddings"  # the only one of a safetensors 
 _HEAD_BYTES = 4096  # where the mark stands
 _MARKED = re.compile(
     rb'\s*\{\s*"escnet"\s*:'
+    rb"|(?:II[*+]\0|MM\0[*+]).*?made by escnet"
+    rb"|<PAMDataset><!-- made by escnet -->"
     rb"|picture,name,share,mean_confidence,doubtful_share,"  # CSV has no place but its head
     rb"|(?:<!DOCTYPE html>\n)?<!-- made by escnet -->"
     rb'|.{7}\0\{"__metadata__":\{[^}]*"storage":"'  # of our checkpoint's tensors
@@ -152,6 +154,28 @@ def replace_file(path: str | Path, content: bytes | Iterable[bytes]) -> None:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
+    except (OSError, ValueError) as error:
+        raise OutputError(_cannot_write(path, error)) from error
+
+
+def move_file(part: str | Path, path: str | Path, *, is_own_folder: bool = False) -> None:
+    """Give a file that another program wrote its name, as `write_file` does.
+
+    Args:
+        part: The file, on the same disk.
+        path: What it will be called; a file of this name is replaced if it bears escnet's mark.
+        is_own_folder: Whether it lies in a folder that escnet keeps for itself, where any is.
+
+    Raises:
+        OutputError: If it cannot be moved, or a file that escnet did not write would be replaced.
+    """
+    part, path = Path(part), Path(path)
+    if not is_own_folder:
+        check_replaceable([path])
+    try:
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
     except (OSError, ValueError) as error:
         raise OutputError(_cannot_write(path, error)) from error
 

@@ -18,10 +18,16 @@ class Report(Protocol):
 
 
 class PicturePace:
-    """Rate and remaining time, from the pictures that took work; skipped ones take none."""
+    """Rate and remaining time, from the pictures that took work; skipped ones take none.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: How many there are.
+        noun: What they are, in the plural.
+    """
+
+    def __init__(self, total: int, noun: str = "pictures") -> None:
         self.total = total
+        self.noun = noun
         self.done = 0
         self._worked = 0
         self._start = time.monotonic()
@@ -77,7 +83,7 @@ def _lines(pace: PicturePace) -> Callable[[Report], None]:
         pace.add(report)
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            print(f"{pace.done} of {pace.total} pictures, {pace}", file=sys.stderr, flush=True)
+            print(f"{pace.done} of {pace.total} {pace.noun}, {pace}", file=sys.stderr, flush=True)
 
     return show
 

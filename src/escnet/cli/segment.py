@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,11 +31,10 @@ from escnet.cli.options import (
 from escnet.data.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from escnet.data.pages import Pages
-    from escnet.inference.jobs.segment_job import JobReport, PictureReport
-    from escnet.inference.options import SegmentOptions
+    from escnet.cli.segment_request import SegmentRequest
 
 _FORMATS = "Formats (docs: Results in other programs)"
+_RASTERS = "Rasters (docs: Segment rasters)"
 
 
 def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
@@ -176,6 +175,31 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             metavar="first|all|1,3-5",
         ),
     ] = "first",
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="What the sources are read as; if not given, their content says so.",
+            metavar="auto|picture|raster|film",
+        ),
+    ] = "auto",
+    bands: Annotated[
+        str,
+        typer.Option(
+            help="Bands of a raster that are red, green and blue, from 1.",
+            metavar="R,G,B",
+            rich_help_panel=_RASTERS,
+        ),
+    ] = "",
+    stretch: Annotated[
+        str,
+        typer.Option(
+            help="What becomes black and white in a raster: percentiles of each band such as 2,98, "
+            "or values such as 0..3000.",
+            metavar="LOW,HIGH",
+            rich_help_panel=_RASTERS,
+        ),
+    ] = "",
     model: Model = "mini",
     share_prior: SharePrior = None,
     exact: Exact = False,
@@ -193,11 +217,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     and in failures.json, and the exit code is 1.
     """
     from escnet.annotations.format import FormatOptions
-    from escnet.cli.progress import shown_progress
+    from escnet.cli.segment_request import SegmentRequest
     from escnet.data.pages import Pages
-    from escnet.data.picture_search import find_pictures
-    from escnet.errors import ImageError
-    from escnet.inference.jobs.segment_job import SegmentJob
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.options import SegmentOptions
 
@@ -224,171 +245,55 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         only=_listed(only),
         doubtful_below=doubtful_below,
     )
-    chosen_pages = Pages.parse(pages)
+    Pages.parse(pages)
     ModelName.parse(model)
     check_machine(device, dtype, threads)
-    search = find_pictures(sources, recursive=recursive)
-    pictures = without_results(search.paths, sources)[:limit]
-    for line in search.remarks():
-        print(f"escnet: {line}", file=sys.stderr)
-    job = SegmentJob.plan(
-        pictures,
-        vocabulary,
+    request = SegmentRequest(
+        vocabulary=vocabulary,
         out=out,
         options=options,
         formats=_listed(formats),
         format_options=format_options,
         resume=resume,
         classes_file=classes_file,
-        pages=chosen_pages,
+        pages=pages,
+        bands=bands,
+        stretch=stretch,
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        as_json=as_json,
     )
-    if not job.outputs:
-        raise ImageError(f"no picture has one of the pages {pages}: give --pages all")
-    if without := len(pictures) - len({output.picture for output in job.outputs}):
-        files = _counted(without, "file has", "files have")
-        print(
-            f"escnet: {files} none of the pages {pages}, so nothing of them is read",
-            file=sys.stderr,
-        )
-    _refuse_lone_bad_picture(pictures, options)
+    _segment(request, sources, kind, recursive=recursive, limit=limit)
 
-    from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device, dtype=dtype, threads=threads)
-    with shown_progress(len(job.outputs)) as on_progress:
-        report = job.run(segmenter, on_progress)
-    _raise_if_lone_failure(report)
-    _tell_of_pages(report, chosen_pages)
-    if as_json:
-        _print_json(report, segmenter.model, segmenter.weights_hash)
+def _segment(
+    request: "SegmentRequest",
+    sources: Sequence[str],
+    kind: str,
+    *,
+    recursive: bool,
+    limit: int | None,
+) -> None:
+    """Find out what the sources are, and segment them as that."""
+    from escnet.data.picture_search import find_pictures
+    from escnet.data.source_kinds import common_kind
+
+    search = find_pictures(sources, recursive=recursive)
+    pictures = without_results(search.paths, sources)[:limit]
+    for line in search.remarks():
+        print(f"escnet: {line}", file=sys.stderr)
+    if common_kind(pictures, kind) == "raster":
+        from escnet.cli.segment_rasters import segment_rasters
+
+        segment_rasters(request, pictures)
     else:
-        _print_summary(report, out)
-    if report.failures:
-        raise typer.Exit(1)
+        from escnet.cli.segment_pictures import segment_pictures
+
+        segment_pictures(request, pictures)
 
 
 def _listed(text: str) -> tuple[str, ...]:
     """What stands between commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _refuse_lone_bad_picture(pictures: "Sequence[Path]", options: "SegmentOptions") -> None:
-    """Of a single picture look at the header at once: loading the model takes seconds."""
-    from escnet.data.picture_file import PictureFile
-
-    if len(pictures) == 1:
-        PictureFile(pictures[0], max_pixels=options.max_pixels).close()
-
-
-def _raise_if_lone_failure(report: "JobReport") -> None:
-    """One picture alone is the whole command, so its error is the command's."""
-    if len(report.pictures) == 1:
-        for failure in report.failures:
-            if failure.cause is not None:
-                raise failure.cause
-
-
-def _tell_of_pages(report: "JobReport", pages: "Pages") -> None:
-    """Say of how many pictures only the first page was read, or that they lack some asked for."""
-    from escnet.data.pages import Pages
-    from escnet.files import shown_path
-
-    numbers = {
-        one.picture: one.summary["reading"]["pages"] for one in report.pictures if one.summary
-    }
-    is_first = pages == Pages()
-    told = [
-        (picture, number)
-        for picture, number in numbers.items()
-        if (number > 1 if is_first else pages.beyond(number))
-    ]
-    if not told:
-        return
-    picture, number = told[0]
-    said = (
-        f"escnet: {shown_path(picture)} has {_counted(number, 'page or frame', 'pages or frames')}"
-    )
-    others = len(told) - 1
-    if is_first:
-        more = f", and {_counted(others, 'further file has', 'further files have')} several"
-        said += f"{more if others else ''}: the first was read; --pages all reads every one"
-    else:
-        more = f"; {_counted(others, 'further file lacks', 'further files lack')} some, too"
-        said += f", so {pages.beyond(number)} of --pages cannot be read{more if others else ''}"
-    print(said, file=sys.stderr)
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
-
-
-def _print_json(report: "JobReport", model: str, weights_hash: str) -> None:
-    from escnet.annotations.json_text import to_json
-    from escnet.inference.jobs.segment_job import JOB_FORMAT
-
-    document = {
-        "format": JOB_FORMAT,
-        "model": model,
-        "weights_hash": weights_hash,
-        "outputs": {
-            kind: [str(path) for path in paths] for kind, paths in report.whole_files.items()
-        },
-        "pictures": [_entry(picture) for picture in report.pictures if picture.status != "failed"],
-        "failures": [{"picture": str(f.picture), "error": f.error} for f in report.failures],
-    }
-    sys.stdout.write(to_json(document).decode("utf-8"))
-
-
-def _entry(picture: "PictureReport") -> dict[str, Any]:
-    return {
-        "picture": str(picture.picture),
-        "status": picture.status,
-        "outputs": {kind: str(path) for kind, path in picture.outputs.items()},
-        **picture.summary,
-    }
-
-
-def _print_summary(report: "JobReport", out: Path) -> None:
-    from escnet.files import shown_path
-
-    if len(report.pictures) == 1:
-        _print_table(report.pictures[0])
-        _print_whole_files(report)
-        return
-    counts = dict.fromkeys(("written", "skipped", "failed"), 0)
-    for picture in report.pictures:
-        counts[picture.status] += 1
-    line = f"{counts['written']} of {len(report.pictures)} pictures segmented"
-    line += f", {counts['skipped']} already finished" if counts["skipped"] else ""
-    line += f", {counts['failed']} failed" if counts["failed"] else ""
-    print(f"{line}; results in {shown_path(out)}")
-    _print_whole_files(report)
-    for failure in report.failures:
-        if failure.cause is not None:
-            print(f"  {failure.cause.for_command_line()}")
-
-
-def _print_whole_files(report: "JobReport") -> None:
-    from escnet.files import shown_path
-
-    for paths in report.whole_files.values():
-        for path in paths:
-            print(shown_path(path))
-
-
-def _print_table(picture: "PictureReport") -> None:
-    from escnet.files import shown_path
-
-    names = picture.summary["names"]
-    width = max((len(entry["name"]) for entry in names), default=0)
-    print(
-        f"{shown_path(picture.picture)}: {picture.summary['width']} x {picture.summary['height']}"
-        f" pixels{', already finished' if picture.status == 'skipped' else ''}"
-    )
-    for entry in names:
-        confidence = f"confidence {entry['mean_confidence']:.2f}"
-        print(f"  {entry['name']:{width}}  {entry['share']:6.1%}  {confidence}")
-    if picture.summary["void"]["share"]:
-        print(f"  {'(unlabelled)':{width}}  {picture.summary['void']['share']:6.1%}")
-    for path in picture.outputs.values():
-        print(shown_path(path))

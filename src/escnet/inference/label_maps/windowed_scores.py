@@ -277,7 +277,12 @@ def label_windows(
 
 
 def label_rows(
-    scores: WindowedScores, num_labels: int, rows: slice, *, void_below: float = 0.0
+    scores: WindowedScores,
+    num_labels: int,
+    rows: slice,
+    *,
+    void_below: float = 0.0,
+    own_void_below: Sequence[float] = (),
 ) -> tuple[UInt[np.ndarray, "rows w"], Float[np.ndarray, "rows w"]]:
     """As `label_windows`, of some rows of the canvas in its own size.
 
@@ -285,7 +290,12 @@ def label_rows(
     """
     size_hw = rows.stop - rows.start, scores.canvas_hw[1]
     maps = LabelMaps(
-        range(num_labels), num_labels, size_hw, void_below=void_below, rest=scores.rest
+        range(scores.num_owners),
+        num_labels,
+        size_hw,
+        void_below=void_below,
+        own_void_below=own_void_below,
+        rest=scores.rest,
     )
     for own in bands(size_hw):
         race = Race((own.stop - own.start, size_hw[1]))

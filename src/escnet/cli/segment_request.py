@@ -1,0 +1,84 @@
+"""What `escnet segment` was asked for, whatever its sources are."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from escnet.annotations.format import FormatOptions
+    from escnet.inference.options import SegmentOptions
+    from escnet.inference.segmenter import Segmenter
+    from escnet.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRequest:
+    """The options of the command, checked.
+
+    Attributes:
+        vocabulary: The class names.
+        out: Folder of the results.
+        options: How pictures are segmented.
+        formats: What is written.
+        format_options: How it is written.
+        resume: Whether what an equal run has finished stays.
+        classes_file: Where the names came from.
+        pages: Of pictures with several.
+        bands: Of rasters.
+        stretch: Of rasters; empty for the usual one.
+        model: As `Segmenter.load` takes it, like the rest.
+        device: Where it computes.
+        dtype: What in.
+        threads: How many.
+        as_json: Whether one JSON document is printed.
+    """
+
+    vocabulary: "Vocabulary"
+    out: Path
+    options: "SegmentOptions"
+    formats: tuple[str, ...]
+    format_options: "FormatOptions"
+    resume: bool
+    classes_file: Path | None
+    pages: str
+    bands: str
+    stretch: str
+    model: str
+    device: str
+    dtype: str
+    threads: int | None
+    as_json: bool
+
+    def load(self) -> "Segmenter":
+        """The segmenter, which takes seconds."""
+        from escnet.inference.segmenter import Segmenter
+
+        return Segmenter.load(
+            self.model, device=self.device, dtype=self.dtype, threads=self.threads
+        )
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else several}"
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    from escnet.annotations.json_text import to_json
+
+    sys.stdout.write(to_json(document).decode("utf-8"))
+
+
+def print_table(summary: Mapping[str, Any]) -> None:
+    """Print shares and confidences of the names, the largest first."""
+    names = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
+    names.sort(key=lambda entry: -entry["share"])
+    width = max((len(entry["name"]) for entry in names), default=0)
+    for entry in names:
+        confidence = f"confidence {entry['mean_confidence']:.2f}"
+        print(f"  {entry['name']:{width}}  {entry['share']:6.1%}  {confidence}")
+    if summary["void"]["share"]:
+        print(f"  {'(unlabelled)':{width}}  {summary['void']['share']:6.1%}")
