@@ -38,6 +38,11 @@ class Presence(nn.Module):
             nn.init.zeros_(parameter)
         nn.init.constant_(self.shift.bias, _SURELY_PRESENT)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it was fitted; until then it changes nothing."""
+        return bool(self.to_joint.weight.any())
+
     def begin_fit(self) -> None:
         """Random weights, from which a fit can start; most names are absent from most pictures."""
         self.to_joint.reset_parameters()

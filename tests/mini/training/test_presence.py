@@ -221,6 +221,25 @@ def test_the_stage_trains_the_presence_and_nothing_else(
     assert not torch.equal(after["presence.norm.running_var"], before["presence.norm.running_var"])
 
 
+def test_a_presence_that_does_not_start_anew_is_trained_further(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    further = PRESENCE | {"anew": False, "learning_rate": 1e-5}
+    recipe = make_recipe(further, model=RANDOM_SAM | EVERYTHING)
+    first = train(recipe, tmp_path / "first", cache=tmp_path / "cache")  # there is none before
+    before = load_checkpoint(first).state_dict()
+    assert before["presence.to_joint.weight"].any()
+
+    def change(stage: dict[str, object]) -> float:
+        recipe = make_recipe(stage, parts={"start_from": first}, seed=1)
+        folder = tmp_path / f"anew-{stage.get('anew', True)}"
+        after = load_checkpoint(train(recipe, folder, cache=tmp_path / "cache")).state_dict()
+        name = "presence.to_joint.weight"
+        return float((after[name] - before[name]).abs().max())
+
+    assert 0 < change(further) < 1e-3 < change(PRESENCE)
+
+
 def test_two_processes_share_the_pictures_of_a_step(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ class PresenceBatch:
 
 
 class PresenceStage(Stage):
-    """The network's `presence`, which starts anew.
+    """The network's `presence`.
 
     Args:
         network: With a presence.
@@ -90,7 +90,7 @@ class PresenceStage(Stage):
             raise ConfigError(
                 "a stage trains the presence, which is off: set model.settings.presence = true"
             )
-        self.schedule = section
+        self.schedule, self._anew = section, section.anew
         self.rates = {"presence": 1.0}
         self.groups = groups_by_kind(
             network,
@@ -100,7 +100,7 @@ class PresenceStage(Stage):
         self._network, self._data, self._tokenize, self._seed = network, data, tokenize, seed
 
     def begin(self) -> "PresenceLoss":
-        """The loss; all pictures are summed up, and the presence begins with their statistics."""
+        """The loss; all pictures are summed up, and what starts anew takes their statistics."""
         network, data = self._network.eval(), self._data
         text = network.text
         device = text.to_joint.weight.device
@@ -122,7 +122,8 @@ class PresenceStage(Stage):
         self._num_pictures = len(paths)
         summary = compute_summaries(network, paths, data.cache / "summaries")
         presence = cast("Presence", network.presence)
-        _start_anew(presence, summary)
+        if self._anew or not presence.is_begun:
+            _start_anew(presence, summary)
         return PresenceLoss(presence, summary, known, embedding, words, word_embedding)
 
     def set_mode(self) -> None:

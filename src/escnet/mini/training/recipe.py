@@ -194,7 +194,12 @@ class NetworkSection(Schedule, _DrawnPictures):
 
 
 class PresenceSection(Schedule):
-    """Which names a whole picture shows (docs/paper-notes.md, note 28), behind the network."""
+    """Which names a whole picture shows (docs/paper-notes.md, note 28), behind the network.
+
+    Attributes:
+        anew: Start with random weights, even where `start_from` has a presence; without it that
+            one is trained further, and keeps the statistics of the pictures before.
+    """
 
     kind: Literal["presence"]
     steps: int = Field(default=800, ge=1)
@@ -202,6 +207,7 @@ class PresenceSection(Schedule):
     warmup_share: float = Field(default=0.3, ge=0, lt=1)
     weight_decay: float = Field(default=0.05, ge=0)
     average: float = Field(default=0.9, ge=0, lt=1)
+    anew: bool = True
 
 
 class DetailSection(Schedule, _DrawnPictures):
