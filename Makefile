@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-runtime test-bridges test-page screenshots check format lint types contracts docs dist clean
+.PHONY: demo test test-runtime test-bulk test-bridges test-page screenshots check format lint types contracts docs dist clean
 
 # Versions come from constraints.txt; torch is asked for by its exact version, because a range would
 # take the newest build, with several gigabytes of CUDA libraries.
@@ -38,6 +38,20 @@ test-runtime:
 		$(RUNTIME)/wheel/*.whl beartype hypothesis pytest
 	! $(RUNTIME)/bin/python -c "import torch" 2> /dev/null
 	OMP_NUM_THREADS=1 $(RUNTIME)/bin/python -m pytest $(TORCH_FREE)
+
+# Jobs on workers of Ray, and in buckets of a server that speaks S3, in an environment of their own.
+BULK := .venv-bulk
+BULK_READY := $(BULK)/.ready
+
+$(BULK_READY): pyproject.toml tests/bulk/requirements.txt tests/bulk/constraints.txt
+	$(PYTHON) -m venv $(BULK)
+	$(BULK)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BULK)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/bulk/requirements.txt --constraint tests/bulk/constraints.txt --editable .
+	touch $(BULK_READY)
+
+test-bulk: $(BULK_READY)
+	OMP_NUM_THREADS=1 $(BULK)/bin/python -m pytest -m "slow or not slow" -W ignore tests/bulk
 
 # The programs that results are for, in an environment of their own (some 2 GB): docs/how-to/other-programs.md
 BRIDGES := .venv-bridges
@@ -100,4 +114,4 @@ dist: $(READY)
 	$(RELEASE)/bin/escnet segment examples/chelsea.jpg --classes "cat" --background --out $(RELEASE)/out
 
 clean:
-	rm -rf $(VENV) $(BRIDGES) out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BRIDGES) $(BULK) out build dist .mypy_cache .pytest_cache .ruff_cache

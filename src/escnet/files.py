@@ -52,7 +52,12 @@ _OF_ONE_NAME = {  # too long, not allowed, or with something else in its way
 
 def is_ours(path: str | Path) -> bool:
     """Whether a regular file is there and bears the mark of what escnet writes."""
-    return _MARKED.match(_head(Path(path)) or b"") is not None
+    return is_marked(_head(Path(path)) or b"")
+
+
+def is_marked(head: bytes) -> bool:
+    """Whether what a file begins with, 4 KiB or more of it, bears escnet's mark."""
+    return _MARKED.match(head) is not None
 
 
 def is_foreign(path: str | Path) -> bool:

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from escnet.cli.against import print_comparison, read_others
+from escnet.cli.bulk import (
+    Address,
+    Engine,
+    Workers,
+    segmenter_for_workers,
+    workforce_from_options,
+)
 from escnet.cli.labelled_folder import (
     ClassesFile,
     IdMap,
@@ -25,11 +32,12 @@ from escnet.cli.options import Device, Dtype, Limit, Model, SharePrior, Threads,
 from escnet.files import shown_path
 
 if TYPE_CHECKING:
+    from escnet.bulk.cluster import Workforce
     from escnet.data.reading import FolderOptions
     from escnet.evaluation.evaluate import Predict
     from escnet.evaluation.protocol import EvalProtocol
     from escnet.evaluation.result import EvalResult, ModelUsed
-    from escnet.evaluation.run import RunProgress
+    from escnet.evaluation.run import RecordItems, RunProgress
     from escnet.evaluation.target import EvalTarget
     from escnet.inference.segmenter import Segmenter
 
@@ -128,6 +136,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
+    engine: Engine = "local",
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Score a model, or label maps on disk, against pictures with label maps.
 
@@ -166,26 +177,23 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ]
     _refuse_repeats(eval_targets)
     plan = [(target, _protocol(target, changes)) for target in eval_targets]
-    _refuse_idle(plan, changes)
-    if share_prior and any(protocol.view == "windows" for _, protocol in plan):
-        raise ConfigError(
-            f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
-        )
+    _refuse_idle(plan, changes, share_prior)
     others = read_others(against or [], eval_targets)
+    workforce = workforce_from_options(engine, address, workers, threads, device)
     if predictions is not None:
         _refuse_asking(changes, share_prior)
+        if workforce is not None:
+            raise ConfigError("--predictions asks no model: leave --engine ray out")
 
     from escnet.evaluation.panels import PanelModel
     from escnet.evaluation.processes import joined_processes
     from escnet.evaluation.report import draw_pictures, write_report
     from escnet.evaluation.run import Evaluation
-    from escnet.evaluation.target import Question
 
-    for target, protocol in plan:
-        Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
     with joined_processes() as processes:
         if predictions is None:
-            answerers = _models(plan, model, device, dtype, share_prior, threads)
+            loading = {"device": device, "dtype": dtype, "share_prior": share_prior}
+            answerers = _models(plan, model, loading, threads, for_workers=workforce is not None)
         else:
             answerers = _label_maps(plan, predictions, limit=limit, skip_bad=skip_bad)
         for answerer in answerers:
@@ -200,6 +208,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
                 skip_bad=skip_bad,
                 processes=processes,
                 suffix=answerer.suffix,
+                record_items=_by_workers(answerer, workforce, skip_bad=skip_bad),
             )
             total = len(evaluation.items[processes.rank :: processes.count])
             with _progress(target.name, total, is_shown=processes.is_first) as on_picture:
@@ -235,21 +244,34 @@ class _Answerer(NamedTuple):
     suffix: str = ""
 
 
+def _by_workers(
+    answerer: _Answerer, workforce: "Workforce | None", *, skip_bad: bool
+) -> "RecordItems | None":
+    """What makes the records on a cluster; None for this process."""
+    if workforce is None or answerer.segmenter is None or answerer.segmenter.reference is None:
+        return None
+    from escnet.bulk.evaluation import EvaluationTask, records_by_workers
+
+    task = EvaluationTask(
+        target=answerer.target,
+        protocol=answerer.protocol,
+        reference=answerer.segmenter.reference,
+        skip_bad=skip_bad,
+    )
+    return lambda items: records_by_workers(items, task, workforce)
+
+
 def _models(
-    plan: "Plan",
-    model: str,
-    device: str,
-    dtype: str,
-    share_prior: float | None,
-    threads: int | None,
+    plan: "Plan", model: str, loading: dict[str, Any], threads: int | None, *, for_workers: bool
 ) -> "Iterator[_Answerer]":
     """A model as each target's protocol asks it."""
     from escnet.evaluation.model_answers import predict_with, under_protocol
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(
-        model, device=device, dtype=dtype, share_prior=share_prior, threads=threads
-    )
+    if for_workers:
+        segmenter = segmenter_for_workers(model, **loading)
+    else:
+        segmenter = Segmenter.load(model, threads=threads, **loading)
     for target, protocol in plan:
         asked = under_protocol(segmenter, protocol)
         used = _model_used(asked, protocol, _trained_on(segmenter))
@@ -346,12 +368,21 @@ def _protocol(target: "EvalTarget", changes: dict[str, Any]) -> "EvalProtocol":
     return target.paper.with_changes(**changes)
 
 
-def _refuse_idle(plan: "Plan", changes: dict[str, Any]) -> None:
-    """Refuse settings of windows where a target is seen as a whole: they would do nothing."""
+def _refuse_idle(plan: "Plan", changes: dict[str, Any], share_prior: float | None) -> None:
+    """Refuse what a target cannot be asked, and settings that would do nothing.
+
+    The settings are those of windows where a target is seen as a whole, or the other way round.
+    """
     from escnet.errors import ConfigError
     from escnet.evaluation.protocol import OF_WINDOWS
+    from escnet.evaluation.target import Question
 
+    if share_prior and any(protocol.view == "windows" for _, protocol in plan):
+        raise ConfigError(
+            f"--share-prior {share_prior:g} needs pictures seen as a whole: add --view whole"
+        )
     for target, protocol in plan:
+        Question(target, protocol)  # refuses what cannot be asked, before a model is loaded
         for name in OF_WINDOWS if protocol.view == "whole" else ():
             if (value := changes[name]) is not None:
                 option = name.replace("_", "-")

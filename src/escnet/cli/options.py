@@ -175,6 +175,21 @@ def check_machine(device: str, dtype: str, threads: int | None) -> None:
     check_threads(threads)
 
 
+def pictures_from_sources(sources: Sequence[str], *, recursive: bool) -> list[Path]:
+    """The pictures that sources on this machine name; standard error tells what is passed over.
+
+    Raises:
+        ImageError: If a source matches nothing.
+    """
+    from escnet.data.picture_search import find_pictures
+
+    search = find_pictures(sources, recursive=recursive)
+    pictures = without_results(search.paths, sources)
+    for line in search.remarks():
+        print(f"escnet: {line}", file=sys.stderr)
+    return pictures
+
+
 def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Path]:
     """The pictures without label maps and what earlier runs made of them, unless named one by one.
 

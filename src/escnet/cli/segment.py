@@ -1,12 +1,12 @@
 """`escnet segment`: pictures and names in, label maps out."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escnet.cli.bulk import Address, Engine, Workers, find_anywhere, workforce_from_options
 from escnet.cli.options import (
     AsJson,
     Background,
@@ -24,9 +24,9 @@ from escnet.cli.options import (
     Threads,
     WindowsMode,
     check_machine,
+    pictures_from_sources,
     vocabulary_from_options,
     windows_from_options,
-    without_results,
 )
 from escnet.data.limits import MAX_PIXELS
 
@@ -206,6 +206,9 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
+    engine: Engine = "local",
+    address: Address = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment pictures by the names of things.
@@ -263,6 +266,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         device=device,
         dtype=dtype,
         threads=threads,
+        workforce=workforce_from_options(engine, address, workers, threads, device),
         as_json=as_json,
     )
     _segment(request, sources, kind, recursive=recursive, limit=limit)
@@ -277,14 +281,18 @@ def _segment(
     limit: int | None,
 ) -> None:
     """Find out what the sources are, and segment them as that."""
-    from escnet.data.picture_search import find_pictures
     from escnet.data.source_kinds import common_kind
+    from escnet.errors import ConfigError
 
-    search = find_pictures(sources, recursive=recursive)
-    pictures = without_results(search.paths, sources)[:limit]
-    for line in search.remarks():
-        print(f"escnet: {line}", file=sys.stderr)
-    if common_kind(pictures, kind) == "raster":
+    if request.workforce is None:
+        _refuse_buckets(request, sources)
+        pictures = pictures_from_sources(sources, recursive=recursive)[:limit]
+        kind = common_kind(pictures, kind)
+    else:
+        pictures = find_anywhere(sources, recursive=recursive)[:limit]
+        if kind not in {"auto", "picture"}:
+            raise ConfigError(f"--as {kind} is segmented in this process: leave --engine ray out")
+    if kind == "raster":
         from escnet.cli.segment_rasters import segment_rasters
 
         segment_rasters(request, pictures)
@@ -292,6 +300,19 @@ def _segment(
         from escnet.cli.segment_pictures import segment_pictures
 
         segment_pictures(request, pictures)
+
+
+def _refuse_buckets(request: "SegmentRequest", sources: Sequence[str]) -> None:
+    """Refuse what workers alone read and write."""
+    from escnet.bulk.places import address_of, is_in_bucket
+    from escnet.errors import ConfigError
+
+    for where in (*sources, request.out):
+        address = address_of(Path(where))
+        if address is not None and is_in_bucket(address):
+            raise ConfigError(f"{address} is not on a disk of this machine: add --engine ray")
+    if "parquet" in request.formats:
+        raise ConfigError("format parquet is written by workers: add --engine ray")
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import typer
 from escnet.cli.segment_request import SegmentRequest, counted, print_json, print_table
 
 if TYPE_CHECKING:
+    from escnet.bulk.segment_job import BulkSegmentJob
     from escnet.data.pages import Pages
-    from escnet.inference.jobs.segment_job import JobReport, PictureReport
+    from escnet.inference.jobs.segment_job import JobReport, PictureReport, SegmentJob
     from escnet.inference.options import SegmentOptions
 
 
@@ -29,20 +30,9 @@ def segment_pictures(request: SegmentRequest, pictures: "Sequence[Path]") -> Non
     from escnet.cli.progress import shown_progress
     from escnet.data.pages import Pages
     from escnet.errors import ImageError
-    from escnet.inference.jobs.segment_job import SegmentJob
 
     pages = Pages.parse(request.pages)
-    job = SegmentJob.plan(
-        pictures,
-        request.vocabulary,
-        out=request.out,
-        options=request.options,
-        formats=request.formats,
-        format_options=request.format_options,
-        resume=request.resume,
-        classes_file=request.classes_file,
-        pages=pages,
-    )
+    job = _planned(request, pictures, pages)
     if not job.outputs:
         raise ImageError(f"no picture has one of the pages {request.pages}: give --pages all")
     if without := len(pictures) - len({output.picture for output in job.outputs}):
@@ -51,7 +41,8 @@ def segment_pictures(request: SegmentRequest, pictures: "Sequence[Path]") -> Non
             f"escnet: {files} none of the pages {request.pages}, so nothing of them is read",
             file=sys.stderr,
         )
-    _refuse_lone_bad_picture(pictures, request.options)
+    if request.workforce is None:
+        _refuse_lone_bad_picture(pictures, request.options)
     segmenter = request.load()
     with shown_progress(len(job.outputs)) as on_progress:
         report = job.run(segmenter, on_progress)
@@ -63,6 +54,28 @@ def segment_pictures(request: SegmentRequest, pictures: "Sequence[Path]") -> Non
         _print_summary(report, request.out)
     if report.failures:
         raise typer.Exit(1)
+
+
+def _planned(
+    request: SegmentRequest, pictures: "Sequence[Path]", pages: "Pages"
+) -> "SegmentJob | BulkSegmentJob":
+    """The job, for this process or for workers."""
+    choices: dict[str, Any] = {
+        "out": request.out,
+        "options": request.options,
+        "formats": request.formats,
+        "format_options": request.format_options,
+        "resume": request.resume,
+        "classes_file": request.classes_file,
+        "pages": pages,
+    }
+    if request.workforce is None:
+        from escnet.inference.jobs.segment_job import SegmentJob
+
+        return SegmentJob.plan(pictures, request.vocabulary, **choices)
+    from escnet.bulk.segment_job import BulkSegmentJob
+
+    return BulkSegmentJob.plan(pictures, request.vocabulary, workforce=request.workforce, **choices)
 
 
 def _refuse_lone_bad_picture(pictures: "Sequence[Path]", options: "SegmentOptions") -> None:
@@ -137,6 +150,7 @@ def _entry(picture: "PictureReport") -> dict[str, Any]:
 
 
 def _print_summary(report: "JobReport", out: Path) -> None:
+    from escnet.bulk.places import address_of
     from escnet.files import shown_path
 
     if len(report.pictures) == 1:
@@ -149,7 +163,7 @@ def _print_summary(report: "JobReport", out: Path) -> None:
     line = f"{counts['written']} of {len(report.pictures)} pictures segmented"
     line += f", {counts['skipped']} already finished" if counts["skipped"] else ""
     line += f", {counts['failed']} failed" if counts["failed"] else ""
-    print(f"{line}; results in {shown_path(out)}")
+    print(f"{line}; results in {shown_path(address_of(out) or out)}")
     _print_whole_files(report)
     for failure in report.failures:
         if failure.cause is not None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from escnet.cli.bulk import segmenter_for_workers
+
 if TYPE_CHECKING:
     from escnet.annotations.format import FormatOptions
+    from escnet.bulk.cluster import Workforce
     from escnet.inference.options import SegmentOptions
     from escnet.inference.segmenter import Segmenter
     from escnet.vocabulary import Vocabulary
@@ -32,6 +35,7 @@ class SegmentRequest:
         device: Where it computes.
         dtype: What in.
         threads: How many.
+        workforce: The workers that do it; None for this process.
         as_json: Whether one JSON document is printed.
     """
 
@@ -49,10 +53,15 @@ class SegmentRequest:
     device: str
     dtype: str
     threads: int | None
+    workforce: "Workforce | None"
     as_json: bool
 
     def load(self) -> "Segmenter":
         """The segmenter, which takes seconds."""
+        if self.workforce is not None:
+            segmenter = segmenter_for_workers(self.model, self.device, self.dtype)
+            segmenter.text_embedding(self.vocabulary)  # nobody would see what workers say of names
+            return segmenter
         from escnet.inference.segmenter import Segmenter
 
         return Segmenter.load(

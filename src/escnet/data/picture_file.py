@@ -49,6 +49,7 @@ class PictureFile:
     Args:
         path: A regular file, of any name.
         max_pixels: The largest H x W that is read.
+        shown: What errors call the file, if not by its path.
 
     Attributes:
         path: The same.
@@ -58,9 +59,11 @@ class PictureFile:
         ImageError: If there is no such picture, its header is damaged, or it is too large.
     """
 
-    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, path: str | Path, *, max_pixels: int = MAX_PIXELS, shown: str | None = None
+    ) -> None:
         self.path = Path(path)
-        self._shown = f"picture {shown_path(path)}"
+        self._shown = f"picture {shown_path(path if shown is None else shown)}"
         self._max_pixels = max_pixels
         self._content: Stream | None = None
         self._digest: hashlib._Hash | None = None

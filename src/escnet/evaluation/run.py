@@ -7,7 +7,7 @@ is gone on with if the picture and its label map are still those that were count
 """
 
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +58,7 @@ class RunProgress:
 
 
 OnPicture = Callable[[RunProgress], None]
+RecordItems = Callable[[Sequence[LabelledPicture]], Iterator[PictureRecord]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class Evaluation:
         skip_bad: Whether a picture that cannot be used is left out instead of ending the run.
         processes: Which of how many processes this is.
         suffix: What the names of the files have besides the target's.
+        record_items: Makes the records of pictures elsewhere, in any order; in this process if
+            None.
     """
 
     target: EvalTarget
@@ -85,6 +88,7 @@ class Evaluation:
     skip_bad: bool = False
     processes: Processes = Processes()  # noqa: RUF009 -- frozen
     suffix: str = ""
+    record_items: RecordItems | None = None
 
     @property
     def items(self) -> tuple[LabelledPicture, ...]:
@@ -199,21 +203,25 @@ class Evaluation:
     def _count(
         self, finished: set[str], sums: Float[np.ndarray, "Q N"], on_picture: OnPicture | None
     ) -> None:
-        question = Question(self.target, self.protocol)
+        def tell(status: Literal["counted", "skipped"]) -> None:
+            if on_picture is not None:
+                miou = float(scores_of(sums)[self.protocol.headline])
+                on_picture(RunProgress(status=status, miou=miou))
+
+        items = [item for item in self._share() if item.stem not in finished]
+        for _ in finished:
+            tell("skipped")
         with RecordWriter(self._own_path, self.header) as writer:
-            for item in self._share():
-                status: Literal["counted", "skipped"] = "skipped"
-                if item.stem not in finished:
-                    record = record_item(
-                        self.target, question, item, self.predict, skip_bad=self.skip_bad
-                    )
-                    writer.add(record)
-                    if record.counts is not None:
-                        status = "counted"
-                        sums += record.counts.sums(len(self.target.classes))
-                if on_picture is not None:
-                    miou = float(scores_of(sums)[self.protocol.headline])
-                    on_picture(RunProgress(status=status, miou=miou))
+            for record in (self.record_items or self._record_items)(items):
+                writer.add(record)
+                if record.counts is not None:
+                    sums += record.counts.sums(len(self.target.classes))
+                tell("skipped" if record.counts is None else "counted")
+
+    def _record_items(self, items: Sequence[LabelledPicture]) -> Iterator[PictureRecord]:
+        question = Question(self.target, self.protocol)
+        for item in items:
+            yield record_item(self.target, question, item, self.predict, skip_bad=self.skip_bad)
 
     @property
     def _own_path(self) -> Path:

@@ -59,8 +59,11 @@ class Reference:
     share_prior: float | None
     weights_hash: str
 
-    def load(self) -> "Segmenter":
+    def load(self, *, threads: int | None = None) -> "Segmenter":
         """The segmenter again.
+
+        Args:
+            threads: As `Segmenter.load` takes them.
 
         Raises:
             WeightsError: If the weights are not here, or are others by now.
@@ -72,6 +75,7 @@ class Reference:
             dtype=self.dtype,
             memory_budget=self.memory_budget,
             share_prior=self.share_prior,
+            threads=threads,
         )
         if segmenter.weights_hash != self.weights_hash:
             raise WeightsError(

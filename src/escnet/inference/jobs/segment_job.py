@@ -35,10 +35,10 @@ from escnet.inference.jobs.outputs import (
     briefly,
     check_outputs,
     clean_up,
-    finished_summary,
     making_of,
     plan_outputs,
 )
+from escnet.inference.jobs.stores import FilePictures, FileResults, PictureStore, ResultStore
 from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
@@ -80,7 +80,7 @@ class PictureReport:
     """What became of one picture.
 
     Attributes:
-        picture: The file it was read from.
+        picture: The file it was read from, or its address.
         status: "written", "skipped" (finished by an earlier job), or "failed".
         outputs: The file of each format; empty for a failure.
         summary: Size, void, and the names that have pixels, as STEM.json has them; empty for a
@@ -88,9 +88,9 @@ class PictureReport:
         cause: Why it failed; None otherwise.
     """
 
-    picture: Path
+    picture: Path | str
     status: Literal["written", "skipped", "failed"]
-    outputs: Mapping[str, Path] = field(default_factory=dict)
+    outputs: Mapping[str, Path | str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     cause: EscnetError | None = None
 
@@ -221,6 +221,7 @@ class SegmentJob:
         """
         work = _Work(self, segmenter, on_progress)
         is_listed = len(self.outputs) > 1
+        clean_up(self.outputs, self.formats)
         try:
             work.run()
             work.write_whole_files()
@@ -236,6 +237,24 @@ class SegmentJob:
             whole_files=work.whole_files,
         )
 
+    def run_part(
+        self, segmenter: PictureSegmenter, pictures: PictureStore, results: ResultStore
+    ) -> list[PictureReport]:
+        """Segment the pictures as one part of a larger job, which lists failures for all parts.
+
+        Args:
+            segmenter: Makes the results.
+            pictures: Where the pictures are.
+            results: Where the results go.
+
+        Raises:
+            ConfigError: If the segmenter cannot do what the options ask.
+            OutputError: If results cannot be written.
+        """
+        work = _Work(self, segmenter, None, pictures, results)
+        work.run()
+        return [work.reports[output] for output in self.outputs]
+
 
 def _pages_of(path: Path, pages: Pages, options: SegmentOptions) -> list[int]:
     """The pages that are wanted of a file; of a damaged one the first, to tell what is wrong."""
@@ -248,10 +267,15 @@ def _pages_of(path: Path, pages: Pages, options: SegmentOptions) -> list[int]:
     return pages.of(num_pages)
 
 
+def failures_json(failures: Sequence[PictureReport]) -> bytes:
+    """The content of a job's failures.json."""
+    listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
+    return to_marked_json({"format": JOB_FORMAT, "failures": listed})
+
+
 def _write_failures(path: Path, failures: Sequence[PictureReport]) -> None:
     if failures:
-        listed = [{"picture": str(r.picture), "error": r.error} for r in failures]
-        write_file(path, to_marked_json({"format": JOB_FORMAT, "failures": listed}))
+        write_file(path, failures_json(failures))
     elif is_ours(path):
         with suppress(OSError):
             path.unlink()
@@ -270,12 +294,16 @@ class _Work:
         job: SegmentJob,
         segmenter: PictureSegmenter,
         on_progress: Callable[[PictureReport], None] | None,
+        pictures: PictureStore | None = None,
+        results: ResultStore | None = None,
     ) -> None:
         self.reports: dict[PlannedOutput, PictureReport] = {}
         self.whole_files: Mapping[str, Sequence[Path]] = {}
         self._job = job
         self._segmenter = segmenter
         self._on_progress = on_progress
+        self._pictures = pictures or FilePictures(job.options.max_pixels)
+        self._results = results or FileResults(job.formats, job.format_options)
         settings = segmenter.result_settings(job.vocabulary, job.options)
         self._making = (
             list(job.vocabulary.names_at(job.options.level)),
@@ -292,7 +320,6 @@ class _Work:
 
     def run(self) -> None:
         """Add each picture's report as soon as there is one."""
-        clean_up(self._job.outputs, self._job.formats)
         with ExitStack() as stack:
             readers = stack.enter_context(_pool(_NUM_READERS, "read"))
             writers = stack.enter_context(_pool(_NUM_WRITERS, "write"))
@@ -334,7 +361,7 @@ class _Work:
         try:
             for output in self._job.outputs:
                 try:
-                    file = PictureFile(output.picture, max_pixels=self._job.options.max_pixels)
+                    file = self._pictures.open(output)
                 except EscnetError as error:
                     yield output, _failed(output, error)
                     continue
@@ -367,12 +394,14 @@ class _Work:
 
     def _finished(self, output: PlannedOutput, source: PictureSource) -> PictureReport | None:
         """The report of a picture that an equal job has finished."""
-        files = output.files(self._job.formats)
-        summary = finished_summary(source._asdict(), files)
-        if summary is None or making_of(summary) != self._making:
+        finished = self._results.finished(output, source)
+        if finished is None or making_of(finished.summary) != self._making:
             return None
         return PictureReport(
-            picture=output.picture, status="skipped", outputs=files, summary=briefly(summary)
+            picture=output.picture,
+            status="skipped",
+            outputs=finished.files,
+            summary=briefly(finished.summary),
         )
 
     def _segment(
@@ -394,9 +423,7 @@ class _Work:
 
     def _write(self, output: PlannedOutput, result: Segmentation) -> PictureReport:
         try:
-            outputs = result.save_at(
-                output.out, output.place, self._job.formats, self._job.format_options
-            )
+            outputs = self._results.write(output, result)
         except OutputError as error:
             if is_of_one_name(error):
                 return _failed(output, error)
