@@ -223,7 +223,7 @@ class BulkSegmentJob:
         """Write what is about all pictures that are finished, those of earlier jobs included."""
         return write_whole_files(
             self.job.out,
-            self.job.vocabulary.result_names,
+            self.job.vocabulary.names_at(self.job.options.level),
             [output.place for output in self.outputs if reports[output].status != "failed"],
             self.job.formats,
             self.job.format_options,

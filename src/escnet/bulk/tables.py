@@ -64,13 +64,13 @@ class TableResults:
     Args:
         folder: Of the tables.
         name: The table's.
-        format_options: Of the job; they change nothing of a row.
+        format_options: Of the job.
     """
 
     def __init__(self, folder: Folder, name: str, format_options: FormatOptions) -> None:
         self._folder = folder
         self._name = name
-        self._format_options = format_options.as_settings()
+        self._format_options = format_options
         self._lock = Lock()  # two threads write
         self._rows: dict[Key, dict[str, Any]] = {}
         self._is_changed = False
@@ -83,11 +83,12 @@ class TableResults:
         row = self._rows.get(key_of(output))
         if row is None or row["bytes"] != source.bytes or row["sha256"] != source.sha256:
             return None
-        return Finished(self._files(), {**_summary_of(row), "format_options": self._format_options})
+        told = json.loads(_json(self._format_options.as_settings()))
+        return Finished(self._files(), {**_summary_of(row), "format_options": told})
 
     def write(self, output: PlannedOutput, result: Segmentation) -> Mapping[str, Path | str]:
         """As `ResultStore` has it; the row is on the disk when the table is."""
-        row = _row_of(output, result)
+        row = _row_of(output, result, self._format_options)
         with self._lock:
             self._rows[key_of(output)] = row
             self._is_changed = True
@@ -140,16 +141,22 @@ def _schema(arrow: Any) -> Any:
         ("void_label", arrow.int32()),
         ("void_share", arrow.float64()),
         ("names", arrow.list_(name)),
+        ("groups", text),
         *((key, repeated) for key in _REPEATED),
     ]
     return arrow.schema(fields, metadata={MARK_KEY: json.dumps({"format": FORMAT})})
 
 
-def _row_of(output: PlannedOutput, result: Segmentation) -> dict[str, Any]:
+def _row_of(output: PlannedOutput, result: Segmentation, options: FormatOptions) -> dict[str, Any]:
     summary = result.summary()
     source: Mapping[str, Any] = summary["source"]
     picture, page = key_of(output)
-    labels = encode_label_png(result.label_map, result.names, void_label=result.void_label)
+    labels = encode_label_png(
+        result.label_map,
+        result.names,
+        void_label=result.void_label,
+        colours=options.with_colours(result.own_colours).colours(result.names),
+    )
     return {
         "picture": picture,
         "page": page,
@@ -161,6 +168,7 @@ def _row_of(output: PlannedOutput, result: Segmentation) -> dict[str, Any]:
         "void_label": summary["void"]["label"],
         "void_share": summary["void"]["share"],
         "names": summary["names"],
+        "groups": _json(summary["groups"]) if "groups" in summary else None,
         "model": summary["model"],
         "weights_hash": summary["weights_hash"],
         "settings": _json(summary["settings"]),
@@ -172,6 +180,8 @@ def _summary_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as STEM.json has it, without the format's options."""
     parsed = {key: json.loads(row[key]) for key in ("settings", "reading")}
     own = {key: row[key] for key in ("height", "width", "names", "model", "weights_hash")}
+    if row["groups"] is not None:
+        own["groups"] = json.loads(row["groups"])
     return {**own, **parsed, "void": {"label": row["void_label"], "share": row["void_share"]}}
 
 
