@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from escnet.bulk.cluster import Workforce, _shape, answers_of, ray_cluster
+from escnet.bulk.cluster import Workforce, _crew, answers_of, ray_cluster
 from escnet.errors import ConfigError
 from tests.bulk.workers import DyingTask
 
@@ -21,7 +21,7 @@ from tests.bulk.workers import DyingTask
 def test_workers_fill_the_processors_or_have_a_gpu_each(
     resources: dict[str, float], asked: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
-    assert _shape(resources, Workforce(**asked)) == expected
+    assert _crew(resources, Workforce(**asked)) == expected
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,25 @@ def test_workers_that_a_cluster_has_no_room_for_are_refused(
     resources: dict[str, float], asked: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        _shape(resources, Workforce(**asked))
+        _crew(resources, Workforce(**asked))
 
 
 def test_a_worker_that_is_killed_gets_its_part_again(ray: object) -> None:
     del ray
-    with ray_cluster(Workforce()) as shape:
-        answers = dict(answers_of(["a", "deadly once", "b", "c"], DyingTask(), shape))
+    with ray_cluster(Workforce()) as crew:
+        answers = dict(answers_of(["a", "deadly once", "b", "c"], DyingTask(), crew))
     assert answers == {0: ("a", 1), 1: ("deadly once", 1), 2: ("b", 1), 3: ("c", 1)}
 
 
 def test_a_part_that_kills_each_worker_is_given_up_and_the_others_go_on(ray: object) -> None:
     del ray
-    with ray_cluster(Workforce()) as shape:
-        answers = list(answers_of(["deadly", "a", "b"], DyingTask(), shape))
+    with ray_cluster(Workforce()) as crew:
+        answers = list(answers_of(["deadly", "a", "b"], DyingTask(), crew))
     assert sorted(answers) == [(0, None), (1, ("a", 1)), (2, ("b", 1))]
     assert answers[-1] == (0, None)
 
 
 def test_an_error_of_a_worker_is_raised_where_the_job_was_started(ray: object) -> None:
     del ray
-    with ray_cluster(Workforce()) as shape, pytest.raises(ZeroDivisionError, match="a bug of ours"):
-        list(answers_of(["a", "wrong"], DyingTask(), shape))
+    with ray_cluster(Workforce()) as crew, pytest.raises(ZeroDivisionError, match="a bug of ours"):
+        list(answers_of(["a", "wrong"], DyingTask(), crew))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from escnet.errors import ConfigError, first_line
+from escnet.errors import ConfigError, first_line, setting
 from escnet.extras import module_of_extra
 from escnet.inference.machine.threads import check_threads, usable_processors
 
@@ -73,13 +73,19 @@ class Workforce:
     def __post_init__(self) -> None:
         check_threads(self.threads)
         if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers {self.workers} do no work: give 1 or more")
+            raise ConfigError(f"{setting('workers')} {self.workers} do no work: give 1 or more")
         if self.address is not None and not self.address.strip():
-            raise ConfigError("--address is empty: give auto or HOST:PORT")
+            raise ConfigError(f"{setting('address')} is empty: give auto or HOST:PORT")
 
 
-class _Shape(NamedTuple):
-    """Workers as a cluster has them."""
+class Crew(NamedTuple):
+    """Workers as a cluster has them.
+
+    Attributes:
+        workers: How many.
+        threads: CPU threads of each.
+        gpus: GPUs of each.
+    """
 
     workers: int
     threads: int
@@ -87,7 +93,7 @@ class _Shape(NamedTuple):
 
 
 @contextmanager
-def ray_cluster(workforce: Workforce) -> Iterator[_Shape]:
+def ray_cluster(workforce: Workforce) -> Iterator[Crew]:
     """A connection to a cluster, and the workers that it is going to have.
 
     A process that is connected already stays so.
@@ -105,7 +111,7 @@ def ray_cluster(workforce: Workforce) -> Iterator[_Shape]:
     try:
         # Ray tells standard output of each worker that dies, where the command's own answer belongs
         with redirect_stdout(StringIO()):
-            yield _shape(ray.cluster_resources(), workforce)
+            yield _crew(ray.cluster_resources(), workforce)
     finally:
         if is_ours:
             ray.shutdown()
@@ -128,7 +134,7 @@ def _connect(ray: Any, workforce: Workforce) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if workforce.address is None:
         here = {"CPU": float(max(usable_processors(), workforce.workers or 1))}
-        processors = _shape(here, workforce)
+        processors = _crew(here, workforce)
         with _without_stderr():
             ray.init(
                 address="local",  # whatever RAY_ADDRESS says
@@ -148,7 +154,7 @@ def _connect(ray: Any, workforce: Workforce) -> None:
         ) from None
 
 
-def _shape(resources: dict[str, float], workforce: Workforce) -> _Shape:
+def _crew(resources: dict[str, float], workforce: Workforce) -> Crew:
     """The workers that fit."""
     processors = max(1, int(resources.get("CPU", 1)))
     gpus = int(resources.get("GPU", 0)) if workforce.uses_gpu else 0
@@ -163,16 +169,16 @@ def _shape(resources: dict[str, float], workforce: Workforce) -> _Shape:
     if threads is None:
         threads = 1 if workers is None else max(1, processors // workers)
     workers = workers or max(1, processors // threads)
-    if threads > processors and workforce.address is not None:
+    if threads > processors:
         raise ConfigError(
             f"a worker of {threads} threads does not fit a cluster of {processors} processors: "
             "give fewer --threads"
         )
-    return _Shape(workers, threads, 1 if gpus else 0)
+    return Crew(workers, threads, 1 if gpus else 0)
 
 
 def answers_of(
-    parts: Sequence[Any], task: PartTask, shape: _Shape
+    parts: Sequence[Any], task: PartTask, crew: Crew
 ) -> Iterator[tuple[int, Any | None]]:
     """What the workers say of each part, with its number from 0, in the order of their answers.
 
@@ -181,7 +187,7 @@ def answers_of(
     Args:
         parts: Whatever the task's `start` gives takes; they are pickled.
         task: What workers do.
-        shape: The workers.
+        crew: The workers.
 
     Raises:
         EscnetError: That a worker has raised.
@@ -199,12 +205,12 @@ def answers_of(
             batch_size=1,
             batch_format="pyarrow",
             compute=data.ActorPoolStrategy(
-                size=min(shape.workers, len(rows)), max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT
+                size=min(crew.workers, len(rows)), max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT
             ),
-            num_cpus=shape.threads,
-            num_gpus=shape.gpus,
+            num_cpus=crew.threads,
+            num_gpus=crew.gpus,
             max_task_retries=_RETRIES,
-            fn_constructor_args=(pickle.dumps(task), shape.threads),
+            fn_constructor_args=(pickle.dumps(task), crew.threads),
         )
     missing = set(range(len(rows)))
     for row in answers.iter_rows():

@@ -83,10 +83,10 @@ def records_by_workers(
         return
     place_of = {item.stem: place for place, item in enumerate(task.target.items)}
     places = [place_of[item.stem] for item in items]
-    with ray_cluster(workforce) as shape:
-        size = min(_LARGEST_PART, max(1, len(places) // (shape.workers * _PARTS_EACH)))
+    with ray_cluster(workforce) as crew:
+        size = min(_LARGEST_PART, max(1, len(places) // (crew.workers * _PARTS_EACH)))
         parts = [places[start : start + size] for start in range(0, len(places), size)]
-        for number, counted in answers_of(parts, task, shape):
+        for number, counted in answers_of(parts, task, crew):
             if counted is None:
                 first = task.target.items[parts[number][0]].stem
                 raise EscnetError(

@@ -172,9 +172,9 @@ class BulkSegmentJob:
             reference=segmenter.reference,
         )
         try:
-            with ray_cluster(self.workforce) as shape:
-                parts = self._parts(shape.workers)
-                for number, answer in answers_of(parts, task, shape):
+            with ray_cluster(self.workforce) as crew:
+                parts = self._parts(crew.workers)
+                for number, answer in answers_of(parts, task, crew):
                     outputs = parts[number].outputs
                     for output, report in zip(outputs, answer or map(_lost, outputs), strict=True):
                         reports[output] = report
