@@ -104,6 +104,25 @@ def draw_overlay(
     return drawn
 
 
+def draw_key(
+    size_hw: tuple[int, int], names: Sequence[str], colours: UInt8[np.ndarray, "N 3"]
+) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
+    """The names with their colours, the same for all frames of a film, and whether it goes below.
+
+    Args:
+        size_hw: Height and width of the frames.
+        names: Class names in index order.
+        colours: Theirs.
+    """
+    entries = [
+        _Entry(_clipped(name), "", _rgb(colours[index]), index)
+        for index, name in enumerate(names[:_MOST_ENTRIES])
+    ]
+    if len(names) > _MOST_ENTRIES:
+        entries.append(_Entry(f"+ {len(names) - _MOST_ENTRIES} more", "", None))
+    return _legend(size_hw, entries), _has_legend_below(*size_hw)
+
+
 class _Selection(NamedTuple):
     """Which values of a label map are drawn: a value for each, and whether it is hidden."""
 

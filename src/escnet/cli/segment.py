@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FORMATS = "Formats (docs: Results in other programs)"
 _RASTERS = "Rasters (docs: Segment rasters)"
+_FILMS = "Films (docs: Segment films)"
 
 
 def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
@@ -200,6 +201,31 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             rich_help_panel=_RASTERS,
         ),
     ] = "",
+    frames: Annotated[
+        bool,
+        typer.Option(
+            "--frames",
+            help="Each folder is a film, and its pictures are the frames in their order.",
+            rich_help_panel=_FILMS,
+        ),
+    ] = False,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            help="How much earlier frames count where they agree with a frame, 0 (off) to 0.95; "
+            "if not given, what was best in a measurement.",
+            metavar="P",
+            rich_help_panel=_FILMS,
+        ),
+    ] = None,
+    keyframes: Annotated[
+        int,
+        typer.Option(
+            help="Ask the model at every so many frames, and carry the labels along between them.",
+            metavar="N",
+            rich_help_panel=_FILMS,
+        ),
+    ] = 1,
     model: Model = "mini",
     share_prior: SharePrior = None,
     exact: Exact = False,
@@ -262,6 +288,8 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         pages=pages,
         bands=bands,
         stretch=stretch,
+        smooth=smooth,
+        keyframes=keyframes,
         model=model,
         device=device,
         dtype=dtype,
@@ -269,6 +297,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         workforce=workforce_from_options(engine, address, workers, threads, device),
         as_json=as_json,
     )
+    kind = "film" if frames else kind
     _segment(request, sources, kind, recursive=recursive, limit=limit)
 
 
@@ -281,11 +310,17 @@ def _segment(
     limit: int | None,
 ) -> None:
     """Find out what the sources are, and segment them as that."""
-    from escnet.data.source_kinds import common_kind
+    from escnet.data.source_kinds import common_kind, kind_of
     from escnet.errors import ConfigError
 
     if request.workforce is None:
         _refuse_buckets(request, sources)
+        is_film = any(kind_of(source) == "film" for source in sources)
+        if kind == "film" or (kind == "auto" and is_film and common_kind(sources) == "film"):
+            from escnet.cli.segment_films import segment_films
+
+            segment_films(request, sources, limit=limit)
+            return
         pictures = pictures_from_sources(sources, recursive=recursive)[:limit]
         kind = common_kind(pictures, kind)
     else:

@@ -31,6 +31,8 @@ class SegmentRequest:
         pages: Of pictures with several.
         bands: Of rasters.
         stretch: Of rasters; empty for the usual one.
+        smooth: Of films; None for the usual strength.
+        keyframes: Of films.
         model: As `Segmenter.load` takes it, like the rest.
         device: Where it computes.
         dtype: What in.
@@ -49,6 +51,8 @@ class SegmentRequest:
     pages: str
     bands: str
     stretch: str
+    smooth: float | None
+    keyframes: int
     model: str
     device: str
     dtype: str
@@ -83,11 +87,12 @@ def print_json(document: dict[str, Any]) -> None:
 
 def print_table(summary: Mapping[str, Any]) -> None:
     """Print shares and confidences of the names, the largest first."""
-    names = [entry for entry in summary["names"] if entry["mean_confidence"] is not None]
+    names = [entry for entry in summary["names"] if entry["share"]]
     names.sort(key=lambda entry: -entry["share"])
     width = max((len(entry["name"]) for entry in names), default=0)
     for entry in names:
-        confidence = f"confidence {entry['mean_confidence']:.2f}"
-        print(f"  {entry['name']:{width}}  {entry['share']:6.1%}  {confidence}")
+        mean = entry.get("mean_confidence")
+        confidence = "" if mean is None else f"  confidence {mean:.2f}"
+        print(f"  {entry['name']:{width}}  {entry['share']:6.1%}{confidence}")
     if summary["void"]["share"]:
         print(f"  {'(unlabelled)':{width}}  {summary['void']['share']:6.1%}")

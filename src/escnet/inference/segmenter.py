@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, SupportsIndex, Unpack
+from typing import Any, NamedTuple, SupportsIndex, Unpack
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt, UInt8
@@ -83,6 +83,22 @@ class Reference:
                 "load it again"
             )
         return segmenter
+
+
+class WholeLogits(NamedTuple):
+    """Logits of a picture as a whole.
+
+    Attributes:
+        logits: Of the queries that were kept.
+        owner: The label of each, or, from the number of labels on, a contrast query.
+        num_owners: How many of these there are.
+        rest: When the rest class wins; None for no such class.
+    """
+
+    logits: Float32[np.ndarray, "M h w"]
+    owner: list[int]
+    num_owners: int
+    rest: Rest | None
 
 
 class Segmenter:
@@ -378,26 +394,47 @@ class Segmenter:
         options: SegmentOptions,
         ranking: Ranking | None,
     ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-        asked = self.asked(vocabulary)
         size_hw = (pixels.shape[0], pixels.shape[1])
         rule: dict[str, Any] = {
             "void_below": options.void_below,
             "own_void_below": vocabulary.void_below,
             "ranking": ranking,
         }
-
         if options.windows is not None:
             scores = self.windowed_scores(pixels, vocabulary, options)
             return label_windows(scores, len(vocabulary), size_hw, **rule)
-        rejectable = None if options.exact else asked.owner
+        whole = self.whole_logits(pixels, vocabulary, options)
+        rule |= {"share_prior": options.share_prior or 0.0, "rest": whole.rest}
+        return label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule)
+
+    def whole_logits(
+        self,
+        pixels: UInt8[np.ndarray, "H W 3"],
+        vocabulary: Vocabulary,
+        options: SegmentOptions,
+        *,
+        rest: Rest | None = None,
+    ) -> WholeLogits:
+        """What `label_pixels` makes the labels of a picture of that is seen as a whole.
+
+        Args:
+            pixels: The picture.
+            vocabulary: The class names.
+            options: Without windows.
+            rest: When the rest class wins, if it is known; None to look for it, if there is one.
+
+        Raises:
+            VocabularyError: If a name has more tokens than the text tower reads.
+        """
+        asked = self.asked(vocabulary)
         view = self.encoded(pixels)
+        rejectable = None if options.exact else asked.owner
         answer = self.method.logits([view], asked.embedding, rejectable)[0]
+        if rest is None and vocabulary.has_background:
+            rest = self.rest(view, vocabulary, answer.logits)
         # A label that was rejected has no logits and cannot win.
         owner = [asked.owner[query] for query in answer.kept]
-        rule["share_prior"] = options.share_prior or 0.0
-        if vocabulary.has_background:
-            rule["rest"] = self.rest(view, vocabulary, answer.logits)
-        return label_pixels(answer.logits, owner, len(vocabulary), size_hw, **rule)
+        return WholeLogits(answer.logits, owner, max(asked.owner) + 1, rest)
 
     def windowed_scores(
         self,

@@ -7,9 +7,7 @@ result and are deleted with it.
 Sizes: H x W the chunk, N names.
 """
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +16,11 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
-from escnet.annotations.json_text import to_marked_json
 from escnet.errors import OutputError
-from escnet.files import claim_folder, replace_file
-from escnet.small_file import SmallFile
+from escnet.files import replace_file
+from escnet.inference.jobs.parts import PartsFolder
 
 CHUNK_HW = 512, 4096  # whole blocks of the result
-_MAKING = "making.json"
-_ABOUT = "Finished parts of a raster, for `escnet segment --resume`. Delete this folder freely."
-_SMALL = SmallFile(noun="", error=OutputError, cure="run without --resume")
 
 
 class Chunk(NamedTuple):
@@ -63,32 +57,8 @@ def chunks_of(size_hw: tuple[int, int]) -> list[Chunk]:
     ]
 
 
-class ChunkFolder:
-    """Where finished chunks lie.
-
-    Args:
-        folder: Escnet's own.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def begin(self, making: Mapping[str, object], *, resume: bool) -> None:
-        """Make the folder, empty unless it holds chunks that are made alike.
-
-        Args:
-            making: All that moves a label; plain values.
-            resume: Whether chunks of an equal run stay.
-
-        Raises:
-            OutputError: If it cannot be written, or holds files that escnet did not write.
-        """
-        claim_folder(self.folder, _ABOUT)
-        text = json.loads(json.dumps(making))
-        if not (resume and self._making() == text):
-            self.remove()
-            claim_folder(self.folder, _ABOUT)
-            replace_file(self.folder / _MAKING, to_marked_json({"making": text}))
+class ChunkFolder(PartsFolder):
+    """Where finished chunks lie."""
 
     def read(self, chunk: Chunk) -> FinishedChunk | None:
         """A finished chunk; None if it is not here, or damaged."""
@@ -99,10 +69,6 @@ class ChunkFolder:
                 )
         except (OSError, ValueError, LookupError, EOFError, BadZipFile):
             return None
-
-    def has(self, chunk: Chunk) -> bool:
-        """Whether a chunk is here."""
-        return self._path(chunk).is_file()
 
     def write(self, chunk: Chunk, finished: FinishedChunk) -> None:
         """Keep a chunk.
@@ -120,18 +86,8 @@ class ChunkFolder:
         )
         replace_file(self._path(chunk), buffer.getvalue())
 
-    def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, chunk: Chunk) -> Path:
         return self.folder / f"{chunk.rows.start}-{chunk.columns.start}.npz"
-
-    def _making(self) -> object:
-        try:
-            return _SMALL.object_of(self.folder / _MAKING).get("making")
-        except OutputError:
-            return None
 
 
 def all_finished(

@@ -1,6 +1,5 @@
 """One raster to its files: chunk by chunk, with what is finished kept on disk."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +9,13 @@ import numpy as np
 from jaxtyping import Float, UInt
 
 from escnet.annotations.format import FormatOptions
-from escnet.annotations.json_text import to_json, to_marked_json
+from escnet.annotations.json_text import to_marked_json
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.summary import FORMAT, label_counts, mean_confidences
-from escnet.errors import ConfigError, OutputError, setting
+from escnet.errors import ConfigError, setting
 from escnet.extras import module_of_extra
 from escnet.files import check_replaceable, make_folder, write_file
+from escnet.inference.jobs.parts import finished_whole, plain
 from escnet.inference.label_maps.labelling import LARGEST_8_BIT
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_rows
 from escnet.inference.label_maps.windows import NATIVE
@@ -28,7 +28,6 @@ from escnet.rasters.polygons import map_polygons, write_geojson, write_geopackag
 from escnet.rasters.source import Raster, gdal_memory
 from escnet.rasters.stretch import Stretch
 from escnet.rasters.summary import raster_summary
-from escnet.small_file import SmallFile
 from escnet.vocabulary import Vocabulary
 
 RASTER_FORMATS = {
@@ -40,7 +39,6 @@ RASTER_FORMATS = {
 }
 _OVERLAY_SIDE = 2048
 _WHOLE_COUNTS = 100_000_000  # pixels up to which the raster as a whole is averaged with its windows
-_SUMMARY = SmallFile(noun="", error=OutputError, cure="choose another folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,9 @@ class RasterJob:
         with gdal_memory(), self._open() as raster:
             options = self._options(raster)
             making = self._making(raster, segmenter, options)
-            if self.resume and (summary := self._finished(making)) is not None:
+            others = {kind: path for kind, path in self.files.items() if kind != "json"}
+            summary = finished_whole(self.files["json"], making, others) if self.resume else None
+            if summary is not None:
                 for _ in chunks_of(raster.size_hw):
                     on_progress(ChunkReport("skipped"))
                 return RasterReport(
@@ -207,23 +207,7 @@ class RasterJob:
             "reading": raster.reading,
             "format_options": self.format_options.as_settings(),
         }
-        plain: dict[str, Any] = json.loads(to_json(made))
-        return plain
-
-    def _finished(self, making: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The content of STEM.json if an equal run has finished, with all the files asked for."""
-        try:
-            summary = _SUMMARY.object_of(self.files["json"])
-            names = [entry["name"] for entry in summary["names"]]
-            sizes = {kind: path.stat().st_size for kind, path in self.files.items()}
-        except (OutputError, OSError, LookupError, TypeError):
-            return None
-        same = {key: summary.get(key) for key in making} | {"names": names}
-        told = summary.get("files")
-        is_whole = isinstance(told, dict) and all(
-            kind == "json" or told.get(kind) == size for kind, size in sizes.items()
-        )
-        return summary if is_whole and same == making else None
+        return plain(made)
 
     def _label(
         self,

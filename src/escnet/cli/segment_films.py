@@ -1,0 +1,141 @@
+"""`escnet segment` of films: one after the other, frame by frame."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from escnet.cli.segment_request import SegmentRequest, counted, print_json, print_table
+
+if TYPE_CHECKING:
+    from escnet.errors import EscnetError
+    from escnet.video.job import FilmJob, FilmReport
+
+
+def segment_films(request: SegmentRequest, sources: Sequence[str], *, limit: int | None) -> None:
+    """Segment films and tell of them.
+
+    Args:
+        request: What is asked for.
+        sources: Files, addresses, cameras, or folders of frames.
+        limit: Only so many frames of each.
+
+    Raises:
+        EscnetError: If nothing can be done, or the only film fails.
+        Exit: If some of several films fail, or one broke off.
+    """
+    from escnet.cli.progress import PicturePace, shown_progress
+    from escnet.errors import EscnetError, OutputError
+
+    jobs = _jobs(request, sources, limit)
+    failures: list[tuple[str, EscnetError]] = []
+    good: list[tuple[FilmJob, int]] = []
+    for job in jobs:
+        try:
+            good.append((job, job.check()))
+        except OutputError:
+            raise
+        except EscnetError as error:
+            _fail(job, error, failures, is_alone=len(jobs) == 1)
+    segmenter = request.load()
+    reports: list[FilmReport] = []
+    for job, num_frames in good:
+        pace = PicturePace(num_frames, noun="frames")
+        with shown_progress(num_frames, pace) as on_progress:
+            try:
+                reports.append(job.run(segmenter, on_progress))
+            except OutputError:
+                raise
+            except EscnetError as error:
+                _fail(job, error, failures, is_alone=len(jobs) == 1)
+    _tell(request, reports, failures)
+    if failures or any(report.fault for report in reports):
+        raise typer.Exit(1)
+
+
+def _jobs(request: SegmentRequest, sources: Sequence[str], limit: int | None) -> "list[FilmJob]":
+    from escnet.errors import ConfigError
+    from escnet.video.job import FilmJob
+    from escnet.video.smoothing import USUAL_STRENGTH
+    from escnet.video.source import Film
+
+    jobs = [
+        FilmJob(
+            film=Film(source, max_pixels=request.options.max_pixels),
+            vocabulary=request.vocabulary,
+            out=request.out,
+            options=request.options,
+            formats=request.formats,
+            format_options=request.format_options,
+            smooth=USUAL_STRENGTH if request.smooth is None else request.smooth,
+            keyframes=request.keyframes,
+            limit=limit,
+            resume=request.resume,
+        )
+        for source in sources
+    ]
+    folders = [str(job.folder).casefold() for job in jobs]
+    if len(set(folders)) < len(folders):
+        twice = next(job for job in jobs if folders.count(str(job.folder).casefold()) > 1)
+        raise ConfigError(
+            f"two films would both be written to {twice.folder}: segment them one by one with "
+            "--out folders of their own"
+        )
+    return jobs
+
+
+def _fail(
+    job: "FilmJob",
+    error: "EscnetError",
+    failures: "list[tuple[str, EscnetError]]",
+    *,
+    is_alone: bool,
+) -> None:
+    """Note a failure; one film alone is the whole command, so its error is the command's."""
+    if is_alone:
+        raise error
+    failures.append((job.film.source, error))
+
+
+def _tell(
+    request: SegmentRequest,
+    reports: "Sequence[FilmReport]",
+    failures: "Sequence[tuple[str, EscnetError]]",
+) -> None:
+    from escnet.files import shown_path
+
+    if request.as_json:
+        print_json(
+            {
+                "format": 1,
+                "films": [
+                    {
+                        "film": report.film,
+                        "status": report.status,
+                        "outputs": {kind: str(path) for kind, path in report.outputs.items()},
+                        **report.summary,
+                    }
+                    for report in reports
+                ],
+                "failures": [{"film": film, "error": str(error)} for film, error in failures],
+            }
+        )
+    else:
+        for report in reports:
+            summary = report.summary
+            frames = counted(summary["frames"], "frame", "frames")
+            done = ", already finished" if report.status == "skipped" else ""
+            print(f"{shown_path(report.film)}: {frames}, {summary['seconds']:.1f} s{done}")
+            print_table(summary)
+            for path in report.outputs.values():
+                print(shown_path(path))
+        for _, error in failures:
+            print(f"  {error.for_command_line()}")
+    for report in reports:
+        if report.fault:
+            print(
+                f"escnet: {shown_path(report.film)} is damaged or broke off ({report.fault}): what "
+                f"could be read, {counted(report.summary['frames'], 'frame', 'frames')}, is there",
+                file=sys.stderr,
+            )

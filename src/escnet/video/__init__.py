@@ -1,0 +1,1 @@
+"""Films: frames in, label maps that hold still out."""
