@@ -342,8 +342,8 @@ def _refuse_buckets(request: "SegmentRequest", sources: Sequence[str]) -> None:
     from escnet.bulk.places import address_of, is_in_bucket
     from escnet.errors import ConfigError
 
-    for where in (*sources, request.out):
-        address = address_of(Path(where))
+    for where in (*map(Path, sources), request.out):
+        address = address_of(where)
         if address is not None and is_in_bucket(address):
             raise ConfigError(f"{address} is not on a disk of this machine: add --engine ray")
     if "parquet" in request.formats:

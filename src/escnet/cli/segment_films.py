@@ -67,7 +67,7 @@ def _jobs(request: SegmentRequest, sources: Sequence[str], limit: int | None) ->
             out=request.out,
             options=request.options,
             formats=request.formats,
-            format_options=request.format_options,
+            format_options=request.format_options.with_colours(request.vocabulary.colours),
             smooth=USUAL_STRENGTH if request.smooth is None else request.smooth,
             keyframes=request.keyframes,
             limit=limit,

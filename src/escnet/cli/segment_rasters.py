@@ -68,7 +68,7 @@ def _jobs(request: SegmentRequest, paths: Sequence[Path]) -> "list[RasterJob]":
             stem=output.place.stem,
             options=request.options,
             formats=request.formats,
-            format_options=request.format_options,
+            format_options=request.format_options.with_colours(request.vocabulary.colours),
             bands=_bands(request.bands),
             stretch=Stretch.parse(request.stretch) if request.stretch else None,
             resume=request.resume,

@@ -26,7 +26,7 @@ from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.video.drawing import FrameDrawing
 from escnet.video.labelling import FrameLabelling
-from escnet.video.pieces import PIECE_FRAMES, FilmPieces
+from escnet.video.pieces import PIECE_FRAMES, FilmPieces, Piece
 from escnet.video.smoothing import USUAL_STRENGTH, SmoothFrame, Smoothing
 from escnet.video.source import Film, Frame
 from escnet.video.tracks import join
@@ -214,7 +214,7 @@ class FilmJob:
         labelling = FrameLabelling(segmenter, self.vocabulary, self.options)
         smoothing = Smoothing(self.smooth, self.keyframes, there.state)
         drawing = FrameDrawing(self.vocabulary.result_names, self.format_options)
-        piece = None
+        piece: Piece | None = None
         try:
             for frame in self._frames():
                 if frame.number < there.num_frames:
@@ -230,7 +230,7 @@ class FilmJob:
                     self._write_png(frame, label_map)
                 on_progress(FrameReport("written"))
                 if (frame.number + 1) % PIECE_FRAMES == 0:
-                    piece, full = None, piece
+                    full, piece = piece, None
                     full.finish(smoothing.state)
         finally:
             if piece is not None:  # at the film's end, and when the job is left
