@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from escnet.class_lists.details import LabelDetails, TaughtVectors
 from escnet.cli.main import run
+from escnet.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -91,3 +94,54 @@ def test_what_was_understood_is_printed(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_file_that_is_not_there_is_the_callers_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["names", "check", "absent.txt"]) == 2
     assert "absent.txt does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_that_takes_pixels_of_its_kinds_is_a_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert findings_of("coffee table\ntable\nsofa\n", capsys) == [
+        ("warning", "wider name", ["table", "coffee table"])
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_groups_of_a_names_file_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+    [[groups]]
+    name = "empty"
+    [[labels]]
+    name = "dog"
+    group = "animal"
+    [[labels]]
+    name = "sofa"
+    """
+    assert findings_of(text, capsys) == [
+        ("warning", "group", []),
+        ("warning", "group", ["dog"]),
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_label_that_was_taught_for_another_model_is_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    vectors = TaughtVectors.of(np.eye(2), weights_hash="f" * 64, model="other")
+    names = Vocabulary.of(["dog", "sofa"]).with_details("dog", LabelDetails(taught=(vectors,)))
+    assert findings_of(names.to_toml().decode(), capsys, 1) == [("error", "taught", ["dog"])]
+
+
+@pytest.mark.usefixtures("folder")
+def test_names_are_tried_on_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("names.txt").write_text("cup\ntable\n")
+    coffee = str(Path(__file__).parents[2] / "examples" / "coffee.jpg")
+    options = ["--out", "out", "--no-suggest"]
+    assert run(["names", "try", "names.txt", coffee, *options, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    shares = [label["share"] for label in document["labels"]]
+    assert sum(shares) + document["void_share"] == pytest.approx(1, abs=1e-5)
+    assert document["pictures"] == 1
+    assert "coffee.jpg" in Path("out/names.html").read_text()
+    Path("broken.jpg").write_bytes(b"none")
+    assert run(["names", "try", "names.txt", coffee, "broken.jpg", *options]) == 1
+    assert "failed: broken.jpg" in capsys.readouterr().out

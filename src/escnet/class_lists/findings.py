@@ -45,7 +45,29 @@ def check_words(queries_by_label: Mapping[str, Sequence[str]]) -> list[Finding]:
         *_lists_in_one_name(queries_by_label),
         *_rest_classes(queries_by_label),
         *_plural_pairs(queries_by_label),
+        *_kinds_of(queries_by_label),
     ]
+
+
+def check_groups(paths: Sequence[tuple[str, ...]], described: Sequence[str]) -> list[Finding]:
+    """What groups of labels show: those without labels, and those of one.
+
+    Args:
+        paths: From the outermost group to the label, for each label.
+        described: The groups of which the file says something.
+    """
+    members: dict[str, list[str]] = {group: [] for group in described}
+    for path in paths:
+        for group in path[:-1]:
+            members.setdefault(group, []).append(path[-1])
+    findings = []
+    for group, labels in members.items():
+        if len(labels) > 1:
+            continue
+        has = f"has one label, {shown_text(labels[0])}" if labels else "has no label"
+        message = f"group {shown_text(group)} {has}: give others this `group`, or take it out"
+        findings.append(Finding("warning", "group", tuple(labels), message))
+    return findings
 
 
 def _lists_in_one_name(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -80,6 +102,23 @@ def _plural_pairs(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Fin
                     "warning", "plural", (other, label),
                     f"{shown_text(other)} and {shown_text(label)} are one thing and several of it, "
                     f"which no model keeps apart: write {other}={singular}|{query}",
+                )  # fmt: skip
+                break
+
+
+def _kinds_of(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Labels that take the pixels of others, whose name ends with theirs."""
+    label_of = {q.casefold(): label for label, queries in queries_by_label.items() for q in queries}
+    for query, label in label_of.items():
+        words = query.split()
+        for start in range(1, len(words)):
+            wider = label_of.get(" ".join(words[start:]), label)
+            if wider != label:
+                yield Finding(
+                    "warning", "wider name", (wider, label),
+                    f"{shown_text(wider)} takes pixels of {shown_text(label)}, which is a kind of "
+                    f"it: write them as one label, or what other kinds there are as the queries "
+                    f"of {shown_text(wider)}",
                 )  # fmt: skip
                 break
 

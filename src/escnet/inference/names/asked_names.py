@@ -55,11 +55,11 @@ def asked_names(
         VocabularyError: If a label was taught for other weights alone, or its vectors have another
             width than the model's.
     """
+    width = embedding.shape[1]
     taught = {
-        label: vectors
+        label: vectors_for(vocabulary, label, width, model=model, weights_hash=weights_hash)
         for label, details in enumerate(vocabulary.details)
         if details.taught
-        and (vectors := _for_model(vocabulary, label, embedding.shape[1], model, weights_hash))
     }
     length = np.linalg.norm(embedding, axis=1).mean()
     asked = [  # rows by label; of one label the queries come first
@@ -83,10 +83,17 @@ def asked_names(
     return AskedNames(np.stack(rows), owner, texts)
 
 
-def _for_model(
-    vocabulary: Vocabulary, label: int, width: int, model: str, weights_hash: str
+def vectors_for(
+    vocabulary: Vocabulary, label: int, width: int, *, model: str, weights_hash: str
 ) -> TaughtVectors:
     """What a label was taught for a model.
+
+    Args:
+        vocabulary: The class names.
+        label: Its index; it was taught for some model.
+        width: Of the model's text embeddings.
+        model: The name that the model was loaded by.
+        weights_hash: SHA-256 of its weights.
 
     Raises:
         VocabularyError: If it was taught for others alone, or in another width.

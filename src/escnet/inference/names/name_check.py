@@ -8,6 +8,7 @@ from escnet.class_lists.class_list import shown_text
 from escnet.class_lists.findings import Finding
 from escnet.errors import VocabularyError
 from escnet.inference.methods.tokens import Tokenize
+from escnet.inference.names.asked_names import vectors_for
 from escnet.inference.names.glued_words import WORDS_FILE, read_words, split_glued
 from escnet.inference.names.near_names import near_names, unread_names
 from escnet.inference.segmenter import Segmenter
@@ -25,6 +26,7 @@ def check_with_model(segmenter: Segmenter, vocabulary: Vocabulary) -> list[Findi
         return cut
     unread = unread_names(segmenter.method, vocabulary.queries)
     return [
+        *_taught_for_others(segmenter, vocabulary),
         *_near_names(segmenter, vocabulary),
         *(
             _of_query(vocabulary, q, "unread", f"{shown_text(q)} {why}")
@@ -48,6 +50,23 @@ def _cut_names(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Finding
             segmenter.method.encode_text([text])
         except VocabularyError as error:
             yield Finding("error", "too long", (vocabulary.labels[owner],), str(error))
+
+
+def _taught_for_others(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Finding]:
+    """Labels that this model refuses, as what they were taught is not for it."""
+    embedding = segmenter.text_embedding(vocabulary)
+    for label, details in enumerate(vocabulary.details):
+        try:
+            if details.taught:
+                vectors_for(
+                    vocabulary,
+                    label,
+                    embedding.shape[1],
+                    model=segmenter.model,
+                    weights_hash=segmenter.weights_hash,
+                )
+        except VocabularyError as error:
+            yield Finding("error", "taught", (vocabulary.labels[label],), str(error))
 
 
 def _near_names(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Finding]:
