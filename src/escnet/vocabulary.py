@@ -143,11 +143,20 @@ class Vocabulary:
         Raises:
             OutputError: If it cannot be written, or something else would be replaced.
         """
+        self.check_saveable(path)
+        replace_file(path, self.to_toml())
+
+    @staticmethod
+    def check_saveable(path: str | Path) -> None:
+        """Refuse a path at which `save` would replace something else than a names file.
+
+        Raises:
+            OutputError: If there is something else.
+        """
         if is_foreign(path) and not _is_names_file(Path(path)):
             raise OutputError(
                 f"{shown_path(path)} is no names file and would be replaced: choose another name"
             )
-        replace_file(path, self.to_toml())
 
     def to_toml(self) -> bytes:
         """The content of a names file."""

@@ -29,6 +29,7 @@ from escnet.cli import (
     report,
     segment,
     serve,
+    teach,
     train,
     weights,
 )
@@ -53,6 +54,7 @@ app.command(name="label-studio")(label_studio.label_studio)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="report")(report.report)
 app.command(name="serve")(serve.serve)
+app.command(name="teach")(teach.teach)
 app.command(name="train")(train.train)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")

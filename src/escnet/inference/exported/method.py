@@ -129,6 +129,14 @@ class OnnxMethod:
         return square_image(view, self._manifest.image_size)
 
 
+class OnnxEscMethod(OnnxMethod):
+    """An exported ESC-Net, ready for views."""
+
+    def patch_embedding(self, view: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "D h w"]:
+        """Where the patches of a view lie in the joint space, as vectors of any length."""
+        return view["joint"][0]
+
+
 def load_exported(folder: Path, *, threads: int | None, is_trusted: bool = False) -> LoadedMethod:
     """The method in an exported folder.
 
@@ -145,7 +153,8 @@ def load_exported(folder: Path, *, threads: int | None, is_trusted: bool = False
     manifest = Manifest.read(folder)
     if not is_trusted:
         manifest.check_files(folder)
-    method = OnnxMethod(folder, manifest, usable_threads(threads))
+    kind = OnnxEscMethod if manifest.method == "esc-net" else OnnxMethod
+    method = kind(folder, manifest, usable_threads(threads))
     rest = None if manifest.rest is None else RestRule.of(manifest.rest)
     return LoadedMethod(method, manifest.weights_hash, manifest.share_prior, rest)
 

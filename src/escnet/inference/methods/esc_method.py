@@ -43,6 +43,10 @@ class EscMethod(NetworkMethod[EscNet]):
         """What moves a pixel besides weights, names, template and size."""
         return {"max_classes": self.network.config.max_classes, "dtype": self.dtype}
 
+    def patch_embedding(self, view: Patches) -> Float32[np.ndarray, "D h w"]:
+        """Where the patches of a view lie in the joint space, as vectors of any length."""
+        return as_array(view.joint[0])
+
     def _image(self, view: View) -> Float32[np.ndarray, "3 side side"]:
         return square_image(view, self.view_size)
 

@@ -4,7 +4,7 @@ The three structures of Figure 1 are methods: ESC-Net itself, correlation refine
 plain CLIP without training), and mask proposals. `Segmenter` does the rest for all of them alike:
 vocabulary, windows, labels, confidence. A view is encoded once, whatever is asked about it.
 
-Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid of the picture.
+Sizes: N texts, M of them kept, D the width of the joint space, h x w any grid of the view.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,18 @@ class Method(Protocol):
             text_embedding: One embedding for each text.
             owner: The label of each text, so that unlikely labels may be rejected early; None for
                 exact work.
+        """
+
+
+@runtime_checkable
+class Teachable(Protocol):
+    """A method that compares patches with texts by the angle between them."""
+
+    def patch_embedding(self, view: EncodedView) -> Float32[np.ndarray, "D h w"]:
+        """Where the patches of a view lie in the joint space, as vectors of any length.
+
+        Args:
+            view: As `encode_views` gave it; its patches cover the whole of it.
         """
 
 
