@@ -20,7 +20,8 @@ def test_patches_inside_lie_near_it_and_those_outside_do_not() -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     unit = patch / np.linalg.norm(patch, axis=1, keepdims=True)
     cosine = unit @ vector
-    assert cosine[:20].min() > 0.4 > 0.1 > cosine[20:].max()
+    assert cosine[:20].min() > 0.4
+    assert cosine[20:].max() < 0.1
 
 
 def test_a_patch_counts_on_both_sides_by_its_shares_and_not_where_nobody_labelled() -> None:
