@@ -1,5 +1,7 @@
 """What every test may use: no network, no cache, and a folder of hostile picture files."""
 
+import gc
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent / "door"))  # tests are no package:
 if TYPE_CHECKING:
     from corpus import Expected
     from torch import nn
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that was imported, which stays anyway."""
+    gc.collect()
+    gc.freeze()
+
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "", None}
 
@@ -59,6 +68,14 @@ def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESCNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("ESCNET_CACHE_MB", "0")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_patterns_kept() -> Iterator[None]:
+    """Keep compiled patterns: transformers makes one for each tensor that it reads or writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(re, "_MAXCACHE", 2**16)
         yield
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from escnet.cli.main import run
-from escnet.weights.catalog import BUILT_IN_FOLDER
+from tests.built_in_model import compared_here, needs_the_model, quick_folder, quick_model
+
+__all__ = ["compared_here", "quick_folder", "quick_model"]
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPH = ROOT / "examples" / "chelsea.jpg"
@@ -17,11 +19,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 RUN_HERE = {"segment", "compare", "explain"}
 GROUPS = {"names", "data", "weights"}  # whose verbs are words of their own
-
-needs_the_model = pytest.mark.skipif(
-    not (BUILT_IN_FOLDER / "config.json").exists(),
-    reason="the built-in model is not in this checkout",
-)
 
 
 def blocks(language: str) -> list[str]:
@@ -60,6 +57,7 @@ def test_there_are_blocks_to_run() -> None:
 
 
 @needs_the_model
+@pytest.mark.usefixtures("quick_model")
 @pytest.mark.parametrize("block", blocks("python"))
 def test_a_block_of_python_runs(block: str, folder: Path) -> None:
     code = re.sub(r"\s#.*", "", block)
@@ -70,6 +68,7 @@ def test_a_block_of_python_runs(block: str, folder: Path) -> None:
 
 
 @needs_the_model
+@pytest.mark.usefixtures("quick_model")
 @pytest.mark.parametrize(
     "words", [words for words in commands() if words[0] == "segment"], ids=" ".join
 )
@@ -87,6 +86,7 @@ def test_a_command_segments(words: list[str], folder: Path) -> None:
 
 
 @needs_the_model
+@pytest.mark.usefixtures("quick_model", "compared_here")
 @pytest.mark.parametrize(
     "words", [words for words in commands() if words[0] in {"compare", "explain"}], ids=" ".join
 )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from escnet.cli.progress import PicturePace, shown_progress
+from escnet.cli.progress import PicturePace, progress_display
 from escnet.inference.jobs.segment_job import PictureReport
 
 WRITTEN = PictureReport(picture=Path("a.jpg"), status="written")
@@ -39,7 +39,7 @@ def test_without_a_terminal_there_are_plain_lines_now_and_then(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("escnet.cli.progress.time.monotonic", lambda: now)
-    with shown_progress(20) as show:
+    with progress_display(20) as show:
         for _ in range(20):
             now += 1
             show(WRITTEN)
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_bar_on_stderr(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with shown_progress(2) as show:
+    with progress_display(2) as show:
         show(WRITTEN)
         show(WRITTEN)
     out, err = capsys.readouterr()
@@ -64,6 +64,6 @@ def test_a_terminal_gets_a_bar_on_stderr(
 
 
 def test_a_single_picture_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    with shown_progress(1) as show:
+    with progress_display(1) as show:
         show(WRITTEN)
     assert capsys.readouterr() == ("", "")

@@ -18,13 +18,17 @@ from running import running_service
 from escnet.cli.main import run
 from escnet.web.limits import Limits
 from escnet.web.model import LoadModel
-from escnet.weights.catalog import BUILT_IN_FOLDER
+from tests.built_in_model import compared_here, needs_the_model, quick_folder, quick_model
+
+__all__ = ["compared_here", "quick_folder", "quick_model"]
 
 # A reader does with much what a test does with little: what the page says, and what is run.
 _LESS = {
     "tutorials/train-on-own-pictures.md": {
         "steps = 60\nbatch_size = 4\n": "steps = 1\nbatch_size = 1\n",
-        "[training]": "[model.settings]\nimage_size = 224\n\n[training]",
+    },
+    "how-to/train-as-the-paper.md": {
+        "--out runs/tiny-smoke": "--out runs/tiny-smoke --set training.steps=2",
     },
 }
 
@@ -40,16 +44,12 @@ _NOT_RUN = [
     if arguments(command)
 ]
 
-needs_the_model = pytest.mark.skipif(
-    not (BUILT_IN_FOLDER / "config.json").exists(),
-    reason="the built-in model is not in this checkout",
-)
-
 
 @needs_the_model
+@pytest.mark.usefixtures("compared_here")
 @pytest.mark.parametrize(("name", "text"), _RUN, ids=[name for name, _ in _RUN])
 def test_the_blocks_of_a_page_run_in_order(
-    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, text: str, quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for picture in (ROOT / "examples").glob("*.jpg"):
@@ -60,19 +60,19 @@ def test_the_blocks_of_a_page_run_in_order(
     for folder in ("recipes", "src"):  # a page that is about a checkout names what is in it
         (tmp_path / folder).symlink_to(ROOT / folder)
     names: dict[str, object] = {"__name__": "__main__"}
-    with _served(text) as text:
+    with _served(text, str(quick_model)) as text:
         for block in blocks(text):
             if block.runs:
                 run_block(block, names, f"docs/{name}")
 
 
 @contextmanager
-def _served(text: str) -> Iterator[str]:
-    """The page's text with a service where it asks one; the built-in model computes."""
+def _served(text: str, model: str) -> Iterator[str]:
+    """The page's text with a service of a model where it asks one."""
     if _SERVICE not in text:
         yield text
         return
-    load = LoadModel(model="mini", device="cpu", dtype="float32", threads=1, num_workers=1)
+    load = LoadModel(model=model, device="cpu", dtype="float32", threads=1, num_workers=1)
     with running_service(Limits(), load=load) as url:
         yield text.replace(_SERVICE, url)
 

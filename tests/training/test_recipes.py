@@ -3,10 +3,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-import torch
 
 from escnet import Segmenter
-from escnet.model.escnet import EscNet
 from escnet.training.network_settings import config_of
 from escnet.training.pictures_recipe import PicturesRecipe
 from escnet.training.recipe import read_recipe
@@ -93,16 +91,17 @@ def test_each_ablation_of_the_page_builds_its_network_and_trains(
     row: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
-    for name in PAPERS:
+    for name in PAPERS:  # each is built without its values
         config = config_of(read_recipe(ROOT / "recipes" / f"{name}.toml", arguments[1::2]).model)
-        with torch.device("meta"):
-            network = EscNet(config)
-        assert (network.prompt_encoder is None) == ("2a" in row)
+        assert (config.sam == "none") == ("2a" in row)
     monkeypatch.chdir(ROOT)
-    small = ["training.steps=2", "pictures.validate_on=recipes/shapes", "records.validate_every=0"]
-    if "2c" in row or "pretrained" in row:
+    if "2c" in row:
         return  # the same network, and SAM's weights are not at hand
-    recipe = read_recipe(ROOT / "recipes" / "tiny-smoke.toml", [*small, *arguments[1::2]])
+    small = ["training.steps=2", "training.batch_size=2", *arguments[1::2]]
+    recipe = read_recipe(ROOT / "recipes" / "tiny-smoke.toml", small)
+    assert isinstance(recipe, PicturesRecipe)
+    unscored = recipe.pictures.model_copy(update={"validate_on": None})
+    recipe = recipe.model_copy(update={"pictures": unscored})
     train(recipe, tmp_path / "run", cache=tmp_path / "cache")
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
 

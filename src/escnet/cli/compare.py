@@ -178,9 +178,9 @@ def _document(
 
 
 def _print_column(column: "ComparedModel") -> None:
-    from escnet.inference.figures.comparison_sheet import shown_memory
+    from escnet.inference.figures.comparison_sheet import memory_text
 
     print(
         f"{column.model} ({column.method}): {column.mean_seconds:.2f} s a picture, "
-        f"{shown_memory(column.peak_memory)} at most, {column.load_seconds:.1f} s to load"
+        f"{memory_text(column.peak_memory)} at most, {column.load_seconds:.1f} s to load"
     )

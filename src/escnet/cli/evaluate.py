@@ -422,7 +422,7 @@ def _trained_on(segmenter: "Segmenter") -> list[str] | None:
 def _progress(
     name: str, total: int, *, is_shown: bool
 ) -> "Iterator[Callable[[RunProgress], None]]":
-    from escnet.cli.progress import PicturePace, shown_progress
+    from escnet.cli.progress import PicturePace, progress_display
 
     class ScoredPace(PicturePace):
         miou = float("nan")
@@ -431,7 +431,7 @@ def _progress(
             return f"{super().__str__()}, {name} mIoU so far {100 * self.miou:.1f}"
 
     pace = ScoredPace(total)
-    with shown_progress(total if is_shown else 0, pace) as show:
+    with progress_display(total if is_shown else 0, pace) as show:
 
         def on_picture(progress: "RunProgress") -> None:
             pace.miou = progress.miou

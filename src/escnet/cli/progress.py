@@ -56,7 +56,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress(
+def progress_display(
     total: int, pace: PicturePace | None = None
 ) -> Iterator[Callable[[Report], None]]:
     """Give a function that is called with each picture's report and shows how far the job is.

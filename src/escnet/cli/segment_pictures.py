@@ -27,7 +27,7 @@ def segment_pictures(request: SegmentRequest, pictures: "Sequence[Path]") -> Non
         EscnetError: If nothing can be done, or the only picture fails.
         Exit: If some of several pictures fail.
     """
-    from escnet.cli.progress import shown_progress
+    from escnet.cli.progress import progress_display
     from escnet.data.pages import Pages
     from escnet.errors import ImageError
 
@@ -44,7 +44,7 @@ def segment_pictures(request: SegmentRequest, pictures: "Sequence[Path]") -> Non
     if request.workforce is None:
         _refuse_lone_bad_picture(pictures, request.options)
     segmenter = request.load()
-    with shown_progress(len(job.outputs)) as on_progress:
+    with progress_display(len(job.outputs)) as on_progress:
         report = job.run(segmenter, on_progress)
     _raise_if_lone_failure(report)
     _tell_of_pages(report, pages)

@@ -24,7 +24,7 @@ def segment_rasters(request: SegmentRequest, paths: Sequence[Path]) -> None:
         EscnetError: If nothing can be done, or the only raster fails.
         Exit: If some of several rasters fail.
     """
-    from escnet.cli.progress import PicturePace, shown_progress
+    from escnet.cli.progress import PicturePace, progress_display
     from escnet.errors import EscnetError, OutputError
 
     jobs = _jobs(request, paths)
@@ -40,7 +40,7 @@ def segment_rasters(request: SegmentRequest, paths: Sequence[Path]) -> None:
     reports: list[RasterReport] = []
     segmenter = request.load()
     pace = PicturePace(sum(num_chunks.values()), noun="parts")
-    with shown_progress(pace.total, pace) as on_progress:
+    with progress_display(pace.total, pace) as on_progress:
         for job in jobs:
             if job.path not in num_chunks:
                 continue

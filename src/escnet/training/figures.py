@@ -49,9 +49,11 @@ def encode_curves(entries: Sequence[Mapping[str, Any]]) -> bytes:
         )
         right.set_ylabel("validation mIoU (%)", color="C1")
     bottom.plot(number, [entry["rate"] for entry in steps], color="C2")
+    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
     bottom.set_ylabel("rate")
     bottom.set_xlabel("step")
-    figure.set_layout_engine("constrained")
+    # An automatic layout draws everything twice, and the labels are always these.
+    figure.subplots_adjust(left=0.1, right=0.9, top=0.97, bottom=0.09, hspace=0.14)
     content = BytesIO()
     figure.savefig(content, format="png", metadata={"Software": MARK})
     return content.getvalue()

@@ -18,7 +18,7 @@ from escnet.errors import ImageError, OutputError
 from escnet.segmentation import Segmentation, save_all
 from escnet.web.limits import Limits
 from escnet.web.messages import AskedExport, Names
-from escnet.web.names import asked_vocabulary
+from escnet.web.names import client_vocabulary
 from escnet.web.pictures import read_labels, read_within
 from escnet.web.refusal import Refusal
 from escnet.web.requests import Upload
@@ -36,7 +36,7 @@ class ExportTask:
     Attributes:
         pictures: Their files.
         label_maps: One for each picture.
-        names: As in `asked_vocabulary`.
+        names: As in `client_vocabulary`.
         asked: The rest of the request.
     """
 
@@ -47,7 +47,7 @@ class ExportTask:
 
     def run(self, engine: Engine, limits: Limits) -> bytes:
         """A zip with the files that `escnet segment` would write."""
-        vocabulary = asked_vocabulary(self.names, limits, background=self.asked.background)
+        vocabulary = client_vocabulary(self.names, limits, background=self.asked.background)
         options = FormatOptions(
             tolerance=self.asked.tolerance,
             per=self.asked.per,

@@ -11,7 +11,7 @@ from escnet.web.refusal import Refusal, shortened
 _LIST_BEGINNINGS = ("[", "{", "<", "(")
 
 
-def asked_vocabulary(names: Names | bytes, limits: Limits, *, background: bool) -> Vocabulary:
+def client_vocabulary(names: Names | bytes, limits: Limits, *, background: bool) -> Vocabulary:
     """The vocabulary that a client asks for.
 
     Args:

@@ -23,7 +23,7 @@ from escnet.vocabulary import Vocabulary
 from escnet.web.answers import answer_of
 from escnet.web.limits import Limits
 from escnet.web.messages import Asked, ModelAnswer, Names
-from escnet.web.names import asked_vocabulary
+from escnet.web.names import client_vocabulary
 from escnet.web.pictures import read_within
 from escnet.web.refusal import Refusal, refusal_of
 
@@ -54,7 +54,7 @@ class SegmentTask:
 
     Attributes:
         picture: The content of its file.
-        names: As in `asked_vocabulary`.
+        names: As in `client_vocabulary`.
         asked: The rest of the request.
     """
 
@@ -64,7 +64,7 @@ class SegmentTask:
 
     def run(self, engine: Engine, limits: Limits) -> bytes:
         """The answer's JSON."""
-        vocabulary = asked_vocabulary(self.names, limits, background=self.asked.background)
+        vocabulary = client_vocabulary(self.names, limits, background=self.asked.background)
         pixels = read_within(self.picture, limits)
         options = SegmentOptions.of(
             void_below=self.asked.void_below,
@@ -90,7 +90,7 @@ class NamesTask:
 
     def run(self, _: Engine, limits: Limits) -> dict[str, list[str]]:
         """For each label its queries."""
-        vocabulary = asked_vocabulary(self.names, limits, background=False)
+        vocabulary = client_vocabulary(self.names, limits, background=False)
         return {label: list(own) for label, own in vocabulary.queries_by_label.items()}
 
 

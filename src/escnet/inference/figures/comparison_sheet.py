@@ -83,11 +83,11 @@ def draw_comparison(
 def measured(compared: ComparedPicture) -> str:
     """Seconds and memory of one picture, for people."""
     gpu = compared.numbers["peak_gpu_memory"]
-    on_gpu = "" if gpu is None else f", {shown_memory(gpu)} of the GPU"
-    return f"{compared.seconds:.2f} s, {shown_memory(compared.peak_memory)}{on_gpu}"
+    on_gpu = "" if gpu is None else f", {memory_text(gpu)} of the GPU"
+    return f"{compared.seconds:.2f} s, {memory_text(compared.peak_memory)}{on_gpu}"
 
 
-def shown_memory(num_bytes: int | None) -> str:
+def memory_text(num_bytes: int | None) -> str:
     """Bytes for people."""
     return "memory unknown" if num_bytes is None else f"{num_bytes / 1e6:,.0f} MB"
 
