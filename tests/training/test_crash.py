@@ -129,7 +129,8 @@ def test_two_processes_have_the_losses_of_one(
     )
     train(recipe, tmp_path / "one", cache=tmp_path / "cache")
     child("../processes.py", tmp_path, HERE / "train_here.py", path)
-    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["trained\n"] * 2
+    for rank in (0, 1):
+        assert (tmp_path / f"{rank}.txt").read_text().endswith("trained\n")
     one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
     assert len(two) == (4 * len(names) or 8)
     assert [step for step, _ in two] == [step for step, _ in one]
