@@ -101,7 +101,7 @@ class RestRule:
             cover = float((logits.max(axis=0) > contrast.max(axis=0) - self.margin).mean())
         if cover >= self.cover - self.surface_cover * num_surfaces:
             lowered = logit(self.pixel_from) - self.surface_logit * num_surfaces
-            return Rest(max(self.least, 1 / (1 + np.exp(-lowered))))
+            return Rest(max(self.least, float(1 / (1 + np.exp(-lowered)))))
         return Rest(self.pixel_from, self.present_from)
 
 
