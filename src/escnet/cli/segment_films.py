@@ -25,7 +25,7 @@ def segment_films(request: SegmentRequest, sources: Sequence[str], *, limit: int
         EscnetError: If nothing can be done, or the only film fails.
         Exit: If some of several films fail, or one broke off.
     """
-    from escnet.cli.progress import PicturePace, shown_progress
+    from escnet.cli.progress import PicturePace, progress_display
     from escnet.errors import EscnetError, OutputError
 
     jobs = _jobs(request, sources, limit)
@@ -42,7 +42,7 @@ def segment_films(request: SegmentRequest, sources: Sequence[str], *, limit: int
     reports: list[FilmReport] = []
     for job, num_frames in good:
         pace = PicturePace(num_frames, noun="frames")
-        with shown_progress(num_frames, pace) as on_progress:
+        with progress_display(num_frames, pace) as on_progress:
             try:
                 reports.append(job.run(segmenter, on_progress))
             except OutputError:
