@@ -13,12 +13,13 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from escnet.errors import ConfigError, first_line, setting
+from escnet.errors import ConfigError, EscnetError, first_line, setting
 from escnet.extras import module_of_extra
 from escnet.inference.machine.threads import check_threads, usable_processors
 
@@ -100,6 +101,7 @@ def ray_cluster(workforce: Workforce) -> Iterator[Crew]:
 
     Raises:
         ConfigError: If Ray is not installed, no cluster is at the address, or it is too small.
+        EscnetError: If Ray cannot be started.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -133,16 +135,7 @@ def _without_stderr() -> Iterator[None]:
 def _connect(ray: Any, workforce: Workforce) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if workforce.address is None:
-        here = {"CPU": float(max(usable_processors(), workforce.workers or 1))}
-        processors = _crew(here, workforce)
-        with _without_stderr():
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=processors.workers * processors.threads,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
+        _start(ray, workforce, quiet)
         return
     try:
         with _without_stderr():
@@ -152,6 +145,25 @@ def _connect(ray: Any, workforce: Workforce) -> None:
             f"no Ray cluster answers at {workforce.address!r} ({first_line(error)}): start "
             "one with `ray start --head`, with the same token of Ray's here, or leave --address out"
         ) from None
+
+
+def _start(ray: Any, workforce: Workforce, quiet: dict[str, Any]) -> None:
+    here = {"CPU": float(max(usable_processors(), workforce.workers or 1))}
+    crew = _crew(here, workforce)
+    try:
+        with _without_stderr():
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=crew.workers * crew.threads,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except Exception as error:  # Ray has no narrower one
+        raise EscnetError(
+            f"Ray cannot be started on this machine ({first_line(error)}): end other work and try "
+            "again, or leave --engine ray out"
+        ) from error
 
 
 def _crew(resources: dict[str, float], workforce: Workforce) -> Crew:
@@ -210,7 +222,7 @@ def answers_of(
             num_cpus=crew.threads,
             num_gpus=crew.gpus,
             max_task_retries=_RETRIES,
-            fn_constructor_args=(pickle.dumps(task), crew.threads),
+            fn_constructor_args=(pickle.dumps(task), crew.threads, str(Path.cwd())),
         )
     missing = set(range(len(rows)))
     for row in answers.iter_rows():
@@ -228,9 +240,12 @@ class _Worker:
     Args:
         task: What it does, pickled.
         threads: CPU threads that it may compute with.
+        folder: The one that relative paths count from.
     """
 
-    def __init__(self, task: bytes, threads: int) -> None:
+    def __init__(self, task: bytes, threads: int, folder: str) -> None:
+        with suppress(OSError):  # a machine without it has the buckets and the absolute paths
+            os.chdir(folder)
         self._task = task
         self._threads = threads
         self._answer: Answer | None = None

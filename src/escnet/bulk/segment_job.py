@@ -4,8 +4,8 @@ Each worker reads, segments and writes the pictures of a part as the job of one 
 files are the same. What is not there yet when a worker is killed is made by the next one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +41,7 @@ PARQUET = "parquet"
 
 _LARGEST_PART = 64  # pictures: a worker that is killed has its results of a part to look at again
 _LARGEST_TABLE = 256  # pictures, some megabytes
+_MOST_TOLD = 10_000  # pictures; the report of a larger job holds their fates alone
 _PARTS_EACH = 8  # at least, for each worker, so that all end at about the same time
 
 
@@ -126,9 +127,7 @@ class BulkSegmentJob:
             planned = SegmentJob.plan(
                 paths,
                 vocabulary,
-                out=nowhere
-                if in_bucket or as_tables
-                else out,  # the places below it are what counts
+                out=nowhere if as_tables or in_bucket else out,  # the places below it count
                 formats=("json",) if as_tables else formats,
                 resume=resume,
                 pages=pages,
@@ -152,6 +151,8 @@ class BulkSegmentJob:
     ) -> JobReport:
         """Segment the pictures and write the results.
 
+        Of more than 10,000 pictures the report says what became of each, and no more.
+
         Args:
             segmenter: One that `Segmenter.load` made; each worker loads the same.
             on_progress: Called once for each picture, when its part is finished.
@@ -165,21 +166,14 @@ class BulkSegmentJob:
         if not self.as_tables and not is_address(self.out.where):
             clean_up(self.outputs, self.job.formats)
         reports: dict[PlannedOutput, PictureReport] = {}
-        task = SegmentTask(
-            job=replace(self.job, outputs=()),
-            out=self.out,
-            as_tables=self.as_tables,
-            reference=segmenter.reference,
-        )
+        is_brief = len(self.outputs) > _MOST_TOLD
         try:
-            with ray_cluster(self.workforce) as crew:
-                parts = self._parts(crew.workers)
-                for number, answer in answers_of(parts, task, crew):
-                    outputs = parts[number].outputs
-                    for output, report in zip(outputs, answer or map(_lost, outputs), strict=True):
-                        reports[output] = report
-                        if on_progress is not None:
-                            on_progress(report)
+            with closing(self._reports(segmenter.reference)) as coming:
+                for output, report in coming:
+                    fate = replace(report, outputs={}, summary={}) if is_brief else report
+                    reports[output] = fate
+                    if on_progress is not None:
+                        on_progress(report)
         except BaseException:
             with suppress(OutputError):  # of which has been told already
                 self._list_failures(reports, is_over=False)
@@ -189,6 +183,22 @@ class BulkSegmentJob:
             pictures=tuple(reports[output] for output in self.outputs),
             whole_files={} if self.as_tables else self._whole_files(reports),
         )
+
+    def _reports(
+        self, reference: Reference
+    ) -> Generator[tuple[PlannedOutput, PictureReport], None, None]:
+        """What becomes of each picture, in the order in which workers finish their parts."""
+        task = SegmentTask(
+            job=replace(self.job, outputs=()),
+            out=self.out,
+            as_tables=self.as_tables,
+            reference=reference,
+        )
+        with ray_cluster(self.workforce) as crew:
+            parts = self._parts(crew.workers)
+            for number, answer in answers_of(parts, task, crew):
+                outputs = parts[number].outputs
+                yield from zip(outputs, answer or map(_lost, outputs), strict=True)
 
     def _parts(self, workers: int) -> list[Part]:
         """The pictures in parts; those that have a table already are one with its others."""
