@@ -96,7 +96,7 @@ def run_with_kills(folder: Path, num_kills: int) -> None:
     out = folder / "out"
     for kill in range(num_kills):
         driver = start(folder / "in", out, resume=kill > 0)
-        goal = (kill + 1) * NUM_PICTURES // (num_kills + 2)
+        goal = max(num_finished(out) + 1, (kill + 1) * NUM_PICTURES // (num_kills + 2))
         wait_until(lambda: num_finished(out) >= goal or driver.poll() is not None)  # noqa: B023
         assert driver.poll() is None, driver.communicate()[1]
         if kill % 2:

@@ -109,7 +109,8 @@ class BulkSegmentJob:
             OutputError: If something that is no result would be replaced, or the folder cannot be
                 written.
         """
-        formats, paths = tuple(formats), [Path(path) for path in paths]
+        formats, pictures = tuple(formats), [Path(path) for path in paths]
+        has_fetched = any(address_of(picture) is not None for picture in pictures)
         out = address_of(Path(out)) or out
         as_tables = PARQUET in formats
         if as_tables and len(formats) > 1:
@@ -117,15 +118,15 @@ class BulkSegmentJob:
         in_bucket = is_address(str(out))
         if not as_tables and in_bucket:
             check_bucket_formats(formats)
-        if pages != Pages() and any(address_of(path) is not None for path in paths):
+        if pages != Pages() and has_fetched:
             raise ConfigError(
                 "--pages needs pictures on a disk: of those in buckets page 1 is read"
             )
-        if "geojson" in formats and any(address_of(path) is not None for path in paths):
+        if "geojson" in formats and has_fetched:
             raise ConfigError("format geojson needs pictures on a disk, with their world files")
         with TemporaryDirectory(prefix="escnet-") as nowhere:
             planned = SegmentJob.plan(
-                paths,
+                pictures,
                 vocabulary,
                 out=nowhere if as_tables or in_bucket else out,  # the places below it count
                 formats=("json",) if as_tables else formats,
