@@ -76,3 +76,12 @@ def test_a_worker_is_not_given_one_certain_gpu(monkeypatch: pytest.MonkeyPatch) 
 
 def test_sources_here_are_found_as_without_a_cluster(picture: Path) -> None:
     assert find_anywhere([str(picture.parent), str(picture)], recursive=False) == [picture]
+
+
+def test_films_are_not_given_to_workers(
+    picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("escnet.extras.is_installed", lambda _: True)
+    options = ["--classes", "sky", "--engine", "ray", "--as", "film"]
+    assert run(["segment", str(picture), *options]) == 2
+    assert "are films, which one process segments" in capsys.readouterr().err

@@ -310,6 +310,7 @@ def _segment(
     limit: int | None,
 ) -> None:
     """Find out what the sources are, and segment them as that."""
+    from escnet.bulk.places import address_of
     from escnet.data.source_kinds import common_kind, kind_of
     from escnet.errors import ConfigError
 
@@ -325,8 +326,12 @@ def _segment(
         kind = common_kind(pictures, kind)
     else:
         pictures = find_anywhere(sources, recursive=recursive)[:limit]
-        if kind not in {"auto", "picture"}:
-            raise ConfigError(f"--as {kind} is segmented in this process: leave --engine ray out")
+        kind = common_kind([path for path in pictures if address_of(path) is None], kind)
+        if kind != "picture":
+            raise ConfigError(
+                f"the sources are {kind}s, which one process segments: leave --engine ray out, or "
+                "say --as picture"
+            )
     if kind == "raster":
         from escnet.cli.segment_rasters import segment_rasters
 
