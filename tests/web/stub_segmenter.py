@@ -47,6 +47,8 @@ class StubSegmenter:
             picture=pixels,
             model=self.model,
             weights_hash=self.weights_hash,
+            paths=vocabulary.result_paths,
+            own_colours=vocabulary.colours,
             top_names=np.stack(top).astype(label_map.dtype) if top else None,
             top_probabilities=np.stack([confidence] * len(top)) if top else None,
         )

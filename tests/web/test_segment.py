@@ -106,6 +106,24 @@ def test_a_stored_list_is_used_by_its_name(http: httpx.Client, png: bytes) -> No
     assert _segment(http, png, stored_names="pets").status_code == 404
 
 
+def test_a_stored_names_file_keeps_what_it_says_besides_queries(
+    http: httpx.Client, png: bytes
+) -> None:
+    names = """
+    [[labels]]
+    name = "cat"
+    color = "#123456"
+    group = "pet"
+    [[labels]]
+    name = "dog"
+    group = "pet"
+    """
+    assert http.put("/v1/names/pets", content=names).json()["names"]["cat"] == ["cat"]
+    answer = _segment(http, png, stored_names="pets").json()
+    assert answer["names"][0]["colour"] == "#123456"
+    http.delete("/v1/names/pets")
+
+
 def test_the_model_and_the_limits_are_told(http: httpx.Client) -> None:
     about = http.get("/v1/models").json()
     assert about["models"][0]["name"] == "stub"

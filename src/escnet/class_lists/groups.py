@@ -14,11 +14,11 @@ class Level(NamedTuple):
 
     Attributes:
         names: Groups, and labels that have no group there, in the order of their first label.
-        index: The place in `names` of each label.
+        places: The place in `names` of each label.
     """
 
     names: tuple[str, ...]
-    index: tuple[int, ...]
+    places: tuple[int, ...]
 
 
 def paths_of(

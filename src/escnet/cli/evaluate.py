@@ -90,6 +90,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             metavar="whole|first|first-once|synonyms",
         ),
     ] = None,
+    names_file: Annotated[
+        Path | None,
+        typer.Option(help="Ask for the classes as this names file says (docs: names file)."),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(help="Score the groups of the names file; 1 for the outermost.", metavar="N"),
+    ] = None,
     vocabulary: Annotated[
         str | None,
         typer.Option(
@@ -176,6 +184,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         for target in _targets(name, data, options, with_background=with_background)
     ]
     _refuse_repeats(eval_targets)
+    eval_targets = _by_names_file(eval_targets, changes, names_file, level)
     plan = [(target, _protocol(target, changes)) for target in eval_targets]
     _refuse_idle(plan, changes, share_prior)
     others = read_others(against or [], eval_targets)
@@ -350,6 +359,25 @@ def _targets(
     dataset = FolderDataset.read(path, options)
     say_reading(dataset)
     return folder_targets(dataset, with_background=with_background)
+
+
+def _by_names_file(
+    targets: "list[EvalTarget]", changes: dict[str, Any], names_file: Path | None, level: int | None
+) -> "list[EvalTarget]":
+    """The targets as a names file asks for them; what the protocol says of it joins the changes."""
+    from hashlib import sha256
+
+    from escnet.cli.options import vocabulary_in
+    from escnet.errors import ConfigError
+    from escnet.evaluation.asked_target import asked_by
+
+    if names_file is None and level is None:
+        return targets
+    if names_file is None:
+        raise ConfigError(f"--level {level} needs groups: pass them by --names-file")
+    names = vocabulary_in(names_file)
+    changes |= {"names_file": sha256(names.to_toml()).hexdigest(), "level": level}
+    return [asked_by(target, names, level or 0) for target in targets]
 
 
 def _refuse_repeats(targets: "list[EvalTarget]") -> None:

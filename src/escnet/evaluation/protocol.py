@@ -43,6 +43,8 @@ class EvalProtocol(BaseModel):
             rest class has it, for what no name explains; "none" where there is no such class.
         headline: The mean of IoUs that is called the result; both are always reported.
         labels: What was declared of the values in the truth's label maps; None where nothing was.
+        names_file: SHA-256 of what a names file says that classes are asked by; None without one.
+        level: Of its groups that were scored, 1 for the outermost; None for the labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +62,8 @@ class EvalProtocol(BaseModel):
     background: Literal["none", "others", "name", "rest"] = "none"
     headline: Literal["miou_in_truth", "miou_in_either"] = "miou_in_truth"
     labels: Conventions | None = None
+    names_file: str | None = None
+    level: int | None = Field(default=None, ge=1, le=16)
 
     @field_validator("template")
     @classmethod

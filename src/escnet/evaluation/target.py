@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
@@ -24,6 +25,18 @@ from escnet.evaluation.metrics import check_labels
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
 from escnet.files import shown_path
 from escnet.vocabulary import BACKGROUND, Vocabulary
+
+
+class AskedClasses(NamedTuple):
+    """What is asked in place of the classes' own names.
+
+    Attributes:
+        names: What a names file says.
+        classes: The class that each of its labels is an answer for.
+    """
+
+    names: Vocabulary
+    classes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +54,7 @@ class EvalTarget:
         ignore_label: The truth's label of pixels that count nowhere.
         read_labels: Reads label maps of others: their values mean what they mean in the truth.
         paper: The protocol that is taken if nobody asks for another.
+        asked: What a model is asked in place of the classes; None for the classes.
     """
 
     name: str
@@ -52,6 +66,7 @@ class EvalTarget:
     ignore_label: int = 255
     read_labels: ReadLabels = read_label_map
     paper: EvalProtocol = WHOLE_VIEW
+    asked: AskedClasses | None = None
 
 
 def folder_targets(dataset: FolderDataset, *, with_background: bool = False) -> list[EvalTarget]:
@@ -183,6 +198,10 @@ class Question:
                 f"{target.name} has no other names that could count as background: "
                 "leave the protocol setting background at none"
             )
+        self._is_oracle = protocol.vocabulary == "present"
+        if target.asked is not None:
+            self._all = self._as_asked(target.asked, protocol)
+            return
         names = target.classes
         if self._has_others:
             names = (*names[:-1], *target.others)
@@ -191,7 +210,6 @@ class Question:
         queries = _queries_of(names, protocol.names)
         self._asks_again = protocol.names == "first"
         self._entries = list(zip(names, queries, strict=True))
-        self._is_oracle = protocol.vocabulary == "present"
         self._all = self._asking(range(len(names)))
 
     def about(
@@ -212,6 +230,21 @@ class Question:
         there = set(truth_classes)
         chosen = [i for i in range(len(self._entries)) if self._class_of(i) in there]
         return self._asking(chosen) if chosen else None
+
+    def _as_asked(
+        self, asked: AskedClasses, protocol: EvalProtocol
+    ) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
+        if (
+            self._is_oracle
+            or protocol.background in {"others", "name"}
+            or protocol.names != "whole"
+        ):
+            raise ConfigError(
+                "a names file says itself what is asked: leave the protocol settings names, "
+                "vocabulary and background (but for rest) as they are"
+            )
+        classes = [*asked.classes, *([self._last] if self._has_rest else [])]
+        return Vocabulary.of(asked.names, has_background=self._has_rest), np.array(classes)
 
     def _asking(self, chosen: Sequence[int]) -> tuple[Vocabulary, Integer[np.ndarray, " M"]]:
         entries: dict[str, list[str]] = {}
