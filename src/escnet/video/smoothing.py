@@ -23,7 +23,7 @@ from escnet.towers.checks import is_within
 
 USUAL_STRENGTH = 0.5
 _MOST_STRENGTH = 0.95
-_FLOW_SIDE = 320  # the long side of the picture that the flow is computed on
+_FLOW_SIDE = 448  # the long side of the picture that the flow is computed on
 _GREY_LEVELS = 16.0  # by which pictures may differ until little of the old counts
 _CUT_BELOW = 0.4  # of agreement, in the mean
 _BLUR = 5  # pixels over which agreement is averaged
@@ -85,7 +85,7 @@ class Smoothing:
         self._cv2: Any = None
         if strength or keyframes > 1:
             self._cv2 = module_of_extra("cv2", "video")
-            self._flow = self._cv2.DISOpticalFlow_create(self._cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            self._flow = self._cv2.DISOpticalFlow_create(self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def step(
         self, pixels: UInt8[np.ndarray, "H W 3"], ask: Callable[[Rest | None], Seen]
