@@ -193,11 +193,10 @@ class Vocabulary:
     @property
     def colours(self) -> dict[str, Color]:
         """The colours that a names file gives to labels and groups."""
-        colored = (
-            *zip(self.labels, self.details, strict=False),
-            *((g.name, g) for g in self.groups),
-        )
-        return {name: one.color for name, one in colored if one.color is not None}
+        of_names = [(group.name, group.color) for group in self.groups]
+        own = zip(self.labels, self.details, strict=False)
+        of_names += [(label, details.color) for label, details in own]
+        return {name: color for name, color in of_names if color is not None}
 
     @property
     def contrast(self) -> tuple[str, ...]:

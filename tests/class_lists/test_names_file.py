@@ -166,7 +166,9 @@ def test_groups_that_make_no_tree_are_one_line(text: str, message: str, tmp_path
 
 
 def test_a_label_may_be_called_like_the_group_that_it_is_in(tmp_path: Path) -> None:
-    names = names_in(in_group("chair", "furniture") + in_group("furniture", "furniture"), tmp_path)
+    chair, furniture = in_group("chair", "furniture"), in_group("furniture", "furniture")
+    names = names_in(f"{chair}{furniture}color = '#010203'\n{group_in('furniture', '')}", tmp_path)
+    assert names.colours == {"furniture": (1, 2, 3)}
     assert names.level(1).names == ("furniture",)
     assert names.level(2).names == ("chair", "furniture")
 
