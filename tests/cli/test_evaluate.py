@@ -234,8 +234,8 @@ def test_a_bad_label_map_is_named_in_one_line_or_skipped_and_the_rest_resumed(
 def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> None:
     assert run(command(folder, tmp_path / "one")) == 0
     script = Path(__file__).parents[1] / "processes.py"
-    two = command(folder, tmp_path / "two")
-    subprocess.run([sys.executable, script, tmp_path, "escnet", *two], check=True, timeout=240)
+    arguments = [str(script), str(tmp_path), "escnet", *command(folder, tmp_path / "two")]
+    subprocess.run([sys.executable, *arguments], check=True, timeout=240)
     printed = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
     for source in ("pets", "street"):
         one, two = (lasting(tmp_path / run / f"{source}.json") for run in ("one", "two"))
