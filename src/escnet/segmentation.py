@@ -19,6 +19,7 @@ from escnet.annotations.format import Colour, EncodedFile, FormatOptions, Place,
 from escnet.annotations.georeference import Georeference
 from escnet.annotations.groups import groups_in, merged_ranks, regrouped, summarise_groups
 from escnet.annotations.json_text import to_json
+from escnet.annotations.label_dtype import label_dtype
 from escnet.annotations.overlay import draw_overlay
 from escnet.annotations.palette import name_colours
 from escnet.annotations.registry import (
@@ -34,8 +35,6 @@ from escnet.annotations.tidy import merge_small_regions
 from escnet.class_lists.groups import level_of
 from escnet.errors import ConfigError, OutputError, VocabularyError
 from escnet.files import make_folder
-
-_LARGEST_8_BIT = 254  # names of a uint8 map, whose 255 is void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,7 +121,7 @@ class Segmentation:
             ConfigError: If there is no such level.
         """
         names, index = level_of(self.paths or [(name,) for name in self.names], level)
-        dtype = np.uint8 if len(names) <= _LARGEST_8_BIT else np.uint16
+        dtype = label_dtype(len(names))
         top = self.top_names, self.top_probabilities
         if self.top_names is not None and self.top_probabilities is not None:
             ranks = regrouped(self.top_names, index, dtype)

@@ -12,10 +12,11 @@ import rasterio
 import shapely
 
 from escnet.errors import ConfigError, ImageError, OutputError
+from escnet.inference.jobs.parts import PartReport
 from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
 from escnet.rasters import chunks
-from escnet.rasters.job import ChunkReport, RasterJob
+from escnet.rasters.job import RasterJob
 from escnet.rasters.stretch import Stretch
 from escnet.vocabulary import Vocabulary
 from tests.colour_method import colour_segmenter
@@ -137,7 +138,7 @@ def test_a_killed_run_goes_on_where_it_stopped(job: RasterJob, field: np.ndarray
     process = os.posix_spawn(sys.executable, arguments, os.environ)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
     assert not job.files["labels"].exists()
-    reports: list[ChunkReport] = []
+    reports: list[PartReport] = []
     replace(job, resume=True).run(colour_segmenter(), reports.append)
     assert [report.status for report in reports] == ["skipped"] * 4 + ["written"] * 5
     assert np.array_equal(labels_of(job), native_labels(field))

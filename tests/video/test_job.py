@@ -12,10 +12,11 @@ from PIL import Image
 
 from escnet.annotations.label_png import read_label_png
 from escnet.errors import ConfigError, ImageError, OutputError
+from escnet.inference.jobs.parts import PartReport
 from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
 from escnet.video import job as job_module
-from escnet.video.job import FilmJob, FrameReport
+from escnet.video.job import FilmJob
 from escnet.video.source import Film
 from escnet.vocabulary import Vocabulary
 from tests.colour_method import colour_segmenter
@@ -106,7 +107,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_labels(job: FilmJob, tmp_pa
     process = os.posix_spawn(sys.executable, arguments, os.environ)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
     assert not job.files["labels"].exists()
-    reports: list[FrameReport] = []
+    reports: list[PartReport] = []
     job = replace(job, resume=True, smooth=0.8)
     job.run(colour_segmenter(), reports.append)
     assert [report.status for report in reports] == ["skipped"] * 4 + ["written"] * 6

@@ -18,12 +18,12 @@ from jaxtyping import UInt, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from escnet.annotations.json_text import to_utf8
+from escnet.annotations.label_dtype import MOST_NAMES_IN_8_BITS
 from escnet.annotations.palette import VOID_COLOUR, name_colours
 from escnet.errors import DatasetError
 from escnet.files import write_file
 
 NAMES_KEY = "escnet:names"
-MOST_NAMES_IN_8_BITS = 254
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _INDEXED = 0, 3  # PNG's colour types

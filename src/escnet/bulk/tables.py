@@ -23,6 +23,7 @@ from escnet.errors import ConfigError, OutputError
 from escnet.extras import module_of_extra
 from escnet.files import MARK_KEY, shown_path
 from escnet.inference.jobs.outputs import PlannedOutput
+from escnet.inference.jobs.parts import plain
 from escnet.inference.jobs.stores import Finished
 from escnet.segmentation import Segmentation
 
@@ -83,7 +84,7 @@ class TableResults:
         row = self._rows.get(key_of(output))
         if row is None or row["bytes"] != source.bytes or row["sha256"] != source.sha256:
             return None
-        told = json.loads(_json(self._format_options.as_settings()))
+        told = plain(self._format_options.as_settings())
         return Finished(self._files(), {**_summary_of(row), "format_options": told})
 
     def write(self, output: PlannedOutput, result: Segmentation) -> Mapping[str, Path | str]:

@@ -316,8 +316,9 @@ def _segment(
 
     if request.workforce is None:
         _refuse_buckets(request, sources)
-        is_film = any(kind_of(source) == "film" for source in sources)
-        if kind == "film" or (kind == "auto" and is_film and common_kind(sources) == "film"):
+        if kind == "auto" and any(kind_of(source) == "film" for source in sources):
+            kind = common_kind(sources)  # refuses a film beside something else
+        if kind == "film":
             from escnet.cli.segment_films import segment_films
 
             segment_films(request, sources, limit=limit)

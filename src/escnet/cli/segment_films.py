@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from escnet.cli.segment_request import SegmentRequest, counted, print_json, print_table
+from escnet.cli.segment_request import (
+    Failures,
+    SegmentRequest,
+    counted,
+    print_documents,
+    print_whole,
+)
 
 if TYPE_CHECKING:
-    from escnet.errors import EscnetError
     from escnet.video.job import FilmJob, FilmReport
 
 
@@ -26,31 +31,21 @@ def segment_films(request: SegmentRequest, sources: Sequence[str], *, limit: int
         Exit: If some of several films fail, or one broke off.
     """
     from escnet.cli.progress import PicturePace, progress_display
-    from escnet.errors import EscnetError, OutputError
 
     jobs = _jobs(request, sources, limit)
-    failures: list[tuple[str, EscnetError]] = []
+    failures = Failures(len(jobs))
     good: list[tuple[FilmJob, int]] = []
     for job in jobs:
-        try:
+        with failures.noted(job.film.source):
             good.append((job, job.check()))
-        except OutputError:
-            raise
-        except EscnetError as error:
-            _fail(job, error, failures, is_alone=len(jobs) == 1)
     segmenter = request.load()
     reports: list[FilmReport] = []
     for job, num_frames in good:
         pace = PicturePace(num_frames, noun="frames")
-        with progress_display(num_frames, pace) as on_progress:
-            try:
-                reports.append(job.run(segmenter, on_progress))
-            except OutputError:
-                raise
-            except EscnetError as error:
-                _fail(job, error, failures, is_alone=len(jobs) == 1)
+        with progress_display(num_frames, pace) as on_progress, failures.noted(job.film.source):
+            reports.append(job.run(segmenter, on_progress))
     _tell(request, reports, failures)
-    if failures or any(report.fault for report in reports):
+    if failures.errors or any(report.fault for report in reports):
         raise typer.Exit(1)
 
 
@@ -85,52 +80,17 @@ def _jobs(request: SegmentRequest, sources: Sequence[str], limit: int | None) ->
     return jobs
 
 
-def _fail(
-    job: "FilmJob",
-    error: "EscnetError",
-    failures: "list[tuple[str, EscnetError]]",
-    *,
-    is_alone: bool,
-) -> None:
-    """Note a failure; one film alone is the whole command, so its error is the command's."""
-    if is_alone:
-        raise error
-    failures.append((job.film.source, error))
-
-
-def _tell(
-    request: SegmentRequest,
-    reports: "Sequence[FilmReport]",
-    failures: "Sequence[tuple[str, EscnetError]]",
-) -> None:
+def _tell(request: SegmentRequest, reports: "Sequence[FilmReport]", failures: Failures) -> None:
     from escnet.files import shown_path
 
     if request.as_json:
-        print_json(
-            {
-                "format": 1,
-                "films": [
-                    {
-                        "film": report.film,
-                        "status": report.status,
-                        "outputs": {kind: str(path) for kind, path in report.outputs.items()},
-                        **report.summary,
-                    }
-                    for report in reports
-                ],
-                "failures": [{"film": film, "error": str(error)} for film, error in failures],
-            }
-        )
+        print_documents("film", reports, failures)
     else:
         for report in reports:
-            summary = report.summary
-            frames = counted(summary["frames"], "frame", "frames")
-            done = ", already finished" if report.status == "skipped" else ""
-            print(f"{shown_path(report.film)}: {frames}, {summary['seconds']:.1f} s{done}")
-            print_table(summary)
-            for path in report.outputs.values():
-                print(shown_path(path))
-        for _, error in failures:
+            frames = counted(report.summary["frames"], "frame", "frames")
+            seconds = f"{report.summary['seconds']:.1f} s"
+            print_whole(f"{shown_path(report.film)}: {frames}, {seconds}", report)
+        for _, error in failures.errors:
             print(f"  {error.for_command_line()}")
     for report in reports:
         if report.fault:

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from escnet.cli.segment_request import SegmentRequest, counted, print_json, print_table
+from escnet.cli.segment_request import (
+    Failures,
+    SegmentRequest,
+    counted,
+    print_documents,
+    print_whole,
+)
 
 if TYPE_CHECKING:
-    from escnet.errors import EscnetError
     from escnet.rasters.job import RasterJob, RasterReport
 
 
@@ -25,18 +30,13 @@ def segment_rasters(request: SegmentRequest, paths: Sequence[Path]) -> None:
         Exit: If some of several rasters fail.
     """
     from escnet.cli.progress import PicturePace, progress_display
-    from escnet.errors import EscnetError, OutputError
 
     jobs = _jobs(request, paths)
-    failures: list[tuple[Path, EscnetError]] = []
+    failures = Failures(len(jobs))
     num_chunks: dict[Path, int] = {}
     for job in jobs:
-        try:
+        with failures.noted(job.path):
             num_chunks[job.path] = job.check()
-        except OutputError:
-            raise
-        except EscnetError as error:
-            _fail(job.path, error, failures, is_alone=len(jobs) == 1)
     reports: list[RasterReport] = []
     segmenter = request.load()
     pace = PicturePace(sum(num_chunks.values()), noun="parts")
@@ -44,14 +44,10 @@ def segment_rasters(request: SegmentRequest, paths: Sequence[Path]) -> None:
         for job in jobs:
             if job.path not in num_chunks:
                 continue
-            try:
+            with failures.noted(job.path):
                 reports.append(job.run(segmenter, on_progress))
-            except OutputError:
-                raise
-            except EscnetError as error:
-                _fail(job.path, error, failures, is_alone=len(jobs) == 1)
     _tell(request, reports, failures)
-    if failures:
+    if failures.errors:
         raise typer.Exit(1)
 
 
@@ -91,53 +87,16 @@ def _bands(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--bands {text!r} are no numbers of bands: give such as 4,3,2") from None
 
 
-def _fail(
-    path: Path,
-    error: "EscnetError",
-    failures: "list[tuple[Path, EscnetError]]",
-    *,
-    is_alone: bool,
-) -> None:
-    """Note a failure; one raster alone is the whole command, so its error is the command's."""
-    if is_alone:
-        raise error
-    failures.append((path, error))
-
-
-def _tell(
-    request: SegmentRequest,
-    reports: "Sequence[RasterReport]",
-    failures: "Sequence[tuple[Path, EscnetError]]",
-) -> None:
+def _tell(request: SegmentRequest, reports: "Sequence[RasterReport]", failures: Failures) -> None:
     from escnet.files import shown_path
 
     if request.as_json:
-        print_json(
-            {
-                "format": 1,
-                "rasters": [
-                    {
-                        "raster": str(report.raster),
-                        "status": report.status,
-                        "outputs": {kind: str(path) for kind, path in report.outputs.items()},
-                        **report.summary,
-                    }
-                    for report in reports
-                ],
-                "failures": [
-                    {"raster": str(path), "error": str(error)} for path, error in failures
-                ],
-            }
-        )
+        print_documents("raster", reports, failures)
         return
     for report in reports:
         size = f"{report.summary['width']} x {report.summary['height']} pixels"
-        done = ", already finished" if report.status == "skipped" else ""
-        print(f"{shown_path(report.raster)}: {size}{done}")
-        print_table(report.summary)
-        for path in report.outputs.values():
-            print(shown_path(path))
-    if failures:
-        print(f"{counted(len(failures), 'raster', 'rasters')} failed")
-    for _, error in failures:
+        print_whole(f"{shown_path(report.raster)}: {size}", report)
+    if failures.errors:
+        print(f"{counted(len(failures.errors), 'raster', 'rasters')} failed")
+    for _, error in failures.errors:
         print(f"  {error.for_command_line()}")

@@ -1,7 +1,8 @@
 """What `escnet segment` was asked for, whatever its sources are."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,14 @@ from escnet.cli.bulk import segmenter_for_workers
 if TYPE_CHECKING:
     from escnet.annotations.format import FormatOptions
     from escnet.bulk.cluster import Workforce
+    from escnet.errors import EscnetError
     from escnet.inference.options import SegmentOptions
     from escnet.inference.segmenter import Segmenter
+    from escnet.rasters.job import RasterReport
+    from escnet.video.job import FilmReport
     from escnet.vocabulary import Vocabulary
+
+    WholeReport = RasterReport | FilmReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,79 @@ class SegmentRequest:
         return Segmenter.load(
             self.model, device=self.device, dtype=self.dtype, threads=self.threads
         )
+
+
+class Failures:
+    """Sources that could not be segmented; one that is alone is the whole command.
+
+    Args:
+        num_sources: How many were asked for.
+
+    Attributes:
+        errors: What was wrong, by source.
+    """
+
+    def __init__(self, num_sources: int) -> None:
+        self._is_alone = num_sources == 1
+        self.errors: list[tuple[str, EscnetError]] = []
+
+    @contextmanager
+    def noted(self, source: str | Path) -> Iterator[None]:
+        """Note what goes wrong with a source, so that the others go on.
+
+        Raises:
+            EscnetError: If the source is alone, or results cannot be written at all.
+        """
+        from escnet.errors import EscnetError, OutputError
+
+        try:
+            yield
+        except OutputError:
+            raise
+        except EscnetError as error:
+            if self._is_alone:
+                raise
+            self.errors.append((str(source), error))
+
+
+def print_documents(noun: str, reports: "Sequence[WholeReport]", failures: Failures) -> None:
+    """Print what became of sources as one JSON document.
+
+    Args:
+        noun: What each is, such as "film".
+        reports: Of those that were segmented.
+        failures: The others.
+    """
+    print_json(
+        {
+            "format": 1,
+            f"{noun}s": [
+                {
+                    noun: str(getattr(report, noun)),
+                    "status": report.status,
+                    "outputs": {kind: str(path) for kind, path in report.outputs.items()},
+                    **report.summary,
+                }
+                for report in reports
+            ],
+            "failures": [{noun: source, "error": str(error)} for source, error in failures.errors],
+        }
+    )
+
+
+def print_whole(title: str, report: "WholeReport") -> None:
+    """Print what a film or a raster shows, and its files.
+
+    Args:
+        title: Which it is, and how large.
+        report: What became of it.
+    """
+    from escnet.files import shown_path
+
+    print(f"{title}{', already finished' if report.status == 'skipped' else ''}")
+    print_table(report.summary)
+    for path in report.outputs.values():
+        print(shown_path(path))
 
 
 def counted(number: int, one: str, several: str) -> str:

@@ -205,8 +205,9 @@ def _taught(
 
 def _said(lesson: "Lesson") -> str:
     """One line about a label."""
-    count = len(lesson.pictures)
-    said = f"{lesson.label}: taught by {count} picture{'s' * (count != 1)}"
+    from escnet.class_lists.class_list import counted
+
+    said = f"{lesson.label}: taught by {counted(len(lesson.pictures), 'picture')}"
     if lesson.iou_by_name is None or lesson.iou_as_taught is None:
         return f"{said}; two or more tell how well"
     ious = f"IoU {lesson.iou_by_name:.1%} by name, {lesson.iou_as_taught:.1%} as taught"

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from escnet.annotations.format import FormatOptions
-from escnet.annotations.label_png import MOST_NAMES_IN_8_BITS
+from escnet.annotations.label_dtype import label_dtype
 from escnet.extras import module_of_extra
 from escnet.files import MARK, move_file, write_file
 from escnet.rasters.chunks import ChunkFolder, all_finished
@@ -79,7 +79,7 @@ def names_file(path: Path) -> Path:
 
 
 def _profile(raster: Raster, names: Sequence[str]) -> dict[str, Any]:
-    kind = np.dtype(np.uint8 if len(names) <= MOST_NAMES_IN_8_BITS else np.uint16)
+    dtype = label_dtype(len(names))
     height, width = raster.size_hw
     place: dict[str, Any] = {"crs": raster.dataset.crs, "transform": raster.dataset.transform}
     if raster.dataset.gcps[0]:
@@ -89,8 +89,8 @@ def _profile(raster: Raster, names: Sequence[str]) -> dict[str, Any]:
         "height": height,
         "width": width,
         "count": 1,
-        "dtype": kind.name,
-        "nodata": 255 if kind == np.uint8 else 65_535,
+        "dtype": np.dtype(dtype).name,
+        "nodata": int(np.iinfo(dtype).max),
         "tiled": True,
         "blockxsize": _BLOCK,
         "blockysize": _BLOCK,

@@ -10,13 +10,13 @@ from jaxtyping import Float, UInt
 
 from escnet.annotations.format import FormatOptions
 from escnet.annotations.json_text import to_marked_json
+from escnet.annotations.label_dtype import label_dtype
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.summary import FORMAT, label_counts, mean_confidences
 from escnet.errors import ConfigError, setting
 from escnet.extras import module_of_extra
 from escnet.files import check_replaceable, make_folder, write_file
-from escnet.inference.jobs.parts import finished_whole, plain
-from escnet.inference.label_maps.labelling import LARGEST_8_BIT
+from escnet.inference.jobs.parts import PartReport, finished_whole, plain
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_rows
 from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
@@ -39,13 +39,6 @@ RASTER_FORMATS = {
 }
 _OVERLAY_SIDE = 2048
 _WHOLE_COUNTS = 100_000_000  # pixels up to which the raster as a whole is averaged with its windows
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkReport:
-    """What became of a chunk: "written", or "skipped", as an earlier run has finished it."""
-
-    status: Literal["written", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +144,7 @@ class RasterJob:
     def run(
         self,
         segmenter: Segmenter,
-        on_progress: Callable[[ChunkReport], None] = lambda _: None,
+        on_progress: Callable[[PartReport], None] = lambda _: None,
     ) -> RasterReport:
         """Segment the raster and write its files.
 
@@ -173,7 +166,7 @@ class RasterJob:
             summary = finished_whole(self.files["json"], making, others) if self.resume else None
             if summary is not None:
                 for _ in chunks_of(raster.size_hw):
-                    on_progress(ChunkReport("skipped"))
+                    on_progress(PartReport("skipped"))
                 return RasterReport(
                     raster=self.path, status="skipped", outputs=self.files, summary=summary
                 )
@@ -215,19 +208,19 @@ class RasterJob:
         segmenter: Segmenter,
         options: SegmentOptions,
         folder: ChunkFolder,
-        on_progress: Callable[[ChunkReport], None],
+        on_progress: Callable[[PartReport], None],
     ) -> None:
         """Make the chunks that are not there."""
         labelling = _Labelling(RasterCanvas(raster), segmenter, self.vocabulary, options)
         num_names = len(self.vocabulary.result_names)
-        kind = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
-        void = np.iinfo(kind).max
+        dtype = label_dtype(num_names)
+        void = np.iinfo(dtype).max
         for chunk in chunks_of(raster.size_hw):
             if folder.read(chunk) is not None:
-                on_progress(ChunkReport("skipped"))
+                on_progress(PartReport("skipped"))
                 continue
             is_valid = raster.part(*chunk).is_valid
-            label_map = np.full(is_valid.shape, void, kind)
+            label_map = np.full(is_valid.shape, void, dtype)
             confidence = np.zeros(is_valid.shape, np.float16)
             if is_valid.any():
                 label_map, confidence = labelling.of(chunk)
@@ -237,7 +230,7 @@ class RasterJob:
             folder.write(
                 chunk, FinishedChunk(label_map, counts, mean * counts, int(is_valid.sum()))
             )
-            on_progress(ChunkReport("written"))
+            on_progress(PartReport("written"))
 
     def _write(
         self, raster: Raster, folder: ChunkFolder, making: Mapping[str, Any]

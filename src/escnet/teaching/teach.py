@@ -16,6 +16,7 @@ from escnet.class_lists.clean_name import comparable
 from escnet.class_lists.details import TaughtVectors
 from escnet.errors import ConfigError, DatasetError
 from escnet.inference.methods.method import Teachable
+from escnet.inference.names.unit_vectors import unit_vectors
 from escnet.inference.segmenter import Segmenter
 from escnet.teaching.examples import NONE_OF_THEM, Example, ExampleFile
 from escnet.teaching.vectors import taught_vector
@@ -201,8 +202,7 @@ def _texts(
     segmenter: Segmenter, vocabulary: Vocabulary, labels: Sequence[str]
 ) -> dict[str, Float32[np.ndarray, " D"]]:
     """The mean direction of each label's queries."""
-    embedding = segmenter.text_embedding(vocabulary)
-    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    unit = unit_vectors(segmenter.text_embedding(vocabulary))
     owner = np.array(vocabulary.owner)
     return {label: unit[owner == vocabulary.labels.index(label)].mean(axis=0) for label in labels}
 

@@ -11,6 +11,8 @@ Sizes: P patches, D joint space.
 import numpy as np
 from jaxtyping import Float, Float32
 
+from escnet.inference.names.unit_vectors import unit_vectors
+
 _INSIDE, _OUTSIDE = 0.5, 0.0  # cosines: to ESC-Net, logits of about 3 and -3
 _TEXT = 0.05  # how much the text counts; all patches inside together count 1, all outside 1
 
@@ -31,14 +33,9 @@ def taught_vector(
         outside: The same outside; what is neither was labelled by nobody.
         text: The text embedding that the label has so far, of any length.
     """
-    unit = _unit(patch.astype(np.float64))
+    unit, own = unit_vectors(patch.astype(np.float64)), unit_vectors(text.astype(np.float64))
     more = inside / max(inside.sum(), np.finfo(float).tiny)
     less = outside / max(outside.sum(), np.finfo(float).tiny)
-    pull = unit.T @ (more * _INSIDE + less * _OUTSIDE) + _TEXT * _unit(text.astype(np.float64))
+    pull = unit.T @ (more * _INSIDE + less * _OUTSIDE) + _TEXT * own
     spread = (unit.T * (more + less)) @ unit + _TEXT * np.eye(unit.shape[1])
-    return _unit(np.linalg.solve(spread, pull)).astype(np.float32)
-
-
-def _unit(vector: Float[np.ndarray, "*_ D"]) -> Float[np.ndarray, "*_ D"]:
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return vector / np.maximum(length, np.finfo(float).tiny)
+    return unit_vectors(np.linalg.solve(spread, pull)).astype(np.float32)

@@ -21,7 +21,7 @@ from escnet.annotations.label_png import write_label_png
 from escnet.annotations.summary import FORMAT, label_counts
 from escnet.errors import ConfigError, setting
 from escnet.files import claim_folder, make_folder, move_file, replace_file, write_file
-from escnet.inference.jobs.parts import PartsFolder, finished_whole, plain
+from escnet.inference.jobs.parts import PartReport, PartsFolder, finished_whole, plain
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.video.drawing import FrameDrawing
@@ -43,13 +43,6 @@ _ABOUT = (
     "Label maps of a film: labels.mkv has the index of a name in every pixel (255 or 65535 = no "
     "name), film.json the names, frames.jsonl a line for each frame, overlay.mp4 is to look at."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FrameReport:
-    """What became of a frame: "written", or "skipped", as an earlier run has finished it."""
-
-    status: Literal["written", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +136,7 @@ class FilmJob:
     def run(
         self,
         segmenter: Segmenter,
-        on_progress: Callable[[FrameReport], None] = lambda _: None,
+        on_progress: Callable[[PartReport], None] = lambda _: None,
     ) -> FilmReport:
         """Segment the film and write its files.
 
@@ -207,7 +200,7 @@ class FilmJob:
         self,
         segmenter: Segmenter,
         pieces: FilmPieces,
-        on_progress: Callable[[FrameReport], None],
+        on_progress: Callable[[PartReport], None],
     ) -> None:
         """Make the pieces that are not there."""
         there = pieces.finished()
@@ -218,7 +211,7 @@ class FilmJob:
         try:
             for frame in self._frames():
                 if frame.number < there.num_frames:
-                    on_progress(FrameReport("skipped"))
+                    on_progress(PartReport("skipped"))
                     continue
                 if piece is None:
                     piece = pieces.begin(frame.number, has_overlay="overlay" in self.formats)
@@ -228,7 +221,7 @@ class FilmJob:
                 piece.add(frame.time, label_map, overlay, self._record(frame, seen, label_map))
                 if "frames" in self.files:
                     self._write_png(frame, label_map)
-                on_progress(FrameReport("written"))
+                on_progress(PartReport("written"))
                 if (frame.number + 1) % PIECE_FRAMES == 0:
                     full, piece = piece, None
                     full.finish(smoothing.state)

@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-from escnet.annotations.label_png import MOST_NAMES_IN_8_BITS
+from escnet.annotations.label_dtype import label_dtype
 from escnet.data.image import decoding, header_size, read_image
 from escnet.errors import ImageError
 from escnet.web.limits import Limits
 from escnet.web.refusal import Refusal
 
 _ANY = 2**62  # pixels; the limit is looked at here, in the service's words
-_VOID = {8: 255, 16: 65535}
 
 
 def read_within(content: bytes, limits: Limits) -> UInt8[np.ndarray, "H W 3"]:
@@ -51,15 +50,16 @@ def read_labels(
         values = values[:, :, 0] + 256 * values[:, :, 1].astype(np.uint16)
     if values.ndim != 2 or values.dtype.kind not in "ui":
         raise ImageError("label map is no grey, indexed or RGB PNG: write it as one")
-    bits = 8 if num_names <= MOST_NAMES_IN_8_BITS else 16
-    is_void = values == _VOID[bits]
+    dtype = label_dtype(num_names)
+    void = np.iinfo(dtype).max
+    is_void = values == void
     wrong = values[(values >= num_names) & ~is_void]
     if wrong.size:
         raise ImageError(
             f"label map holds label {wrong[0]}, but there are {num_names} names, 0 to "
-            f"{num_names - 1}, and {_VOID[bits]} for none: write it anew"
+            f"{num_names - 1}, and {void} for none: write it anew"
         )
-    return values.astype(np.uint8 if bits == 8 else np.uint16)
+    return values.astype(dtype)
 
 
 def _check_header(content: bytes, limits: Limits, shown: str) -> None:

@@ -7,8 +7,9 @@ the parts depend on is the same.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from escnet.annotations.json_text import to_json, to_marked_json
 from escnet.errors import OutputError
@@ -18,6 +19,13 @@ from escnet.small_file import SmallFile
 _MAKING = "making.json"
 _ABOUT = "Finished parts of a long job, for `escnet segment --resume`. Delete this folder freely."
 _SMALL = SmallFile(noun="", error=OutputError, cure="run without --resume")
+
+
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What became of a part: "written", or "skipped", as an earlier run has finished it."""
+
+    status: Literal["written", "skipped"]
 
 
 class PartsFolder:

@@ -7,7 +7,6 @@ be written for another reason, such as a full disk, stops the job, as the next o
 written either; what failed until then is listed.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from jaxtyping import UInt8
 
 from escnet.annotations.format import FormatOptions
 from escnet.annotations.georeference import read_georeference
-from escnet.annotations.json_text import to_json, to_marked_json
+from escnet.annotations.json_text import to_marked_json
 from escnet.annotations.registry import DEFAULT_FORMATS, check_formats, write_whole_files
 from escnet.annotations.top_names import NUM_NAMES
 from escnet.data.image import ReadPicture, num_pages_of
@@ -38,6 +37,7 @@ from escnet.inference.jobs.outputs import (
     making_of,
     plan_outputs,
 )
+from escnet.inference.jobs.parts import plain
 from escnet.inference.jobs.stores import FilePictures, FileResults, PictureStore, ResultStore
 from escnet.inference.options import SegmentOptions
 from escnet.segmentation import Segmentation
@@ -309,8 +309,8 @@ class _Work:
             list(job.vocabulary.names_at(job.options.level)),
             segmenter.model,
             segmenter.weights_hash,
-            json.loads(to_json(settings)),  # as a STEM.json holds them
-            json.loads(to_json(job.format_options.as_settings())),
+            plain(settings),  # as a STEM.json holds them
+            plain(job.format_options.as_settings()),
         )
 
     def failures(self) -> list[PictureReport]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt
 
+from escnet.annotations.label_dtype import label_dtype
 from escnet.errors import WeightsError
 from escnet.inference.label_maps.enlargement import Enlargement
 from escnet.inference.label_maps.ranking import Ranking, Runners
 from escnet.inference.label_maps.rest import Rest
 
 _BAND = 65_536  # pixels at once, which stay in a processor's cache
-LARGEST_8_BIT = 254  # labels of a uint8 map, whose 255 is void
 _LEAST_SHARE = 1e-4  # of a picture; what seems to cover less counts as covering this much
 
 
@@ -223,7 +223,7 @@ class LabelMaps:
         ranking: Ranking | None = None,
     ) -> None:
         num_names = num_labels + int(rest is not None)
-        dtype = np.uint8 if num_names <= LARGEST_8_BIT else np.uint16
+        dtype = label_dtype(num_names)
         self.label_map = np.empty(size_hw, dtype)
         self.confidence = np.empty(size_hw, np.float16)
         nothing = np.iinfo(dtype).max if rest is None else num_labels

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32, Int, UInt
 
+from escnet.annotations.label_dtype import label_dtype
 from escnet.inference.label_maps.rest import Rest
 
 _NOBODY = -1  # of a rank that no label has, as there are fewer
-_LARGEST_8_BIT = 254
 
 
 class Runners:
@@ -67,7 +67,7 @@ class Ranking:
     """
 
     def __init__(self, num_ranks: int, num_names: int, size_hw: tuple[int, int]) -> None:
-        dtype = np.uint8 if num_names <= _LARGEST_8_BIT else np.uint16
+        dtype = label_dtype(num_names)
         self.names = np.empty((num_ranks, *size_hw), dtype)
         self.probabilities = np.zeros((num_ranks, *size_hw), np.float16)
 

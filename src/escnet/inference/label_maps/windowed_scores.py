@@ -136,6 +136,26 @@ class WindowedScores:
                 total /= 2
             yield label, total
 
+    def label_maps(
+        self,
+        num_labels: int,
+        size_hw: tuple[int, int],
+        *,
+        void_below: float,
+        own_void_below: Sequence[float],
+        ranking: Ranking | None = None,
+    ) -> LabelMaps:
+        """What the probabilities are to fill; the arguments are those of `LabelMaps`."""
+        return LabelMaps(
+            range(self.num_owners),
+            num_labels,
+            size_hw,
+            void_below=void_below,
+            own_void_below=own_void_below,
+            rest=self.rest,
+            ranking=ranking,
+        )
+
     def _parts(self, rows: slice) -> Iterator["_Part"]:
         """What the windows have of a band."""
         side_h, side_w = self._side_hw
@@ -258,14 +278,8 @@ def label_windows(
     ranking: Ranking | None = None,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
-    maps = LabelMaps(
-        range(scores.num_owners),
-        num_labels,
-        size_hw,
-        void_below=void_below,
-        own_void_below=own_void_below,
-        rest=scores.rest,
-        ranking=ranking,
+    maps = scores.label_maps(
+        num_labels, size_hw, void_below=void_below, own_void_below=own_void_below, ranking=ranking
     )
     enlargement = Enlargement(scores.canvas_hw, size_hw)
     for rows in bands((size_hw[0], max(size_hw[1], scores.canvas_hw[1]))):
@@ -289,13 +303,8 @@ def label_rows(
     Ask from the top downwards.
     """
     size_hw = rows.stop - rows.start, scores.canvas_hw[1]
-    maps = LabelMaps(
-        range(scores.num_owners),
-        num_labels,
-        size_hw,
-        void_below=void_below,
-        own_void_below=own_void_below,
-        rest=scores.rest,
+    maps = scores.label_maps(
+        num_labels, size_hw, void_below=void_below, own_void_below=own_void_below
     )
     for own in bands(size_hw):
         race = Race((own.stop - own.start, size_hw[1]))

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from escnet.inference.names.unit_vectors import unit_vectors
+
 _FILE = "everyday.toml"
-_SHORTEST = 1e-12
 
 
 class Group(NamedTuple):
@@ -82,7 +83,7 @@ def contrast_to(
         relative_from: The cosine from which two names are relatives.
         same_from: The cosine from which they mean the same, so that its kind of stuff was named.
     """
-    cosine = _unit(everyday_embedding) @ _unit(embedding).T  # (everyday, N)
+    cosine = unit_vectors(everyday_embedding) @ unit_vectors(embedding).T  # (everyday, N)
     is_relative, is_meant = ((cosine >= limit).any(axis=1) for limit in (relative_from, same_from))
     spoken = {form for query in queries for form in _forms(query)}
     surfaces, start = set(), 0
@@ -101,7 +102,3 @@ def _forms(query: str) -> set[str]:
     """A query as it is and in the singular, if it is a plural."""
     whole = " ".join(query.replace("_", " ").casefold().split())
     return {whole, whole.removesuffix("s"), whole.removesuffix("es")}
-
-
-def _unit(embedding: Float32[np.ndarray, "n D"]) -> Float32[np.ndarray, "n D"]:
-    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), _SHORTEST)

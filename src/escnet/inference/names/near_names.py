@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from escnet.class_lists.class_list import counted, shown_text
 from escnet.inference.methods.method import Encode, Method
+from escnet.inference.names.unit_vectors import unit_vectors
 from escnet.vocabulary import Vocabulary
 
 EQUAL = 1 - 1e-5  # a cosine above differs from 1 by rounding alone
@@ -33,7 +34,6 @@ NEAREST_IN_BENCHMARKS = (
 _SYNONYMS = (("sofa", "couch"), ("car", "automobile"), ("photo", "picture"), ("rug", "carpet"))
 _ALIKE = (("house", "horse"), ("car", "cat"), ("cake", "cage"), ("train", "brain"))
 _MARGIN = 1e-4
-_SHORTEST = 1e-12
 _ROWS_AT_ONCE = 1_024
 _SHOWN = 3
 _BYTES = 1_000  # tokens of a tower that reads single bytes and no words
@@ -106,7 +106,7 @@ def _cosines(
     encode: Encode, template: str, pairs: Sequence[tuple[str, str]]
 ) -> Float32[np.ndarray, " pairs"]:
     texts = [template.replace("{}", name) for pair in pairs for name in pair]
-    unit = _unit(encode(texts))
+    unit = unit_vectors(encode(texts))
     return (unit[0::2] * unit[1::2]).sum(axis=1)
 
 
@@ -114,18 +114,12 @@ def _pairs_above(
     embedding: Float32[np.ndarray, "N D"], limit: float
 ) -> Iterator[tuple[int, int, float]]:
     """The pairs of queries whose cosine is above the limit; in parts, as N x N may be large."""
-    embedding = _unit(embedding)
+    embedding = unit_vectors(embedding)
     for start in range(0, len(embedding), _ROWS_AT_ONCE):
         part = embedding[start : start + _ROWS_AT_ONCE]
         cosine = np.triu(part @ embedding[start:].T, 1)
         for row, column in np.argwhere(cosine > limit).tolist():
             yield start + row, start + column, float(cosine[row, column])
-
-
-def _unit(embedding: Float32[np.ndarray, "N D"]) -> Float32[np.ndarray, "N D"]:
-    """The embeddings at length 1; one that is all zeros stays so."""
-    length = np.linalg.norm(embedding, axis=1, keepdims=True)
-    return embedding / np.maximum(length, _SHORTEST)
 
 
 def near_names_message(pairs: Sequence[NearNames], model: str) -> str:

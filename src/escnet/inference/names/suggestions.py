@@ -18,6 +18,7 @@ from escnet.class_lists.clean_name import comparable
 from escnet.inference.label_maps.labelling import sigmoid
 from escnet.inference.names.contrast import everyday_names
 from escnet.inference.names.glued_words import WORDS_FILE, read_words
+from escnet.inference.names.unit_vectors import unit_vectors
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
 from escnet.weights.catalog import require_local
@@ -28,7 +29,6 @@ _USELESS = 0.1  # agreement of a query that can go, where another of its label h
 _USUAL = 0.4
 _LEAST_COVER = 0.002  # of all places: of less nothing can be told
 _SHORTEST_WORD = 3
-_SHORTEST = 1e-12
 
 
 class Suggestion(NamedTuple):
@@ -162,7 +162,7 @@ def near_words(
         words: Embeddings of words.
         num_labels: Labels; a higher owner is no label, and its words are left to it.
     """
-    asked, words = _unit(asked), _unit(words)
+    asked, words = unit_vectors(asked), unit_vectors(words)
     owners = np.array(owner)
     cosine = words @ asked.T  # (K, N)
     nearest = owners[cosine.argmax(axis=1)]  # (K,)
@@ -177,7 +177,3 @@ def near_words(
 def _named(vocabulary: Vocabulary) -> set[str]:
     groups = (name for path in vocabulary.paths for name in path)
     return {comparable(name) for name in (*groups, *vocabulary.queries, *vocabulary.contrast)}
-
-
-def _unit(embedding: Float32[np.ndarray, "n D"]) -> Float32[np.ndarray, "n D"]:
-    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), _SHORTEST)
