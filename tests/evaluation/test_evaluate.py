@@ -15,6 +15,7 @@ from escnet.evaluation.model_answers import predict_with
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.target import Question, folder_targets
 from escnet.inference.segmenter import Segmenter
+from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
 PETS = ["cat", "dog", "diningtable"]
@@ -135,7 +136,10 @@ def test_a_segmenter_is_asked_with_the_picture_and_the_names(dataset: FolderData
     item = folder_targets(dataset)[0].items[0]
     read = PictureWithPixels.of(item, read_image(item.image_path))
     found = predict_with(segmenter)(read, Vocabulary.of(PETS))
-    assert (found == segmenter.segment(item.image_path, PETS).label_map).all()
+    expected = segmenter.segment(item.image_path, PETS)
+    assert isinstance(found, Segmentation)
+    assert (found.label_map == expected.label_map).all()
+    assert (found.confidence == expected.confidence).all()
     assert evaluate(dataset, predict_with(segmenter)).keys() == {"pets", "street"}
 
 
@@ -166,7 +170,30 @@ def test_where_only_background_is_there_nothing_need_be_asked(dataset: FolderDat
     Image.fromarray(label_map).save(dataset.root / "masks" / "pets__1.png")
     oracle = WHOLE_VIEW.with_changes(background="rest", vocabulary="present")
     item = PictureWithPixels.of(target.items[0], read_image(target.items[0].image_path))
-    counts, _, _ = count_item(target, Question(target, oracle), item, nothing_but_cats)
+    counts = count_item(target, Question(target, oracle), item, nothing_but_cats).counts
     matrix = ConfusionMatrix(4, ignore_label=target.ignore_label)
     matrix.add_counts(counts)
     assert matrix.counts.tolist() == np.diag([0, 0, 0, 6]).tolist()
+
+
+def test_confidence_is_held_against_the_truth_where_there_is_one(dataset: FolderDataset) -> None:
+    def predict(item: LabelledPicture, _: Vocabulary) -> Segmentation:
+        shape = item.read_truth().shape
+        return Segmentation(
+            label_map=np.zeros(shape, np.uint8),
+            confidence=np.full(shape, 0.75, np.float16),
+            names=tuple(PETS),
+        )
+
+    target = folder_targets(dataset)[0]
+    question = Question(target, WHOLE_VIEW)
+    item = target.items[0]
+    read = PictureWithPixels.of(item, read_image(item.image_path))
+    counted = count_item(target, question, read, predict)
+    has_truth = counted.truth != target.ignore_label
+    assert counted.reliability is not None
+    assert counted.reliability.pixels.sum() == has_truth.sum()
+    assert counted.reliability.right.sum() == (counted.truth == 0).sum()
+    share = (counted.truth == 0).sum() / has_truth.sum()
+    assert counted.reliability.calibration_error == pytest.approx(abs(0.75 - share))
+    assert count_item(target, question, read, nothing_but_cats).reliability is None

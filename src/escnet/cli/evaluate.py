@@ -476,6 +476,9 @@ def _print_result(result: "EvalResult", path: Path, report: Path) -> None:
         low, high = result.intervals.get(name, (value, value))
         mark = " *" if name == result.protocol.headline else ""
         print(f"  {name:24} {100 * value:5.1f}  ({100 * low:.1f} to {100 * high:.1f}){mark}")
+    if result.calibration is not None:
+        error = 100 * result.calibration.calibration_error
+        print(f"  {'calibration error':24} {error:5.1f}  (of confidence, docs: scores)")
     for deviation in result.deviations:
         print(f"  not the benchmark's own protocol: {deviation}")
     if result.skipped:

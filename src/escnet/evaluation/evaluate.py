@@ -7,9 +7,10 @@ picture without any other pixel is not even asked about.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Integer, UInt, UInt8
+from jaxtyping import Float, Integer, UInt, UInt8
 
 from escnet.data.check import pair_checksum
 from escnet.data.folder import FolderDataset
@@ -27,7 +28,9 @@ from escnet.evaluation.metrics import (
 )
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.records import PictureRecord
+from escnet.evaluation.reliability import Reliability
 from escnet.evaluation.target import EvalTarget, Question, folder_targets
+from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
 
@@ -48,7 +51,40 @@ class PictureWithPixels(LabelledPicture):
         return cls(**own, pixels=pixels)
 
 
-Predict = Callable[[PictureWithPixels, Vocabulary], UInt[np.ndarray, "H W"]]
+# A label map alone has no confidence that could be held against the truth.
+Predict = Callable[[PictureWithPixels, Vocabulary], UInt[np.ndarray, "H W"] | Segmentation]
+
+
+class AnsweredItem(NamedTuple):
+    """A picture's truth and what was said of it.
+
+    Attributes:
+        truth: Its classes.
+        prediction: The class that was said of each pixel.
+        seconds: From the decoded picture to its label map.
+        confidence: Of each pixel; None if it is not known.
+    """
+
+    truth: Integer[np.ndarray, "H W"]
+    prediction: Integer[np.ndarray, "H W"]
+    seconds: float
+    confidence: Float[np.ndarray, "H W"] | None = None
+
+
+class CountedItem(NamedTuple):
+    """What was counted in a picture.
+
+    Attributes:
+        counts: Of its classes.
+        seconds: From the decoded picture to its label map.
+        truth: Its classes.
+        reliability: Of the answer's confidence; None if it is not known.
+    """
+
+    counts: PictureCounts
+    seconds: float
+    truth: Integer[np.ndarray, "H W"]
+    reliability: Reliability | None
 
 
 def evaluate(
@@ -105,37 +141,46 @@ def record_item(
     try:
         with PictureFile(item.image_path) as file:
             read = PictureWithPixels.of(item, file.read().pixels)
-            counts, seconds, truth = count_item(target, question, read, predict)
-            checksum = pair_checksum(file, truth)
+            counted = count_item(target, question, read, predict)
+            checksum = pair_checksum(file, counted.truth)
     except (DatasetError, ImageError) as error:
         if not skip_bad:
             raise
         return PictureRecord(stem=item.stem, counts=None, skipped=str(error))
-    return PictureRecord(stem=item.stem, counts=counts, seconds=seconds, checksum=checksum)
+    return PictureRecord(
+        stem=item.stem,
+        counts=counted.counts,
+        seconds=counted.seconds,
+        checksum=checksum,
+        reliability=counted.reliability,
+    )
 
 
 def count_item(
     target: EvalTarget, question: Question, item: PictureWithPixels, predict: Predict
-) -> tuple[PictureCounts, float, Integer[np.ndarray, "H W"]]:
-    """What was counted in one picture, the seconds of the answer, and the truth.
+) -> CountedItem:
+    """What was counted in one picture.
 
     Raises:
         DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
             label that is no class.
     """
-    truth, prediction, seconds = answer_item(target, question, item, predict)
+    answer = answer_item(target, question, item, predict)
+    truth, prediction = answer.truth, answer.prediction
     counts = count_picture(
         truth, prediction, num_classes=len(target.classes), ignore_label=target.ignore_label
     )
-    return counts, seconds, truth
+    reliability = None
+    if answer.confidence is not None:
+        counted = truth != target.ignore_label
+        reliability = Reliability.of(answer.confidence[counted], (truth == prediction)[counted])
+    return CountedItem(counts, answer.seconds, truth, reliability)
 
 
 def answer_item(
     target: EvalTarget, question: Question, item: PictureWithPixels, predict: Predict
-) -> tuple[Integer[np.ndarray, "H W"], Integer[np.ndarray, "H W"], float]:
-    """The truth of one picture, the class that the model says for each pixel, and its seconds.
-
-    The seconds are those from the decoded picture to its label map.
+) -> AnsweredItem:
+    """The truth of one picture, and what the model says of it.
 
     Raises:
         DatasetError: If the label map cannot be read, does not have the picture's size, or holds a
@@ -145,15 +190,19 @@ def answer_item(
     labels = np.unique(truth)
     asked = question.about([int(label) for label in labels if label != target.ignore_label])
     if asked is None:
-        return truth, np.full_like(truth, len(target.classes) - 1), 0.0
+        return AnsweredItem(truth, np.full_like(truth, len(target.classes) - 1), 0.0)
     vocabulary, class_of = asked
     class_of = np.append(class_of, len(target.classes))  # an answer behind the names is no class
     start = time.monotonic()
-    labelled = predict(item, vocabulary)
+    answer = predict(item, vocabulary)
     seconds = time.monotonic() - start
-    prediction = class_of[labelled]
+    if isinstance(answer, Segmentation):
+        label_map, confidence = answer.label_map, answer.confidence
+    else:
+        label_map, confidence = answer, None
+    prediction = class_of[label_map]
     check_same_size(item.truth_shown, truth.shape, prediction.shape)
-    return truth, prediction, seconds
+    return AnsweredItem(truth, prediction, seconds, confidence)
 
 
 def _checked_truth(target: EvalTarget, item: PictureWithPixels) -> Integer[np.ndarray, "H W"]:

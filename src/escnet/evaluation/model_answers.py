@@ -1,12 +1,6 @@
-"""A model as what answers for a target's pictures, seen as a protocol says.
-
-Sizes: H x W pixels.
-"""
+"""A model as what answers for a target's pictures, seen as a protocol says."""
 
 from collections.abc import Mapping
-
-import numpy as np
-from jaxtyping import UInt
 
 from escnet.evaluation.evaluate import PictureWithPixels, Predict
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
@@ -14,6 +8,7 @@ from escnet.inference.label_maps.windows import Windows
 from escnet.inference.methods.method import Method
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
+from escnet.segmentation import Segmentation
 from escnet.vocabulary import Vocabulary
 
 
@@ -36,8 +31,8 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
 
     options = SegmentOptions(windows=windows, exact=protocol.exact)
 
-    def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> UInt[np.ndarray, "H W"]:
-        return segmenter.segment_pixels(item.pixels, vocabulary, options).label_map
+    def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> Segmentation:
+        return segmenter.segment_pixels(item.pixels, vocabulary, options)
 
     return predict
 

@@ -103,7 +103,8 @@ def _panels_of(
     panels = [_titled("picture", _reduced(picture, Image.Resampling.BOX))]
     for answer, question in asked:
         read = PictureWithPixels.of(item, picture)
-        truth, prediction, _ = answer_item(target, question, read, answer.predict)
+        answered = answer_item(target, question, read, answer.predict)
+        truth, prediction = answered.truth, answered.prediction
         if len(panels) == 1:
             panels.append(_panel("truth", picture, truth, target.classes))
         counted = np.where(truth == target.ignore_label, _VOID, prediction)

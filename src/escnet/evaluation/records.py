@@ -19,6 +19,7 @@ from jaxtyping import Int
 import escnet
 from escnet.errors import ConfigError, OutputError
 from escnet.evaluation.metrics import PictureCounts
+from escnet.evaluation.reliability import Reliability
 from escnet.files import MARK_KEY, shown_path, write_file
 from escnet.small_file import SmallFile
 
@@ -37,6 +38,7 @@ class PictureRecord:
         seconds: Time of the model's answer.
         checksum: SHA-256 of the picture's file and of its label map.
         skipped: Why the picture was skipped.
+        reliability: Of the answer's confidence; None if it is not known.
     """
 
     stem: str
@@ -44,12 +46,14 @@ class PictureRecord:
     seconds: float = 0.0
     checksum: str = ""
     skipped: str = ""
+    reliability: Reliability | None = None
 
     def to_line(self) -> bytes:
         """One line of JSON, with its line break."""
         if self.counts is None:
             return _line({"stem": self.stem, "skipped": self.skipped})
         c = self.counts
+        own = {} if self.reliability is None else {"reliability": self.reliability.as_lists()}
         return _line(
             {
                 "stem": self.stem,
@@ -60,6 +64,7 @@ class PictureRecord:
                 "boundary": [
                     c.boundary_class.tolist(), c.boundary_both.tolist(), c.boundary_either.tolist(),
                 ],
+                **own,
             }
         )  # fmt: skip
 
@@ -80,6 +85,7 @@ class PictureRecord:
             raise ValueError("a class beyond the last")
         if not count.sum() <= num_pixels or num_pixels < 1:
             raise ValueError("more pixels than the picture has")
+        own = table.get("reliability")
         counts = PictureCounts(
             num_pixels=num_pixels,
             truth=truth,
@@ -94,6 +100,7 @@ class PictureRecord:
             counts=counts,
             seconds=float(table["seconds"]),
             checksum=table["checksum"],
+            reliability=None if own is None else Reliability.from_lists(own),
         )
 
 

@@ -96,7 +96,7 @@ def report_of(result: EvalResult, figures: Sequence[Figure] = ()) -> Document:
     """The report; figures show single pictures."""
     blocks: list[Block] = [*_headline(result), *_setting(result)]
     blocks += _published(result)
-    blocks += [*_class_table(result), *_confusion(result)]
+    blocks += [*_reliability(result), *_class_table(result), *_confusion(result)]
     if figures:
         blocks.append(Heading("Best and worst pictures"))
         blocks.append(Text("What is grey in the truth counts nowhere, whatever was predicted."))
@@ -192,6 +192,23 @@ def _entry_row(entry: Entry) -> tuple[str, ...]:
         rank, entry.name, entry.built_on, entry.trained_on, entry.published, entry.rule,
         percent(entry.score),
     )  # fmt: skip
+
+
+def _reliability(result: EvalResult) -> Iterator[Block]:
+    if (calibration := result.calibration) is None:
+        return
+    yield Heading("Confidence")
+    yield Text(
+        f"Expected calibration error {percent(calibration.calibration_error)} %: so far are "
+        "confidence and the share of right pixels apart on average, over pixels with a truth."
+    )
+    rows = [
+        (
+            f"{one.above:.2f}", f"{one.pixels:,}", percent(one.confidence), percent(one.accuracy),
+        )
+        for one in calibration.bins
+    ]  # fmt: skip
+    yield Table(("from", "pixels", "mean confidence %", "right %"), rows, num_text=0)
 
 
 def _class_table(result: EvalResult) -> Iterator[Block]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import escnet
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import EvalProtocol
+from escnet.evaluation.reliability import Reliability
 from escnet.files import MARK_KEY, shown_path, write_file
 from escnet.small_file import SmallFile
 
@@ -133,6 +134,7 @@ class EvalResult(ResultSection):
         per_class: In label order.
         pictures: In the benchmark's order.
         skipped: Pictures that count in nothing above.
+        reliability: The columns of `Reliability`; None where the answers have no confidence.
     """
 
     format: int = Field(default=FORMAT, ge=1, le=FORMAT)
@@ -152,6 +154,20 @@ class EvalResult(ResultSection):
     per_class: list[ClassScore]
     pictures: list[PictureScore]
     skipped: list[SkippedPicture]
+    reliability: dict[str, list[int]] | None = None
+
+    @field_validator("reliability")
+    @classmethod
+    def _is_reliability(cls, lists: dict[str, list[int]] | None) -> dict[str, list[int]] | None:
+        try:
+            return None if lists is None else Reliability.from_lists(lists).as_lists()
+        except KeyError as lack:
+            raise ValueError(f"it lacks {lack}") from None
+
+    @property
+    def calibration(self) -> Reliability | None:
+        """How far the confidence of the answers can be relied on; None if it is not known."""
+        return None if self.reliability is None else Reliability.from_lists(self.reliability)
 
     @property
     def headline(self) -> float | None:

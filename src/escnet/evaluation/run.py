@@ -275,6 +275,7 @@ class Evaluation:
             per_class=scored.per_class,
             pictures=scored.pictures,
             skipped=scored.skipped,
+            reliability=None if scored.reliability is None else scored.reliability.as_lists(),
         )
 
     def _deviations(self) -> list[str]:

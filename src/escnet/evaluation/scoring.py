@@ -19,6 +19,7 @@ from escnet.evaluation.metrics import (
     scores_of,
 )
 from escnet.evaluation.records import PictureRecord
+from escnet.evaluation.reliability import Reliability
 from escnet.evaluation.result import (
     ClassScore,
     PictureScore,
@@ -40,6 +41,7 @@ class RunScores:
     pictures: list[PictureScore] = field(default_factory=list)
     skipped: list[SkippedPicture] = field(default_factory=list)
     checksum: str = ""
+    reliability: Reliability | None = None
 
 
 def score_records(
@@ -70,6 +72,9 @@ def score_records(
             digest.update(digest_line(record.stem, record.checksum))
             sums = record.counts.sums(len(classes))
             run_scores.pictures.append(_picture_score(record, sums))
+            if record.reliability is not None:
+                so_far = run_scores.reliability or Reliability()
+                run_scores.reliability = so_far + record.reliability
             yield record.counts
 
     table = PictureTable(counted(), len(classes))
