@@ -75,11 +75,11 @@ def check_replaceable(paths: Iterable[str | Path]) -> None:
     foreign = [path for path in paths if is_foreign(path)]
     if not foreign:
         return
-    what = f"{shown_path(foreign[0])} is no result of escnet and would be replaced"
+    what = f"{display_path(foreign[0])} is no result of escnet and would be replaced"
     if len(foreign) > 1:
         what = (
             f"{len(foreign)} files are no results of escnet and would be replaced "
-            f"(first: {shown_path(foreign[0])})"
+            f"(first: {display_path(foreign[0])})"
         )
     raise OutputError(f"{what}: {ANOTHER_FOLDER}")
 
@@ -114,8 +114,8 @@ def check_claimable(folder: str | Path) -> None:
     with suppress(OSError):  # not there, or not to be read, which writing will tell
         if any(not _PART.fullmatch(entry.name) for entry in folder.iterdir()):
             raise OutputError(
-                f"the folder {shown_path(folder)} holds files that escnet did not write, and would "
-                "get more: choose another folder for the results"
+                f"the folder {display_path(folder)} holds files that escnet did not write, and "
+                "would get more: choose another folder for the results"
             )
 
 
@@ -218,7 +218,7 @@ def remove_leftovers(folder: str | Path, names: Collection[str]) -> None:
                 entry.unlink()
 
 
-def shown_path(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """The path for a message: on one line, and printable on any terminal."""
     text = str(path)
     return text if text.isprintable() and text else ascii(text)

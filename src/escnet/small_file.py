@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from escnet.errors import EscnetError, first_line
-from escnet.files import shown_path
+from escnet.files import display_path
 
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = (
@@ -177,7 +177,7 @@ class SmallFile:
             raise self.error(f"{shown} is not UTF-8 text ({byte}): save it as UTF-8") from None
 
     def _title(self, path: str | Path) -> str:
-        return f"{self.noun} {shown_path(path)}".lstrip()
+        return f"{self.noun} {display_path(path)}".lstrip()
 
     def _refuse(self, shown: str, what: str) -> NoReturn:
         raise self.error(f"{shown} {what}: {self.cure}") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from escnet.class_lists.class_list import ClassList, ListedName, counted, shown_text
+from escnet.class_lists.class_list import ClassList, ListedName, counted, display_text
 from escnet.class_lists.clean_name import comparable, without_underscores
 from escnet.class_lists.data import literal_rows
 from escnet.class_lists.details import PLAIN, Color, Group, LabelDetails
@@ -24,7 +24,7 @@ from escnet.class_lists.names_file import is_names_file, names_file
 from escnet.class_lists.read import read_class_list
 from escnet.class_lists.row_check import CheckedRow, RowCheck, checked_groups
 from escnet.errors import ConfigError, OutputError, VocabularyError
-from escnet.files import is_foreign, replace_file, shown_path
+from escnet.files import display_path, is_foreign, replace_file
 
 MAX_LABELS = 65_534  # a 16-bit label map holds these, one more for background, and 65535 for void
 MAX_QUERIES = 100_000  # of all labels, contrast queries among them: their embeddings fit in memory
@@ -90,7 +90,7 @@ class Vocabulary:
             return _checked(rows, names.groups, has_background)
         if isinstance(names, Path):
             raise VocabularyError(
-                f"class names are the path {shown_text(str(names))}: read it by Vocabulary.read"
+                f"class names are the path {display_text(str(names))}: read it by Vocabulary.read"
             )
         if isinstance(names, str):
             return cls.parse(names, has_background=has_background)
@@ -155,7 +155,7 @@ class Vocabulary:
         """
         if is_foreign(path) and not _is_names_file(Path(path)):
             raise OutputError(
-                f"{shown_path(path)} is no names file and would be replaced: choose another name"
+                f"{display_path(path)} is no names file and would be replaced: choose another name"
             )
 
     def to_toml(self) -> bytes:
@@ -236,7 +236,7 @@ class Vocabulary:
             VocabularyError: If it is there already, or cannot be.
         """
         if label in self.labels:
-            raise VocabularyError(f"label {shown_text(label)} is there already: leave one out")
+            raise VocabularyError(f"label {display_text(label)} is there already: leave one out")
         asked = tuple(queries) or (label,)
         everyone = self.details or (PLAIN,) * len(self)
         return self._checked_with({**self.queries_by_label, label: asked}, [*everyone, PLAIN])
@@ -255,7 +255,7 @@ class Vocabulary:
     def _index(self, label: str) -> int:
         if label not in self.labels:
             known = ", ".join(self.labels[:20]) + (", ..." if len(self) > 20 else "")
-            raise VocabularyError(f"no label {shown_text(label)}: choose from {known}")
+            raise VocabularyError(f"no label {display_text(label)}: choose from {known}")
         return self.labels.index(label)
 
     @property
@@ -284,7 +284,7 @@ class Vocabulary:
             if comparable(label) == BACKGROUND:
                 noun = groups.get(label) or f"class name {position},"
                 raise VocabularyError(
-                    f"{noun} {shown_text(label)}, is also what the rest class is "
+                    f"{noun} {display_text(label)}, is also what the rest class is "
                     "called: leave one of the two out"
                 )
         return replace(self, has_background=True)
@@ -301,7 +301,7 @@ class Vocabulary:
         """
         if (count := template.count("{}")) != 1:
             raise ConfigError(
-                f"template {shown_text(template)} holds {{}} {count} times: "
+                f"template {display_text(template)} holds {{}} {count} times: "
                 "write it once, where the class name goes"
             )
         before, after = template.split("{}")  # str.format would trip over braces in a name
@@ -378,7 +378,7 @@ def _refuse_two_readings(text: str) -> None:
     """Refuse a lone name that is a file's, or several names with other separators than commas."""
     if _FILE.fullmatch(text):
         raise VocabularyError(
-            f"class name {shown_text(text)} looks like a file: give it as --classes-file, "
+            f"class name {display_text(text)} looks like a file: give it as --classes-file, "
             "in Python to Vocabulary.read"
         )
     for separator, parts in {
@@ -387,7 +387,7 @@ def _refuse_two_readings(text: str) -> None:
     }.items():
         if len(parts) > 1:
             raise VocabularyError(
-                f"class names {shown_text(text)} could be {counted(len(parts))} between "
+                f"class names {display_text(text)} could be {counted(len(parts))} between "
                 f"{separator} or one: put commas between names, or a backslash before what "
                 "belongs to the name"
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from escnet.data.picture_file import PictureFile
-from escnet.inference.jobs.outputs import finished_summary
+from escnet.inference.jobs.outputs import existing_summary
 from escnet.inference.jobs.segment_job import SegmentJob
 from escnet.vocabulary import Vocabulary
 from tests.bulk.workers import NAMES, ROOT, draw_pictures, segmenter_of_colours
@@ -87,7 +87,7 @@ def check_no_half_file(pictures: list[Path], out: Path) -> None:
             with PictureFile(picture) as file:
                 source = file.source._asdict()
             files = {"json": summary, "labels": out / f"{picture.stem}.labels.png"}
-            assert finished_summary(source, files) is not None
+            assert existing_summary(source, files) is not None
 
 
 def run_with_kills(folder: Path, num_kills: int) -> None:

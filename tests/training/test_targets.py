@@ -6,7 +6,7 @@ import torch
 from escnet.training.targets import (
     NONE_OF_THEM,
     UNKNOWN,
-    names_shown,
+    names_in,
     some_names,
     target_of_names,
 )
@@ -40,7 +40,7 @@ def test_a_source_with_few_names_has_few() -> None:
 
 def test_what_is_shown_is_named_once_and_in_order() -> None:
     target = torch.tensor([[5, NONE_OF_THEM], [2, 5], [UNKNOWN, 2]])
-    assert names_shown(target).tolist() == [2, 5]
+    assert names_in(target).tolist() == [2, 5]
 
 
 def test_a_target_of_some_names_by_hand() -> None:

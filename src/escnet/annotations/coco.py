@@ -15,7 +15,7 @@ from escnet.annotations.format import (
     Encode,
     EncodedFile,
     EncodeWhole,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -95,12 +95,12 @@ def _categories(names: Sequence[str]) -> list[dict[str, Any]]:
     return [{"id": index, "name": name, "supercategory": ""} for index, name in enumerate(names, 1)]
 
 
-def _coco_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _coco_whole(finished: FolderResults) -> Iterator[WholeFile]:
     yield WholeFile("coco/instances.json", _document(finished, COCO, _categories(finished.names)))
 
 
 def _document(
-    finished: FinishedFolder, form: Format, categories: list[dict[str, Any]]
+    finished: FolderResults, form: Format, categories: list[dict[str, Any]]
 ) -> Iterator[bytes]:
     """The parts as one document, in which pictures and annotations are numbered anew."""
     images: list[dict[str, Any]] = []
@@ -136,7 +136,7 @@ def _stuff_files(result: PictureResult, place: Place, _: FormatOptions) -> Itera
     yield EncodedFile(COCO_STUFF.first_file(place), to_compact_json(results))
 
 
-def _stuff_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _stuff_whole(finished: FolderResults) -> Iterator[WholeFile]:
     entries = (
         {**entry, "image_id": place.number}
         for place, content in COCO_STUFF.parts(finished)
@@ -184,7 +184,7 @@ def _panoptic_categories(names: Sequence[str], options: FormatOptions) -> list[d
     ]
 
 
-def _panoptic_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _panoptic_whole(finished: FolderResults) -> Iterator[WholeFile]:
     categories = _panoptic_categories(finished.names, finished.options)
     yield WholeFile("coco-panoptic/panoptic.json", _document(finished, COCO_PANOPTIC, categories))
 

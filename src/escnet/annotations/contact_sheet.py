@@ -18,7 +18,7 @@ from PIL import Image
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -104,7 +104,7 @@ def _jpeg(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return buffer.getvalue()
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     doubts = [
         (-float(json.loads(content)["doubtful_share"]), place)
         for place, content in CONTACT_SHEET.parts(finished)
@@ -121,7 +121,7 @@ def _page_name(page: int) -> str:
     return f"contact-sheet{f'-{page + 1}' if page else ''}.html"
 
 
-def _page(finished: FinishedFolder, page: int, num_pages: int) -> Iterator[bytes]:
+def _page(finished: FolderResults, page: int, num_pages: int) -> Iterator[bytes]:
     title = "Contact sheet" if num_pages == 1 else f"Contact sheet {page + 1} of {num_pages}"
     yield _HEAD.format(title=title, mark=MARK_COMMENT).encode()
     yield b'<p class="faint">The pictures with most doubtful pixels come first.</p>\n'

@@ -7,7 +7,7 @@ from html import escape
 from escnet.annotations.coco import flat_outline
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -36,7 +36,7 @@ def _mask_files(
     yield EncodedFile(CVAT_MASK.first_file(place), encode_png(painted(result.label_map, colours)))
 
 
-def _mask_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _mask_whole(finished: FolderResults) -> Iterator[WholeFile]:
     colours = finished.options.colours(finished.names).tolist()
     lines = [
         "# label:color_rgb:parts:actions",
@@ -102,11 +102,11 @@ def _xml_head(names: Sequence[str], options: FormatOptions) -> bytes:
 _END = b"</annotations>\n"
 
 
-def _xml_whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _xml_whole(finished: FolderResults) -> Iterator[WholeFile]:
     yield WholeFile("cvat-xml/annotations.xml", _xml_document(finished))
 
 
-def _xml_document(finished: FinishedFolder) -> Iterator[bytes]:
+def _xml_document(finished: FolderResults) -> Iterator[bytes]:
     yield _xml_head(finished.names, finished.options)
     for place, content in CVAT_XML.parts(finished):
         image = content[content.index(b"<image ") : content.rindex(_END)]

@@ -18,7 +18,7 @@ from escnet.annotations.georeference import Georeference
 from escnet.annotations.palette import class_colours, name_colours
 from escnet.annotations.polygons import DEFAULT_TOLERANCE
 from escnet.errors import ConfigError, ImageError, OutputError, VocabularyError, setting
-from escnet.files import shown_path
+from escnet.files import display_path
 
 
 @runtime_checkable
@@ -184,7 +184,7 @@ class WholeFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedFolder:
+class FolderResults:
     """The finished pictures of an output folder, for the files that are about all of them."""
 
     folder: Path
@@ -198,7 +198,7 @@ def _no_check(_: Sequence[str]) -> None:
 
 
 Encode = Callable[[PictureResult, Place, FormatOptions], Iterator[EncodedFile]]
-EncodeWhole = Callable[[FinishedFolder], Iterator[WholeFile]]
+EncodeWhole = Callable[[FolderResults], Iterator[WholeFile]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +236,7 @@ class Format:
         """The path of a picture's first file below the output folder."""
         return self.path.format(below=place.below, stem=place.stem)
 
-    def parts(self, finished: FinishedFolder) -> Iterator[tuple[Place, bytes]]:
+    def parts(self, finished: FolderResults) -> Iterator[tuple[Place, bytes]]:
         """Each picture's place with the content of its first file, read as it is asked for.
 
         Raises:
@@ -248,7 +248,7 @@ class Format:
                 content = path.read_bytes()
             except OSError as error:
                 raise OutputError(
-                    f"{shown_path(path)}, a part of a file for the whole folder, cannot be read "
+                    f"{display_path(path)}, a part of a file for the whole folder, cannot be read "
                     f"({error.strerror}): run the job again with --resume"
                 ) from error
             yield place, content

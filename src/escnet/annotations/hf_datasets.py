@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -28,7 +28,7 @@ def _files(result: PictureResult, place: Place, _: FormatOptions) -> Iterator[En
     yield EncodedFile(f"{_FOLDER}/train/images/{place.below}{place.stem}.jpg", photo)
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     yield WholeFile(f"{_FOLDER}/train/metadata.jsonl", map(_row, finished.places))
     id2label = {str(index): name for index, name in enumerate(finished.names)}
     yield WholeFile(f"{_FOLDER}/id2label.json", [to_json(id2label)])

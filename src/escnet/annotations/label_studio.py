@@ -10,7 +10,7 @@ import numpy as np
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -85,7 +85,7 @@ def prediction(
     }
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     tasks = (task for _, content in LABEL_STUDIO.parts(finished) for task in json.loads(content))
     yield WholeFile("label-studio/tasks.json", json_list(tasks))
     yield WholeFile("label-studio/set-up.xml", [_set_up(finished.names, finished.options)])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -25,7 +25,7 @@ def _files(result: PictureResult, place: Place, _: FormatOptions) -> Iterator[En
     yield EncodedFile(f"mmseg/img_dir/train/{place.below}{place.stem}.jpg", photo)
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     palette = finished.options.colours(finished.names).tolist()
     text = (
         '"""The pictures beside this file as a data set of MMSegmentation."""\n\n'

@@ -8,7 +8,7 @@ from escnet.annotations.contact_sheet import CONTACT_SHEET
 from escnet.annotations.cvat import CVAT_MASK, CVAT_XML
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -149,7 +149,7 @@ def write_whole_files(
     Raises:
         OutputError: If a file cannot be written.
     """
-    finished = FinishedFolder(Path(folder), tuple(names), places, options)
+    finished = FolderResults(Path(folder), tuple(names), places, options)
     written: dict[str, list[Path]] = {}
     for kind in check_formats(formats):
         whole = FORMATS[kind].whole

@@ -13,7 +13,7 @@ import numpy as np
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -63,11 +63,11 @@ def _files(result: PictureResult, place: Place, options: FormatOptions) -> Itera
     yield EncodedFile(SHARES.first_file(place), _csv([_COLUMNS, *rows]))
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     yield WholeFile("folder.csv", _table(finished))
 
 
-def _table(finished: FinishedFolder) -> Iterator[bytes]:
+def _table(finished: FolderResults) -> Iterator[bytes]:
     yield _csv([_COLUMNS])
     doubts = [(-_doubt(content), place) for place, content in SHARES.parts(finished)]
     by_doubt = [place for _, place in sorted(doubts, key=lambda pair: (pair[0], pair[1].number))]

@@ -10,7 +10,7 @@ import numpy as np
 
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -47,7 +47,7 @@ def _values(names: Sequence[str]) -> list[int]:
     return values
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     named = [name for name in finished.names if name != _BACKGROUND]
     classes = "".join(f"{name}\n" for name in (_BACKGROUND, *named))
     yield WholeFile("voc/class_names.txt", [to_utf8(classes)])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from escnet.annotations.coco import flat_outline
 from escnet.annotations.format import (
     EncodedFile,
-    FinishedFolder,
+    FolderResults,
     Format,
     FormatOptions,
     PictureResult,
@@ -38,7 +38,7 @@ def _files(result: PictureResult, place: Place, options: FormatOptions) -> Itera
     yield EncodedFile(f"yolo/images/{place.below}{place.stem}.jpg", photo)
 
 
-def _whole(finished: FinishedFolder) -> Iterator[WholeFile]:
+def _whole(finished: FolderResults) -> Iterator[WholeFile]:
     names = "".join(f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(finished.names))
     text = f"train: images\nval: images\nnc: {len(finished.names)}\nnames:\n{names}"
     yield WholeFile("yolo/data.yaml", [text.encode("ascii")])

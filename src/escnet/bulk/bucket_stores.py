@@ -14,8 +14,8 @@ from escnet.annotations.registry import FORMATS
 from escnet.bulk.places import Folder, address_of, file_system, telling
 from escnet.data.picture_file import PictureFile, PictureSource
 from escnet.errors import ConfigError, ImageError, OutputError
-from escnet.inference.jobs.outputs import PlannedOutput, finished_summary
-from escnet.inference.jobs.stores import Finished
+from escnet.inference.jobs.outputs import PlannedOutput, existing_summary
+from escnet.inference.jobs.stores import ExistingResult
 from escnet.segmentation import Segmentation
 
 _DOWNLOADS = 8  # pictures that come at the same time, or wait to be read
@@ -119,7 +119,7 @@ class BucketResults:
     formats: tuple[str, ...]
     format_options: FormatOptions
 
-    def finished(self, output: PlannedOutput, source: PictureSource) -> Finished | None:
+    def finished(self, output: PlannedOutput, source: PictureSource) -> ExistingResult | None:
         """As `ResultStore` has it."""
         with TemporaryDirectory(prefix="escnet-") as folder:
             here = Path(folder)
@@ -129,8 +129,8 @@ class BucketResults:
                 return None
             for path in _sealed_files(files["json"], source, here):
                 self._fetch(here, path)
-            summary = finished_summary(source._asdict(), files)
-            return None if summary is None else Finished(self._addresses(paths), summary)
+            summary = existing_summary(source._asdict(), files)
+            return None if summary is None else ExistingResult(self._addresses(paths), summary)
 
     def _fetch(self, here: Path, path: str) -> bool:
         content = self.out.read(path)

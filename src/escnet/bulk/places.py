@@ -16,11 +16,11 @@ from escnet.errors import ConfigError, EscnetError, ImageError, OutputError, fir
 from escnet.extras import module_of_extra
 from escnet.files import (
     check_replaceable,
+    display_path,
     is_marked,
     is_ours,
     make_folder,
     replace_file,
-    shown_path,
 )
 
 _ADDRESS = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]+)://?(?=[^/])")
@@ -60,7 +60,7 @@ def telling(address: str, error: type[EscnetError], what: str) -> Iterator[None]
     except Exception as reason:  # noqa: BLE001 -- each file system raises kinds of its own
         told = first_line(reason) if str(reason).strip() else type(reason).__name__
         raise error(
-            f"{shown_path(address)} cannot be {what} ({told}): check the address and your rights"
+            f"{display_path(address)} cannot be {what} ({told}): check the address and your rights"
         ) from OSError(told)  # not the fault of one picture's name
 
 
@@ -77,10 +77,10 @@ def file_system(address: str) -> tuple[Any, str]:
     except ImportError:
         library = _EXTRAS.get(protocol)
         cure = f"pip install 'escnet[{library}]'" if library else "install fsspec's library for it"
-        raise ConfigError(f"{shown_path(address)} needs a library of its own: {cure}") from None
+        raise ConfigError(f"{display_path(address)} needs a library of its own: {cure}") from None
     except ValueError:
         raise ConfigError(
-            f"{shown_path(address)} is no address of a known kind: give s3://, gs:// or az://"
+            f"{display_path(address)} is no address of a known kind: give s3://, gs:// or az://"
         ) from None
     return system, str(path)
 
@@ -112,7 +112,7 @@ def find_in_bucket(source: str, *, recursive: bool) -> list[Path]:
     if not pictures:
         beside = f" among {len(names)} files" if names else ""
         cure = "check the address" if recursive else "check the address, or pass --recursive"
-        raise ImageError(f"{shown_path(source)} holds no picture{beside}: {cure}")
+        raise ImageError(f"{display_path(source)} holds no picture{beside}: {cure}")
     return sorted(pictures, key=natural_key)
 
 
@@ -211,6 +211,6 @@ def _check_replaceable(system: Any, path: str, address: str) -> None:
         return
     if head and not is_marked(head):
         raise OutputError(
-            f"{shown_path(address)} is no result of escnet and would be replaced: choose another "
+            f"{display_path(address)} is no result of escnet and would be replaced: choose another "
             "folder with --out"
         )

@@ -21,10 +21,10 @@ from escnet.bulk.places import Folder, address_of
 from escnet.data.picture_file import PictureSource
 from escnet.errors import ConfigError, OutputError
 from escnet.extras import module_of_extra
-from escnet.files import MARK_KEY, shown_path
+from escnet.files import MARK_KEY, display_path
 from escnet.inference.jobs.outputs import PlannedOutput
 from escnet.inference.jobs.parts import plain
-from escnet.inference.jobs.stores import Finished
+from escnet.inference.jobs.stores import ExistingResult
 from escnet.segmentation import Segmentation
 
 TABLES_FOLDER = "parquet"
@@ -79,13 +79,13 @@ class TableResults:
             table = _read(folder, name)
             self._rows = {(row["picture"], row["page"]): row for row in table.to_pylist()}
 
-    def finished(self, output: PlannedOutput, source: PictureSource) -> Finished | None:
+    def finished(self, output: PlannedOutput, source: PictureSource) -> ExistingResult | None:
         """As `ResultStore` has it."""
         row = self._rows.get(key_of(output))
         if row is None or row["bytes"] != source.bytes or row["sha256"] != source.sha256:
             return None
         told = plain(self._format_options.as_settings())
-        return Finished(self._files(), {**_summary_of(row), "format_options": told})
+        return ExistingResult(self._files(), {**_summary_of(row), "format_options": told})
 
     def write(self, output: PlannedOutput, result: Segmentation) -> Mapping[str, Path | str]:
         """As `ResultStore` has it; the row is on the disk when the table is."""
@@ -192,7 +192,7 @@ def _json(value: object) -> str:
 
 def _read(folder: Folder, name: str, columns: Sequence[str] | None = None) -> Any:
     content = folder.read(name)
-    shown = shown_path(folder.child(name))
+    shown = display_path(folder.child(name))
     arrow = module_of_extra("pyarrow", "ray")
     try:
         table = module_of_extra("pyarrow.parquet", "ray").read_table(
@@ -215,6 +215,6 @@ def check_no_tables(folder: Folder) -> None:
     """
     if names := folder.names(_SUFFIX):
         raise ConfigError(
-            f"{shown_path(folder.child(names[0]))} is of an earlier run: add --resume to go on "
+            f"{display_path(folder.child(names[0]))} is of an earlier run: add --resume to go on "
             "with it, or choose another --out"
         )

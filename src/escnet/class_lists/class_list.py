@@ -77,10 +77,10 @@ class ClassList:
         """
         asked = self.without_rest if has_background else self.names
         labels = [str(name.label) for name in asked]
-        first = ", ".join(shown_text(label) for label in labels[:_SHOWN_NAMES])
+        first = ", ".join(display_text(label) for label in labels[:_SHOWN_NAMES])
         more = ", ..." if len(labels) > _SHOWN_NAMES else ""
         line = f"{self.shown} is read as {self.kind}: {counted(len(labels))}, {first}{more}"
-        rest = ", ".join(shown_text(str(row.label)) for row in self.rest)
+        rest = ", ".join(display_text(str(row.label)) for row in self.rest)
         left_out = (*self.left_out, *([rest] if rest and has_background else []))
         if left_out:
             line += f"; left out: {', '.join(left_out)}"
@@ -127,15 +127,15 @@ def by_number(rows: Iterable[ListedName], shown: str) -> tuple[list[ListedName],
     for first, second in pairwise(rows):
         if first.number is not None and first.number == second.number:
             raise VocabularyError(
-                f"{shown} gives {shown_text(str(first.label))} and "
-                f"{shown_text(str(second.label))} the number {first.number}: number them apart"
+                f"{shown} gives {display_text(str(first.label))} and "
+                f"{display_text(str(second.label))} the number {first.number}: number them apart"
             )
     if not rows or numbers[0] is None or numbers == list(range(len(numbers))):
         return rows, []
     return rows, [f"the numbers {numbers[0]} to {numbers[-1]}"]
 
 
-def shown_text(text: str, *, quoted: bool = True) -> str:
+def display_text(text: str, *, quoted: bool = True) -> str:
     """The text for a message: short, on one line, and printable on any terminal."""
     text = text.strip()
     if len(text) > _SHOWN_CHARACTERS and quoted:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.class_lists.lines import REMOVED
 from escnet.errors import VocabularyError
 
@@ -32,7 +32,7 @@ def clean_name(name: object, where: str) -> str:
     name = re.sub(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+", " ", name).strip()
     if len(name) > MAX_NAME_CHARACTERS:  # before NFC, whose time can grow with the square
         raise VocabularyError(
-            f"{where}, {shown_text(name)}, has {len(name):,} characters, "
+            f"{where}, {display_text(name)}, has {len(name):,} characters, "
             f"but at most {MAX_NAME_CHARACTERS:,} are read: shorten it"
         )
     name = unicodedata.normalize("NFC", name)
@@ -40,7 +40,7 @@ def clean_name(name: object, where: str) -> str:
         _refuse_invisible(name, where)
     if (num_words := len(name.split())) > MAX_NAME_WORDS:
         raise VocabularyError(
-            f"{where}, {shown_text(name)}, has {num_words} words, "
+            f"{where}, {display_text(name)}, has {num_words} words, "
             f"but at most {MAX_NAME_WORDS} are read: shorten it"
         )
     return name
@@ -64,7 +64,7 @@ def _refuse_invisible(name: str, where: str) -> None:
     for character, category in zip(name, categories, strict=True):
         if category in _UNPRINTABLE:
             raise VocabularyError(
-                f"{where}, {shown_text(name)}, holds the unprintable character "
+                f"{where}, {display_text(name)}, holds the unprintable character "
                 f"U+{ord(character):04X}: remove it, or separate the names by commas"
             )
     if all(category in _INVISIBLE for category in categories):

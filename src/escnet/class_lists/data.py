@@ -14,7 +14,7 @@ from escnet.class_lists.class_list import (
     ListedName,
     by_number,
     counted,
-    shown_text,
+    display_text,
     tools_list,
 )
 from escnet.class_lists.values import color_of, number_of
@@ -79,10 +79,10 @@ def literal_rows(names: object, of_file: str) -> Iterable[ListedName]:
                 queries = [queries]  # noqa: PLW2901 -- one query stands for a list of one
             elif isinstance(queries, Mapping | bytes) or not isinstance(queries, Iterable):
                 raise VocabularyError(
-                    f"{where}, {shown_text(str(label))}, has queries of type "
+                    f"{where}, {display_text(str(label))}, has queries of type "
                     f"{type(queries).__name__}: give it a string or a list of strings"
                 )
-            _refuse_unordered(queries, f"{where}, {shown_text(str(label))}, has its queries")
+            _refuse_unordered(queries, f"{where}, {display_text(str(label))}, has its queries")
             yield ListedName(where, label, list(queries))
     elif isinstance(names, Iterable) and not isinstance(names, bytes):
         for position, name in enumerate(names, 1):
@@ -115,8 +115,8 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
             form == "YAML" or re.search("[,;\n]", value)
         ):
             raise VocabularyError(
-                f"{shown} has one string under {shown_text(key)}, {shown_text(value)}, which could "
-                "be one name or several: write a list of names there"
+                f"{shown} has one string under {display_text(key)}, {display_text(value)}, which "
+                "could be one name or several: write a list of names there"
             )
     if not table:
         raise VocabularyError(f"{shown} holds no class names: add some")
@@ -151,7 +151,7 @@ def _only_dataset(
     if len(datasets) > 1:
         raise VocabularyError(
             f"{shown} has the class names of {len(datasets)} datasets "
-            f"(the first is {shown_text(str(next(iter(datasets))))}): "
+            f"(the first is {display_text(str(next(iter(datasets))))}): "
             "copy the list 'classes' of one of them into a file of its own"
         )
     return next((one for one in datasets.values() if isinstance(one, Mapping)), table)
@@ -183,7 +183,7 @@ def _one_of(
             raise _two_lists(key, other, shown)
     if "nc" in table and number_of(table["nc"]) != (count := len(class_list.names)):
         raise VocabularyError(
-            f"{shown} says nc: {shown_text(str(table['nc']), quoted=False)}, but has "
+            f"{shown} says nc: {display_text(str(table['nc']), quoted=False)}, but has "
             f"{counted(count)}: correct one of the two"
         )
     # a label may be called like the key, and have its synonyms in the list
@@ -197,7 +197,7 @@ def _one_of(
 
 def _two_lists(key: str, other: str, shown: str) -> VocabularyError:
     return VocabularyError(
-        f"{shown} has a list under {shown_text(key)} and one under {shown_text(other)}: keep "
+        f"{shown} has a list under {display_text(key)} and one under {display_text(other)}: keep "
         "the one with the class names, or write label=query|query into a .txt file"
     )
 
@@ -212,7 +212,7 @@ def _of_list(items: Sequence[object], shown: str, kind: str) -> ClassList:
         return _of_objects(objects, shown, kind)
     if len(items) == 1 and isinstance(items[0], str) and re.search(r"[,;]", items[0]):
         raise VocabularyError(
-            f"{shown} is a list with the one name {shown_text(items[0])}, which could be several "
+            f"{shown} is a list with the one name {display_text(items[0])}, which could be several "
             "names in one string: write each as a string of its own, or the label with its query"
         )
     rows = tuple(literal_rows(items, f" of {shown}"))
@@ -246,7 +246,7 @@ def _of_objects(items: Sequence[Mapping[str, object]], shown: str, kind: str) ->
     ordered, about_numbers = by_number(rows, shown)
     if kind == _KINDS_BY_KEY["categories"]:
         rows = ordered
-    left_out += [*about_numbers, *(shown_text(key) for key in others)]
+    left_out += [*about_numbers, *(display_text(key) for key in others)]
     return tools_list(shown, kind, rows, left_out)
 
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from escnet.errors import VocabularyError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile, regular_file
 
 MAX_FILE_BYTES = 16 * 2**20  # a file beyond this is no list of names, and must not fill the memory
@@ -42,18 +42,18 @@ def read_text(path: Path) -> str:
 
 def _refuse_picture(path: Path) -> None:
     with regular_file(
-        path, shown_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
+        path, display_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
     ) as stream:
         if _PICTURE.match(stream.read(16)):
             raise VocabularyError(
-                f"{shown_path(path)} is a picture, not a list of class names: give a list"
+                f"{display_path(path)} is a picture, not a list of class names: give a list"
             )
 
 
 def _categories_in(path: Path) -> str | None:
     """COCO's categories out of a large file, as the text of a small one."""
     with regular_file(
-        path, shown_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
+        path, display_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
     ) as stream:
         if not MAX_FILE_BYTES < path.stat().st_size < _MAX_SEARCHED_BYTES:
             return None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from escnet.class_lists.class_list import counted, is_rest_word, shown_text
+from escnet.class_lists.class_list import counted, display_text, is_rest_word
 
 # Words by which people ask for the pixels of no class.
 _REST_QUERIES = frozenset(
@@ -64,8 +64,8 @@ def check_groups(paths: Sequence[tuple[str, ...]], described: Sequence[str]) -> 
     for group, labels in members.items():
         if len(labels) > 1:
             continue
-        has = f"has one label, {shown_text(labels[0])}" if labels else "has no label"
-        message = f"group {shown_text(group)} {has}: give others this `group`, or take it out"
+        has = f"has one label, {display_text(labels[0])}" if labels else "has no label"
+        message = f"group {display_text(group)} {has}: give others this `group`, or take it out"
         findings.append(Finding("warning", "group", tuple(labels), message))
     return findings
 
@@ -77,7 +77,7 @@ def _lists_in_one_name(queries_by_label: Mapping[str, Sequence[str]]) -> Iterato
             if len(parts) > 1:
                 yield Finding(
                     "warning", "list", (label,),
-                    f"{shown_text(query)} is asked as one name, though it reads as "
+                    f"{display_text(query)} is asked as one name, though it reads as "
                     f"{counted(len(parts))}: for synonyms write {parts[0]}={'|'.join(parts)}, "
                     "for names of their own a line each",
                 )  # fmt: skip
@@ -88,7 +88,7 @@ def _rest_classes(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Fin
         if any(is_rest_word(q) or q.strip(" _").casefold() in _REST_QUERIES for q in queries):
             yield Finding(
                 "warning", "rest class", (label,),
-                f"{shown_text(label)} is asked as a word like any other name: leave it out and "
+                f"{display_text(label)} is asked as a word like any other name: leave it out and "
                 "pass --background for a class of what no name fits",
             )  # fmt: skip
 
@@ -100,8 +100,8 @@ def _plural_pairs(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Fin
             if (other := label_of.get(singular, label)) != label:
                 yield Finding(
                     "warning", "plural", (other, label),
-                    f"{shown_text(other)} and {shown_text(label)} are one thing and several of it, "
-                    f"which no model keeps apart: write {other}={singular}|{query}",
+                    f"{display_text(other)} and {display_text(label)} are one thing and several of "
+                    f"it, which no model keeps apart: write {other}={singular}|{query}",
                 )  # fmt: skip
                 break
 
@@ -116,9 +116,9 @@ def _kinds_of(queries_by_label: Mapping[str, Sequence[str]]) -> Iterator[Finding
             if wider != label:
                 yield Finding(
                     "warning", "wider name", (wider, label),
-                    f"{shown_text(wider)} takes pixels of {shown_text(label)}, which is a kind of "
-                    f"it: write them as one label, or what other kinds there are as the queries "
-                    f"of {shown_text(wider)}",
+                    f"{display_text(wider)} takes pixels of {display_text(label)}, which is a kind "
+                    f"of it: write them as one label, or what other kinds there are as the queries "
+                    f"of {display_text(wider)}",
                 )  # fmt: skip
                 break
 

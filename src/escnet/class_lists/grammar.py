@@ -8,7 +8,7 @@ character it is an ordinary backslash.
 import re
 from collections.abc import Iterator
 
-from escnet.class_lists.class_list import ListedName, shown_text
+from escnet.class_lists.class_list import ListedName, display_text
 from escnet.errors import VocabularyError
 
 _SPECIAL = ",;:.=|#\\{[(<\"'-*"
@@ -49,12 +49,13 @@ def parsed(text: str, where: str) -> ListedName:
     label, *rest = split(text, "=")
     if len(rest) > 1:
         raise VocabularyError(
-            rf"{where}, {shown_text(text)}, has {len(rest)} signs '=': write \= for those in a name"
+            rf"{where}, {display_text(text)}, has {len(rest)} signs '=': write \= for those in a "
+            "name"
         )
     if not rest:
         if has(text, "|"):
             raise VocabularyError(
-                f"{where}, {shown_text(text)}, lists synonyms without a label: "
+                f"{where}, {display_text(text)}, lists synonyms without a label: "
                 rf"write label=one|two, or \| for a bar in a name"
             )
         name = unescaped(text)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.errors import ConfigError, VocabularyError
 
 _DEEPEST = 16  # groups within groups
@@ -43,8 +43,8 @@ def paths_of(
     for label, path in zip(labels, paths, strict=True):
         if label in above and label not in path[:-1]:
             raise VocabularyError(
-                f"{shown_text(label)} is both a label and a group that it is not in: "
-                f"give the label the group {shown_text(label)}, or rename one of them"
+                f"{display_text(label)} is both a label and a group that it is not in: "
+                f"give the label the group {display_text(label)}, or rename one of them"
             )
     return paths
 
@@ -54,12 +54,12 @@ def _above(group: str, parents: Mapping[str, str]) -> tuple[str, ...]:
     chain = [group]
     while outer := parents.get(chain[-1], ""):
         if outer in chain:
-            circle = " > ".join(shown_text(one) for one in (outer, *reversed(chain)))
+            circle = " > ".join(display_text(one) for one in (outer, *reversed(chain)))
             raise VocabularyError(f"groups are in a circle, {circle}: take one `group` out")
         chain.append(outer)
         if len(chain) > _DEEPEST:
             raise VocabularyError(
-                f"group {shown_text(group)} lies in more than {_DEEPEST - 1} others, the most "
+                f"group {display_text(group)} lies in more than {_DEEPEST - 1} others, the most "
                 "there may be: take some levels out"
             )
     return tuple(reversed(chain))

@@ -2,7 +2,7 @@
 
 import json
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.errors import VocabularyError
 
 
@@ -23,7 +23,9 @@ def read_json(text: str, shown: str) -> object:
         names: dict[str, object] = {}
         for name, value in pairs:
             if name in names:
-                raise VocabularyError(f"{shown} has label {shown_text(name)} twice: leave one out")
+                raise VocabularyError(
+                    f"{shown} has label {display_text(name)} twice: leave one out"
+                )
             names[name] = value
         return names
 

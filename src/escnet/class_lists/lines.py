@@ -14,8 +14,8 @@ from escnet.class_lists.class_list import (
     ListedName,
     by_number,
     counted,
+    display_text,
     is_rest_word,
-    shown_text,
     tools_list,
 )
 from escnet.class_lists.grammar import has, parsed, split
@@ -234,7 +234,7 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
                 f"delete the line, or write {first}={first} for the name",
             )  # fmt: skip
         lines = others
-        left_out.append(f"the heading {shown_text(first)}")
+        left_out.append(f"the heading {display_text(first)}")
     rows = []
     for number, line in lines:
         _refuse_two_readings(number, line, shown)
@@ -251,7 +251,7 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
         )  # fmt: skip
     if any(_is_marked(row.label) for row in rows):
         if rows[0].label == _IGNORED_BY_LABELME:  # it gives this row -1, and 0 to the next
-            rows, left_out = rows[1:], [*left_out, shown_text(_IGNORED_BY_LABELME)]
+            rows, left_out = rows[1:], [*left_out, display_text(_IGNORED_BY_LABELME)]
         return tools_list(shown, "labelme's labels.txt", rows, left_out)
     return ClassList(shown, "a list of one name a line", tuple(rows), tuple(left_out))
 
@@ -310,5 +310,5 @@ def _two_readings(
     number: int, line: str, shown: str, first: str, second: str, cure: str
 ) -> VocabularyError:
     return VocabularyError(
-        f"line {number} of {shown}, {shown_text(line)}, could be {first} or {second}: {cure}"
+        f"line {number} of {shown}, {display_text(line)}, could be {first} or {second}: {cure}"
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from escnet.class_lists.class_list import ClassList, ListedName, shown_text
+from escnet.class_lists.class_list import ClassList, ListedName, display_text
 from escnet.class_lists.details import (
     MOST_VECTORS,
     Color,
@@ -114,7 +114,7 @@ def read_names_file(text: str, shown: str) -> ClassList:
         Group(
             name=group.name,
             group=group.group,
-            color=_color(group.color, f"group {shown_text(group.name)} of {shown}"),
+            color=_color(group.color, f"group {display_text(group.name)} of {shown}"),
             description=group.description,
         )
         for group in content.groups
@@ -151,7 +151,7 @@ def names_file(
 
 
 def _row(label: _Label, where: str) -> ListedName:
-    named = f"{where}, {shown_text(label.name)}"
+    named = f"{where}, {display_text(label.name)}"
     color = _color(label.color, named)
     details = LabelDetails(
         description=label.description,
@@ -192,7 +192,7 @@ def _color(text: str, where: str) -> Color | None:
         return None
     if (color := color_of(text)) is None:
         raise VocabularyError(
-            f"{where}, has the color {shown_text(text)}, which is none: write it as '#4f8ff7'"
+            f"{where}, has the color {display_text(text)}, which is none: write it as '#4f8ff7'"
         )
     return color
 
@@ -238,7 +238,7 @@ def _first_fault(error: ValidationError, table: Mapping[str, Any]) -> str:
     if first["type"] == "extra_forbidden":
         kind = {0: _File, 2: _Group if path[:1] == ["groups"] else _Label}.get(len(path), _Taught)
         known = [field.alias or name for name, field in kind.model_fields.items()]
-        return f"{where}no key {shown_text(str(key))}: choose from {', '.join(known)}"
+        return f"{where}no key {display_text(str(key))}: choose from {', '.join(known)}"
     if first["type"] == "missing":
         return f"{where}{key} is missing: give it"
     rule = first_line(ValueError(first["msg"]))
@@ -254,5 +254,5 @@ def _place(path: Sequence[int | str], table: Mapping[str, Any]) -> str:
     noun = {"labels": "label", "groups": "group"}.get(str(path[0]), str(path[0]))
     row = table[str(path[0])][path[1]]
     name = row.get("name") if isinstance(row, dict) else None
-    called = shown_text(name) if isinstance(name, str) and name else str(path[1] + 1)
+    called = display_text(name) if isinstance(name, str) and name else str(path[1] + 1)
     return f"{noun} {called}, " + "".join(f"{part} " for part in path[2:])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.errors import VocabularyError
 
 _MAX_CHARACTERS = 2**20
@@ -59,8 +59,8 @@ def read_python(text: str, shown: str) -> object:
     for name, data in assigned[1:]:
         if data != assigned[0][1]:
             raise VocabularyError(
-                f"{shown} assigns different things to {shown_text(assigned[0][0])} and "
-                f"{shown_text(name)}: keep the one with the class names"
+                f"{shown} assigns different things to {display_text(assigned[0][0])} and "
+                f"{display_text(name)}: keep the one with the class names"
             )
     if not assigned:
         raise VocabularyError(f"{shown} holds no class names: add some")

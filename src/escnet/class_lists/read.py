@@ -12,7 +12,7 @@ from escnet.class_lists.python_text import is_python, read_python
 from escnet.class_lists.xml_text import read_xml
 from escnet.class_lists.yaml_text import is_yaml, read_yaml
 from escnet.errors import VocabularyError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 
 def read_class_list(path: str | Path) -> ClassList:
@@ -25,7 +25,7 @@ def read_class_list(path: str | Path) -> ClassList:
         VocabularyError: If the file cannot be read, holds no names, or has two readings.
     """
     path = Path(path)
-    return recognise(read_text(path), shown_path(path))
+    return recognise(read_text(path), display_path(path))
 
 
 def recognise(text: str, shown: str) -> ClassList:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from escnet.class_lists.class_list import ListedName, shown_text
+from escnet.class_lists.class_list import ListedName, display_text
 from escnet.class_lists.clean_name import clean_name, comparable
 from escnet.class_lists.details import PLAIN, Group, LabelDetails
 from escnet.errors import VocabularyError
@@ -38,7 +38,7 @@ class RowCheck:
             VocabularyError: If a name is empty, too long, or repeats one of an earlier row.
         """
         label = clean_name(row.label, row.where)
-        where = f"{row.where}, {shown_text(label)}"
+        where = f"{row.where}, {display_text(label)}"
         if (first := self._labels.setdefault(comparable(label), where)) is not where:
             raise VocabularyError(f"{where}, repeats {first}: leave one out")
         queries = []
@@ -47,7 +47,7 @@ class RowCheck:
             query = label if raw is row.label else clean_name(raw, f"{where}, query {position}")
             if (key := comparable(query)) in self._queries:
                 raise VocabularyError(
-                    f"{where}, repeats the query {shown_text(query)} of {self._queries[key]}: "
+                    f"{where}, repeats the query {display_text(query)} of {self._queries[key]}: "
                     "leave one out"
                 )
             self._queries[key] = where
@@ -66,8 +66,8 @@ class RowCheck:
             for query in row.details.contrast:
                 if (owner := self._queries.get(comparable(query))) is not None:
                     raise VocabularyError(
-                        f"label {shown_text(row.label)} is not {shown_text(query)}, but that is a "
-                        f"query of {owner}: take it out of one of the two"
+                        f"label {display_text(row.label)} is not {display_text(query)}, but that "
+                        f"is a query of {owner}: take it out of one of the two"
                     )
 
 
@@ -81,8 +81,8 @@ def checked_groups(groups: Iterable[Group]) -> tuple[Group, ...]:
     for position, group in enumerate(groups, 1):
         name = clean_name(group.name, f"group {position}")
         if name in checked:
-            raise VocabularyError(f"group {shown_text(name)} is described twice: leave one out")
-        outer = group.group and clean_name(group.group, f"the group of group {shown_text(name)}")
+            raise VocabularyError(f"group {display_text(name)} is described twice: leave one out")
+        outer = group.group and clean_name(group.group, f"the group of group {display_text(name)}")
         checked[name] = replace(group, name=name, group=outer)
     return tuple(checked.values())
 

@@ -7,7 +7,7 @@ from escnet.class_lists.class_list import (
     ClassList,
     ListedName,
     by_number,
-    shown_text,
+    display_text,
     tools_list,
 )
 from escnet.class_lists.values import color_of, is_numeric, number_of
@@ -94,10 +94,10 @@ def _of_rows(rows: list[list[str]], numbers: Sequence[int], shown: str) -> Class
         for number, row in zip(numbers, body, strict=True)
     ]
     listed, about_numbers = by_number(listed, shown)
-    left_out = [f"the heading {shown_text(', '.join(header))}"] if header else []
+    left_out = [f"the heading {display_text(', '.join(header))}"] if header else []
     left_out += [*about_numbers, *(["colours"] if color_columns else [])]
     used = {name_column, number_column, *color_columns}
-    if others := [shown_text(heads[i]) for i in range(len(heads)) if i not in used]:
+    if others := [display_text(heads[i]) for i in range(len(heads)) if i not in used]:
         left_out.append(f"the columns {', '.join(others)}")
     kind = _KINDS.get(tuple(heads), "a table with a column of names")
     return tools_list(shown, kind, listed, left_out)
@@ -134,8 +134,8 @@ def _name_column(
         )
     first, second = (heads[i] if heads else body[0][i] for i in chosen[:2])
     raise VocabularyError(
-        f"{shown} is a table whose names could be the column of {shown_text(first)} or that of "
-        f"{shown_text(second)}: keep one of them, or head it 'name'"
+        f"{shown} is a table whose names could be the column of {display_text(first)} or that of "
+        f"{display_text(second)}: keep one of them, or head it 'name'"
     )
 
 

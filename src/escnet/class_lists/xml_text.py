@@ -10,7 +10,7 @@ from escnet.class_lists.class_list import (
     ClassList,
     ListedName,
     counted,
-    shown_text,
+    display_text,
     tools_list,
 )
 from escnet.class_lists.values import color_of
@@ -36,7 +36,7 @@ class _Document:
         if len(self.path) > _MAX_DEPTH:
             raise VocabularyError("nested too deeply")
         if tag.endswith("Labels"):
-            self.controls.append(f"{tag} {shown_text(attributes.get('name', ''))}")
+            self.controls.append(f"{tag} {display_text(attributes.get('name', ''))}")
         elif tag == "Label" and self.controls:
             name = attributes.get("value") or attributes.get("alias") or ""
             labels = self.by_control.setdefault(self.controls[-1], [])
@@ -106,7 +106,7 @@ def _of_one_control(
     for name in names:
         if name.startswith("$"):
             raise VocabularyError(
-                f"{shown} takes its labels from the task's data ({shown_text(name)}): "
+                f"{shown} takes its labels from the task's data ({display_text(name)}): "
                 "write the class names into a file, one a line"
             )
     return labels

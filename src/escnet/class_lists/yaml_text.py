@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.errors import VocabularyError
 
 _MAX_CHARACTERS = 2**20  # the reader is slow, and lists of names are short
@@ -42,7 +42,7 @@ class _Loader(yaml.BaseLoader):
             if not isinstance(key, str):
                 raise yaml.YAMLError("a key is no plain word")
             if key in mapping:
-                raise yaml.YAMLError(f"key {shown_text(key)} stands twice")
+                raise yaml.YAMLError(f"key {display_text(key)} stands twice")
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
 

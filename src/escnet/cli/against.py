@@ -32,7 +32,7 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
     from escnet.errors import ConfigError
     from escnet.evaluation.comparison import check_comparable
     from escnet.evaluation.result import EvalResult
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     by_name = {target.name: target for target in targets}
     others: dict[str, OtherResult] = {}
@@ -40,12 +40,12 @@ def read_others(paths: Sequence[Path], targets: "Sequence[EvalTarget]") -> dict[
         result = EvalResult.read(path)
         if result.benchmark not in by_name:
             raise ConfigError(
-                f"{shown_path(path)} is of {result.benchmark}, which is not evaluated here: "
+                f"{display_path(path)} is of {result.benchmark}, which is not evaluated here: "
                 f"give a result of {', '.join(by_name)}"
             )
         if result.benchmark in others:
             raise ConfigError(
-                f"{shown_path(path)} is the second result of {result.benchmark}: "
+                f"{display_path(path)} is the second result of {result.benchmark}: "
                 "compare with one at a time"
             )
         check_comparable(by_name[result.benchmark], result, path)
@@ -80,7 +80,7 @@ def print_comparison(
     """
     from escnet.evaluation.against import draw_disagreements, write_comparison
     from escnet.evaluation.comparison import compare
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     comparison = compare(ours, path, other.result, other.path)
     shown, results = [replace(answers, title="ours")], [ours]
@@ -91,7 +91,7 @@ def print_comparison(
     figures = draw_disagreements(comparison, out, results, target, shown, num_pictures)
     markdown = write_comparison(comparison, out, figures)
     _print(comparison)
-    print(f"{shown_path(out)}, report {shown_path(markdown)}")
+    print(f"{display_path(out)}, report {display_path(markdown)}")
 
 
 def _their_answers(theirs: "EvalResult", segmenter: "Segmenter | None") -> "PanelModel | None":

@@ -12,7 +12,7 @@ def show(as_json: AsJson = False) -> None:
     """Show where text embeddings are kept, of which models, and how many bytes they take."""
     from escnet.annotations.json_text import to_json
     from escnet.cache_folder import most_text_bytes
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.inference.names.embedding_cache import EmbeddingCache
 
     cache, most_bytes = EmbeddingCache.of_user(), most_text_bytes()
@@ -28,7 +28,7 @@ def show(as_json: AsJson = False) -> None:
         sys.stdout.write(to_json(document).decode("utf-8"))
         return
     bound = f"at most {_megabytes(most_bytes)}" if most_bytes else "switched off"
-    print(f"{shown_path(cache.folder)} ({bound})")
+    print(f"{display_path(cache.folder)} ({bound})")
     for entry in entries:
         print(f"  {entry.model or '(no name)'}, weights {entry.weights_hash[:16]}")
         print(f"    {entry.num_texts} texts, {_megabytes(entry.num_bytes)}")
@@ -38,12 +38,12 @@ def show(as_json: AsJson = False) -> None:
 @app.command()
 def clear() -> None:
     """Delete the text embeddings that are kept, and no file that is not escnet's own."""
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.inference.names.embedding_cache import EmbeddingCache
 
     cache = EmbeddingCache.of_user()
     num_files, num_bytes = cache.clear()
-    print(f"{num_files} files, {_megabytes(num_bytes)} removed from {shown_path(cache.folder)}")
+    print(f"{num_files} files, {_megabytes(num_bytes)} removed from {display_path(cache.folder)}")
 
 
 def _megabytes(num_bytes: int) -> str:

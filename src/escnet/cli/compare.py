@@ -70,7 +70,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.annotations.json_text import to_marked_json
     from escnet.data.image import read_image
     from escnet.data.picture_search import find_images
-    from escnet.files import check_replaceable, make_folder, shown_path, write_file
+    from escnet.files import check_replaceable, display_path, make_folder, write_file
     from escnet.inference.figures.comparison import check_models, compare_models
     from escnet.inference.figures.sheet import reduced
     from escnet.inference.options import SegmentOptions
@@ -110,7 +110,7 @@ def compare(  # noqa: PLR0913, PLR0917 -- one argument for each option
         sys.stdout.write(document.decode("utf-8"))
     else:
         for path in (*sheets, numbers):
-            print(shown_path(path))
+            print(display_path(path))
 
 
 def _sheet_paths(out: Path, num_pictures: int) -> list[Path]:

@@ -29,7 +29,7 @@ from escnet.cli.labelled_folder import (
     say_reading,
 )
 from escnet.cli.options import Device, Dtype, Limit, Model, SharePrior, Threads, check_machine
-from escnet.files import shown_path
+from escnet.files import display_path
 
 if TYPE_CHECKING:
     from escnet.bulk.cluster import Workforce
@@ -295,7 +295,7 @@ def _label_maps(
 
     targets = [target for target, _ in plan]
     predicted = PredictedFolder(folder, targets, limit=limit, may_lack=skip_bad)
-    print(f"{shown_path(folder)} holds predictions, values {predicted.values}", file=sys.stderr)
+    print(f"{display_path(folder)} holds predictions, values {predicted.values}", file=sys.stderr)
     for target, protocol in plan:
         given = protocol.with_changes(
             view="whole",
@@ -483,4 +483,4 @@ def _print_result(result: "EvalResult", path: Path, report: Path) -> None:
         print(f"  not the benchmark's own protocol: {deviation}")
     if result.skipped:
         print(f"  {len(result.skipped)} pictures skipped, the first: {result.skipped[0].reason}")
-    print(f"{shown_path(path)}, report {shown_path(report)}")
+    print(f"{display_path(path)}, report {display_path(report)}")

@@ -124,10 +124,10 @@ def _names_to_explain(class_name: str | None, classes: str | None) -> "tuple[Voc
 
 
 def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path]) -> None:
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     print(
-        f"{shown_path(picture)}: {explanation.name} by {explanation.model} ({explanation.method})"
+        f"{display_path(picture)}: {explanation.name} by {explanation.model} ({explanation.method})"
     )
     for number, block in enumerate(explanation.blocks, 1):
         foreground = (block.region >= 0).mean()
@@ -137,4 +137,4 @@ def _print_summary(picture: Path, explanation: "Explanation", paths: list[Path])
         print(f", {explanation.answer_without.mask.mean():.1%} without SAM", end="")
     print()
     for path in paths:
-        print(shown_path(path))
+        print(display_path(path))

@@ -23,10 +23,10 @@ def export(
     it with onnxruntime, without PyTorch.
     """
     from escnet.export.folder import export_model
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     manifest = export_model(
         model, out, int8=int8, on_graph=lambda name: print(f"{name} ...", file=sys.stderr)
     )
     megabytes = sum((out / name).stat().st_size for name in manifest.files) / 1e6
-    print(f"{shown_path(out)}: {megabytes:.0f} MB, opset {manifest.opset}, any number of names")
+    print(f"{display_path(out)}: {megabytes:.0f} MB, opset {manifest.opset}, any number of names")

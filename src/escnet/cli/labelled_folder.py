@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escnet.files import shown_path
+from escnet.files import display_path
 
 if TYPE_CHECKING:
     from escnet.data.folder import FolderDataset
@@ -100,7 +100,7 @@ def say_reading(dataset: "FolderDataset") -> None:
     """
     from escnet.data.doubts import doubts_about
 
-    shown = shown_path(dataset.root)
+    shown = display_path(dataset.root)
     print(f"{shown} is read as {dataset.layout}", file=sys.stderr)
     for doubt in doubts_about(dataset, _MOST_LOOKED_AT):
         print(f"warning: {shown}: {doubt}", file=sys.stderr)

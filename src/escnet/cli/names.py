@@ -51,18 +51,18 @@ def check(
     are errors, which stop other commands, and 0 where there are warnings alone. The model is loaded
     only if the list has no errors.
     """
-    from escnet.class_lists.class_list import shown_text
+    from escnet.class_lists.class_list import display_text
     from escnet.class_lists.file import read_text
     from escnet.class_lists.findings import Finding, check_groups, check_words
     from escnet.class_lists.read import recognise
     from escnet.errors import VocabularyError
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.vocabulary import vocabulary_and_faults
 
     text = read_text(file)
     class_list, vocabulary = None, None
     try:
-        class_list = recognise(text, shown_path(file))
+        class_list = recognise(text, display_path(file))
         vocabulary, faults = vocabulary_and_faults(class_list)
     except VocabularyError as error:
         faults = [error]
@@ -82,7 +82,7 @@ def check(
             print(class_list.summary())
         for label, queries in (vocabulary.queries_by_label if vocabulary else {}).items():
             asked = "" if queries == (label,) else f" = {' | '.join(queries)}"
-            print(f"  {shown_text(label, quoted=False)}{asked}")
+            print(f"  {display_text(label, quoted=False)}{asked}")
         for finding in findings:
             print(f"{finding.level}: {finding.message}")
         if not findings:
@@ -121,7 +121,7 @@ def try_(  # noqa: PLR0913, PLR0917 -- one argument for each option
     """
     from escnet.annotations.json_text import to_marked_json
     from escnet.data.picture_search import find_images
-    from escnet.files import check_replaceable, make_folder, shown_path, write_file
+    from escnet.files import check_replaceable, display_path, make_folder, write_file
     from escnet.inference.methods.model_name import ModelName
     from escnet.inference.names.name_trial import as_table, try_names
     from escnet.inference.names.suggestions import Synonyms
@@ -161,15 +161,15 @@ def try_(  # noqa: PLR0913, PLR0917 -- one argument for each option
     else:
         _print_trial(trial)
         for path in (page, numbers):
-            print(shown_path(path))
+            print(display_path(path))
     if trial.failures:
         raise typer.Exit(1)
 
 
 def _print_trial(trial: "Trial") -> None:
-    from escnet.class_lists.class_list import shown_text
+    from escnet.class_lists.class_list import display_text
 
-    names = [shown_text(label.label, quoted=False) for label in trial.labels]
+    names = [display_text(label.label, quoted=False) for label in trial.labels]
     width = max(map(len, [*names, "(unlabelled)"]))
     print(f"{'':{width}}   share  confidence  pictures  nearly  mixed up with")
     for name, label in zip(names, trial.labels, strict=True):

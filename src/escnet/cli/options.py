@@ -198,7 +198,7 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
     """
     from escnet.data.folder_layouts import label_maps_beside
     from escnet.errors import ImageError
-    from escnet.files import is_ours, shown_path
+    from escnet.files import display_path, is_ours
 
     named = {os.path.abspath(source) for source in sources}  # noqa: PTH100 -- must keep links
     kept = [
@@ -213,7 +213,7 @@ def without_results(pictures: Sequence[Path], sources: Sequence[str]) -> list[Pa
         )
     maps = {path for path in label_maps_beside(kept) if os.path.abspath(path) not in named}  # noqa: PTH100
     if maps:
-        first = shown_path(min(maps))
+        first = display_path(min(maps))
         print(
             f"label maps of other pictures left out: {len(maps)}, such as {first}", file=sys.stderr
         )

@@ -17,8 +17,8 @@ def report(
     """
     from escnet.evaluation.report import write_report
     from escnet.evaluation.result import EvalResult
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     for path in results:
         markdown, page = write_report(EvalResult.read(path), path)
-        print(f"{shown_path(markdown)}, {shown_path(page)}")
+        print(f"{display_path(markdown)}, {display_path(page)}")

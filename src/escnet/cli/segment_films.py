@@ -81,7 +81,7 @@ def _jobs(request: SegmentRequest, sources: Sequence[str], limit: int | None) ->
 
 
 def _tell(request: SegmentRequest, reports: "Sequence[FilmReport]", failures: Failures) -> None:
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     if request.as_json:
         print_documents("film", reports, failures)
@@ -89,13 +89,14 @@ def _tell(request: SegmentRequest, reports: "Sequence[FilmReport]", failures: Fa
         for report in reports:
             frames = counted(report.summary["frames"], "frame", "frames")
             seconds = f"{report.summary['seconds']:.1f} s"
-            print_whole(f"{shown_path(report.film)}: {frames}, {seconds}", report)
+            print_whole(f"{display_path(report.film)}: {frames}, {seconds}", report)
         for _, error in failures.errors:
             print(f"  {error.for_command_line()}")
     for report in reports:
         if report.fault:
             print(
-                f"escnet: {shown_path(report.film)} is damaged or broke off ({report.fault}): what "
-                f"could be read, {counted(report.summary['frames'], 'frame', 'frames')}, is there",
+                f"escnet: {display_path(report.film)} is damaged or broke off ({report.fault}): "
+                f"what could be read, {counted(report.summary['frames'], 'frame', 'frames')}, is "
+                "there",
                 file=sys.stderr,
             )

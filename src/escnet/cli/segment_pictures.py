@@ -97,7 +97,7 @@ def _raise_if_lone_failure(report: "JobReport") -> None:
 def _tell_of_pages(report: "JobReport", pages: "Pages") -> None:
     """Say of how many pictures only the first page was read, or that they lack some asked for."""
     from escnet.data.pages import Pages
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     numbers = {
         one.picture: one.summary["reading"]["pages"] for one in report.pictures if one.summary
@@ -112,7 +112,7 @@ def _tell_of_pages(report: "JobReport", pages: "Pages") -> None:
         return
     picture, number = told[0]
     said = (
-        f"escnet: {shown_path(picture)} has {counted(number, 'page or frame', 'pages or frames')}"
+        f"escnet: {display_path(picture)} has {counted(number, 'page or frame', 'pages or frames')}"
     )
     others = len(told) - 1
     if is_first:
@@ -151,7 +151,7 @@ def _entry(picture: "PictureReport") -> dict[str, Any]:
 
 def _print_summary(report: "JobReport", out: Path) -> None:
     from escnet.bulk.places import address_of
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     if len(report.pictures) == 1:
         _print_table(report.pictures[0])
@@ -163,7 +163,7 @@ def _print_summary(report: "JobReport", out: Path) -> None:
     line = f"{counts['written']} of {len(report.pictures)} pictures segmented"
     line += f", {counts['skipped']} already finished" if counts["skipped"] else ""
     line += f", {counts['failed']} failed" if counts["failed"] else ""
-    print(f"{line}; results in {shown_path(address_of(out) or out)}")
+    print(f"{line}; results in {display_path(address_of(out) or out)}")
     _print_whole_files(report)
     for failure in report.failures:
         if failure.cause is not None:
@@ -171,20 +171,20 @@ def _print_summary(report: "JobReport", out: Path) -> None:
 
 
 def _print_whole_files(report: "JobReport") -> None:
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     for paths in report.whole_files.values():
         for path in paths:
-            print(shown_path(path))
+            print(display_path(path))
 
 
 def _print_table(picture: "PictureReport") -> None:
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     print(
-        f"{shown_path(picture.picture)}: {picture.summary['width']} x {picture.summary['height']}"
+        f"{display_path(picture.picture)}: {picture.summary['width']} x {picture.summary['height']}"
         f" pixels{', already finished' if picture.status == 'skipped' else ''}"
     )
     print_table(picture.summary)
     for path in picture.outputs.values():
-        print(shown_path(path))
+        print(display_path(path))

@@ -88,14 +88,14 @@ def _bands(text: str) -> tuple[int, ...]:
 
 
 def _tell(request: SegmentRequest, reports: "Sequence[RasterReport]", failures: Failures) -> None:
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     if request.as_json:
         print_documents("raster", reports, failures)
         return
     for report in reports:
         size = f"{report.summary['width']} x {report.summary['height']} pixels"
-        print_whole(f"{shown_path(report.raster)}: {size}", report)
+        print_whole(f"{display_path(report.raster)}: {size}", report)
     if failures.errors:
         print(f"{counted(len(failures.errors), 'raster', 'rasters')} failed")
     for _, error in failures.errors:

@@ -144,12 +144,12 @@ def print_whole(title: str, report: "WholeReport") -> None:
         title: Which it is, and how large.
         report: What became of it.
     """
-    from escnet.files import shown_path
+    from escnet.files import display_path
 
     print(f"{title}{', already finished' if report.status == 'skipped' else ''}")
     print_table(report.summary)
     for path in report.outputs.values():
-        print(shown_path(path))
+        print(display_path(path))
 
 
 def counted(number: int, one: str, several: str) -> str:

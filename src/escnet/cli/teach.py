@@ -88,7 +88,7 @@ def teach(  # noqa: PLR0913, PLR0917 -- one argument for each option
     alone does better keeps its name.
     """
     from escnet.annotations.json_text import to_json
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.vocabulary import Vocabulary
 
     check_machine(device, "float32", threads)
@@ -123,7 +123,7 @@ def teach(  # noqa: PLR0913, PLR0917 -- one argument for each option
         print(f"{name}: what it was taught is forgotten")
     for lesson in lessons:
         print(_said(lesson))
-    print(shown_path(file))
+    print(display_path(file))
 
 
 def _without(
@@ -136,12 +136,12 @@ def _without(
         VocabularyError: If there is no such label.
     """
     from escnet.errors import ConfigError
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.teaching.teach import forget
 
     for label in labels:
         if vocabulary is None:
-            raise ConfigError(f"{shown_path(file)} is not there: nothing can be forgotten")
+            raise ConfigError(f"{display_path(file)} is not there: nothing can be forgotten")
         vocabulary = forget(vocabulary, label)
     return vocabulary
 
@@ -189,7 +189,7 @@ def _taught(
     device: str,
     threads: int | None,
 ) -> "tuple[Vocabulary, list[Lesson]]":
-    from escnet.files import shown_path
+    from escnet.files import display_path
     from escnet.inference.segmenter import Segmenter
     from escnet.teaching.teach import MOST_EXAMPLES, teach
 
@@ -199,7 +199,7 @@ def _taught(
         examples,
         labels=labels,
         most=MOST_EXAMPLES if most is None else most,
-        on_example=lambda one: print(shown_path(one.picture), file=sys.stderr),
+        on_example=lambda one: print(display_path(one.picture), file=sys.stderr),
     )
 
 

@@ -25,7 +25,7 @@ from escnet.data.limits import MAX_PIXELS
 from escnet.data.pascal import rle_mask
 from escnet.data.reading import Reading
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 OVERLAP = 65_535
 _MOST_BYTES = 4 * 2**30
@@ -66,7 +66,7 @@ def content_of(path: Path) -> bytes:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise DatasetError(f"{shown_path(path)} is larger than 4 GiB: split it")
+            raise DatasetError(f"{display_path(path)} is larger than 4 GiB: split it")
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -92,7 +92,7 @@ def _file_at(parse: Parse, path: Path, changed: int, size: int) -> AnnotationFil
 
 
 def _unreadable(path: Path, error: OSError) -> DatasetError:
-    return DatasetError(f"{shown_path(path)} cannot be read ({error.strerror}): check it")
+    return DatasetError(f"{display_path(path)} cannot be read ({error.strerror}): check it")
 
 
 class AnnotatedLabels:
@@ -172,7 +172,7 @@ def annotated_reading(
         name, image_path = inside
         stem = Path(name).with_suffix("").as_posix()
         if stem in pictures:
-            raise DatasetError(f"{shown_path(path)} lists two pictures called {stem!r}: keep one")
+            raise DatasetError(f"{display_path(path)} lists two pictures called {stem!r}: keep one")
         pictures[stem] = LabelledPicture(
             stem=stem,
             image_path=image_path,
@@ -180,11 +180,11 @@ def annotated_reading(
             read=AnnotatedLabels(parse, image_id),
         )
     if not pictures or missing:
-        looked = ", ".join(shown_path(place) for place in folders[:4])
+        looked = ", ".join(display_path(place) for place in folders[:4])
         first = missing[0] if missing else "none"
         raise DatasetError(
-            f"{len(missing)} of {len(file.pictures)} pictures of {shown_path(path)} are not there, "
-            f"the first is {first} (looked in {looked}): put them there"
+            f"{len(missing)} of {len(file.pictures)} pictures of {display_path(path)} are not "
+            f"there, the first is {first} (looked in {looked}): put them there"
         )
     return Reading(
         layout=layout,

@@ -29,7 +29,7 @@ from escnet.data.layout import (
 )
 from escnet.data.picture_file import PictureFile
 from escnet.errors import DatasetError, EscnetError, ImageError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 if TYPE_CHECKING:
     import hashlib
@@ -154,7 +154,7 @@ def check_folder(
     for number, item in enumerate(dataset, start=1):
         try:
             labels = item.read_truth()
-            check_same_size(item.truth_shown, labels.shape, image_size_hw(item.image_path))
+            check_same_size(item.truth_name, labels.shape, image_size_hw(item.image_path))
             _refuse_no_class(dataset, item, labels)
             dataset.refuse_undeclared(item, labels)
             counted = np.where(labels == dataset.background_index, dataset.ignore_index, labels)
@@ -189,7 +189,7 @@ def _refuse_no_class(
     outside = labels[(labels > last) & ~np.isin(labels, special)]
     if outside.size:
         raise DatasetError(
-            f"{item.truth_shown} holds label {outside[0]}, but there are classes 0..{last}: "
+            f"{item.truth_name} holds label {outside[0]}, but there are classes 0..{last}: "
             f"correct it, or say what {outside[0]} is with --ignore or --id-map"
         )
 
@@ -217,11 +217,11 @@ def _checked(split: Split, pair: LabelledPicture) -> str:
     outside = labels[(labels >= len(split.classes)) & (labels != split.ignore_label)]
     if outside.size:
         raise DatasetError(
-            f"{pair.truth_shown} holds label {outside[0]}, but {split.name} "
+            f"{pair.truth_name} holds label {outside[0]}, but {split.name} "
             f"has classes 0..{len(split.classes) - 1} and ignores {split.ignore_label}: make it "
             f"again with `escnet data prepare {split.name}`"
         )
-    check_same_size(pair.truth_shown, labels.shape, image_size_hw(pair.image_path))
+    check_same_size(pair.truth_name, labels.shape, image_size_hw(pair.image_path))
     return pair_checksum(pair.image_path, labels)
 
 
@@ -256,5 +256,5 @@ def _file_digest(path: Path) -> "hashlib._Hash":
         return sha256(path.read_bytes())
     except OSError as error:
         raise ImageError(
-            f"picture {shown_path(path)} cannot be read ({error.strerror}): check it"
+            f"picture {display_path(path)} cannot be read ({error.strerror}): check it"
         ) from None

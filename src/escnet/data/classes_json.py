@@ -21,7 +21,7 @@ from typing import Any
 from escnet.data.conventions import Conventions
 from escnet.data.label_table import Row
 from escnet.errors import ConfigError, DatasetError, VocabularyError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 from escnet.vocabulary import Vocabulary
 
@@ -72,7 +72,7 @@ class ClassesJson:
         Raises:
             DatasetError: If it cannot be read, or is wrong.
         """
-        shown = shown_path(path)
+        shown = display_path(path)
         if not path.is_file():
             return None
         table = _CLASSES.json_of(path)

@@ -29,7 +29,7 @@ from escnet.data.label_table import LabelTable, Row
 from escnet.data.pascal import rle_mask
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _MOST_LISTED = 1_000  # files in a folder that are looked into
@@ -57,7 +57,7 @@ def coco_readings(root: Path, options: FolderOptions) -> list[Reading]:
     if len(names) < len(files):
         shown = ", ".join(path.name for path in files)
         raise DatasetError(
-            f"{shown_path(root)} has several COCO files ({shown}): give the path of one of them"
+            f"{display_path(root)} has several COCO files ({shown}): give the path of one of them"
         )
     split = chosen_split(list(names), options, root)
     return [_reading(names[split], root, split if len(names) > 1 else None)]
@@ -94,7 +94,7 @@ class CocoFile:
     without_truth = 0  # a picture without annotations is of none of the categories
 
     def __init__(self, path: Path) -> None:
-        self._shown = shown_path(path)
+        self._shown = display_path(path)
         text = content_of(path)
         try:
             content = json.loads(text)
@@ -149,7 +149,7 @@ def _mask_of(segmentation: Any, size_hw: tuple[int, int]) -> Bool[np.ndarray, "H
 
 
 def _reading(path: Path, root: Path, split: str | None) -> Reading:
-    said = f"COCO JSON {shown_path(path)} (pixels of two categories count nowhere)"
+    said = f"COCO JSON {display_path(path)} (pixels of two categories count nowhere)"
     return annotated_reading(
         CocoFile, path, _places(path, root), layout="coco", said=said, split=split
     )

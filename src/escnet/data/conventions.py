@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from escnet.data.label_table import NUM_VALUES, LabelTable
 from escnet.errors import ConfigError, DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 
 IGNORED = -1  # codes of values that are no class
@@ -88,7 +88,7 @@ def read_id_map(path: str | Path) -> dict[int, str]:
     Raises:
         ConfigError: If the file cannot be read, or holds something else.
     """
-    shown = f"id map {shown_path(path)}"
+    shown = f"id map {display_path(path)}"
     text = _ID_MAP.text_of(path)
     if text.lstrip().startswith("{"):
         table = _ID_MAP.parsed_json(text.encode(), shown)

@@ -19,7 +19,7 @@ from escnet.data.annotation_file import annotated_reading, check_size, content_o
 from escnet.data.label_table import LabelTable, Row
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 _HEAD_BYTES = 4096
 _SHAPES = ("polygon", "mask")
@@ -70,7 +70,7 @@ class CvatFile:
     without_truth = 0
 
     def __init__(self, path: Path) -> None:
-        self._shown = shown_path(path)
+        self._shown = display_path(path)
         self._path: list[str] = []
         self._names: list[str] = []
         self._images: list[_Image] = []
@@ -156,5 +156,5 @@ def _mask(shape: Mapping[str, str], size_hw: tuple[int, int]) -> Bool[np.ndarray
 def _reading(path: Path) -> Reading:
     places = [path.parent, path.parent / "images"]
     return annotated_reading(
-        CvatFile, path, places, layout="cvat", said=f"CVAT's {shown_path(path)}"
+        CvatFile, path, places, layout="cvat", said=f"CVAT's {display_path(path)}"
     )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.gz.")  # the last as one of them is published
 _GZIP = b"\x1f\x8b"
@@ -45,7 +45,7 @@ class Downloads:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DatasetError(
-                f"no folder {shown_path(folder)}: give the one with the downloaded files"
+                f"no folder {display_path(folder)}: give the one with the downloaded files"
             )
         self._open = ExitStack()
         self._by_parent: dict[str, list[Download]] = {}
@@ -102,7 +102,7 @@ class Downloads:
                 archives.append(path)
                 continue
             inside = PurePosixPath(self.folder.name, *path.relative_to(self.folder).parts)
-            yield Download(path=inside, shown=shown_path(path), read=path.read_bytes)
+            yield Download(path=inside, shown=display_path(path), read=path.read_bytes)
         for path in archives:
             is_zip = path.name.lower().endswith(".zip")
             yield from self._in_zip(path) if is_zip else self._in_tar(path)
@@ -116,7 +116,7 @@ class Downloads:
             if not name.endswith("/"):
                 yield Download(
                     path=PurePosixPath(name),
-                    shown=f"{shown_path(path)}:{name}",
+                    shown=f"{display_path(path)}:{name}",
                     read=partial(archive.read, name),
                 )
 
@@ -129,7 +129,7 @@ class Downloads:
         for member in members:
             yield Download(
                 path=PurePosixPath(member.name),
-                shown=f"{shown_path(path)}:{member.name}",
+                shown=f"{display_path(path)}:{member.name}",
                 read=partial(_of_tar, archive, member),
             )
 
@@ -158,4 +158,4 @@ def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
     reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it tried
-    return DatasetError(f"archive {shown_path(path)} cannot be read ({reason}): fetch it again")
+    return DatasetError(f"archive {display_path(path)} cannot be read ({reason}): fetch it again")

@@ -22,7 +22,7 @@ from escnet.data.pairing import label_maps_below, paired, pictures_below
 from escnet.data.reading import FolderOptions, Reading
 from escnet.data.recognition import recognised
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 _COLOURS = "labelmap.txt"  # which colour stands for which class, as CVAT writes it
 _FEW_SHOWN = 4  # classes
@@ -101,7 +101,7 @@ class FolderDataset:
             DatasetError: If there is one.
         """
         source = self.source(item.source)
-        where = f"{item.truth_shown} holds label"
+        where = f"{item.truth_name} holds label"
         cure = f"or label these pixels {self.ignore_index}, which counts nowhere"
         if not source.has_background and (labels == self.background_index).any():
             raise DatasetError(
@@ -155,7 +155,7 @@ class CodedLabels:
         is_known = self._is_known[raw]
         if not is_known.all():
             raise DatasetError(
-                f"label map {shown_path(path)} {_about_unknown(raw, is_known, self._labelling)}"
+                f"label map {display_path(path)} {_about_unknown(raw, is_known, self._labelling)}"
             )
         return self._labels[raw]
 
@@ -331,19 +331,19 @@ def _own_items(root: Path, labels: Mapping[str, SourceLabels]) -> tuple[Labelled
     for name in ("images", "masks"):
         if not (root / name).is_dir():
             raise DatasetError(
-                f"folder {shown_path(root / name)} does not exist: a folder with classes.json has "
-                "pictures in images/ and label maps in masks/"
+                f"folder {display_path(root / name)} does not exist: a folder with classes.json "
+                "has pictures in images/ and label maps in masks/"
             )
     images, masks = pictures_below(root / "images"), label_maps_below(root / "masks")
     if not images:
-        raise DatasetError(f"folder {shown_path(root / 'images')} holds no picture: add some")
+        raise DatasetError(f"folder {display_path(root / 'images')} holds no picture: add some")
     pairs, alone = paired(images, masks)
     for stem, path in images.items():
         if stem not in pairs:
-            raise DatasetError(f"picture {shown_path(path)} lacks its label map masks/{stem}.png")
+            raise DatasetError(f"picture {display_path(path)} lacks its label map masks/{stem}.png")
     for stem in alone:
         raise DatasetError(
-            f"label map {shown_path(masks[stem])} lacks its picture images/{stem}.jpg"
+            f"label map {display_path(masks[stem])} lacks its picture images/{stem}.jpg"
         )
     return tuple(
         LabelledPicture(
@@ -364,6 +364,6 @@ def _source_of(stem: str, path: Path, labels: Mapping[str, SourceLabels]) -> str
     if len(labels) == 1 and not separator:
         return next(iter(labels))
     raise DatasetError(
-        f"picture {shown_path(path)} is of source {name!r}, which classes.json lacks: "
+        f"picture {display_path(path)} is of source {name!r}, which classes.json lacks: "
         f"name it SOURCE__NAME, SOURCE being one of {', '.join(labels)}"
     )

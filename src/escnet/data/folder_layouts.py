@@ -22,7 +22,7 @@ from escnet.data.pairing import IDS, TRAIN_IDS, label_maps_below, paired, pictur
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.data.reading import FolderOptions, Reading, table_of
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 PICTURE_FOLDERS = (
     *("images", "img_dir", "JPEGImages", "leftImg8bit", "image", "imgs", "img", "pictures"),
@@ -200,7 +200,7 @@ def chosen_split(parts: Sequence[str], options: FolderOptions, root: Path) -> st
     Raises:
         DatasetError: If there is no such one, or several and none is asked for.
     """
-    shown = f"{shown_path(root)} has the parts {', '.join(parts)}"
+    shown = f"{display_path(root)} has the parts {', '.join(parts)}"
     if options.split is None:
         if len(parts) == 1:
             return parts[0]
@@ -223,7 +223,7 @@ def _listed(root: Path, options: FolderOptions) -> set[str] | None:
         return {line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()}
     except (OSError, ValueError):
         raise DatasetError(
-            f"{shown_path(path)} cannot be read: choose a --split that {_KEPT_SETS} lists"
+            f"{display_path(path)} cannot be read: choose a --split that {_KEPT_SETS} lists"
         ) from None
 
 
@@ -283,11 +283,11 @@ def _refuse_lone(
     lacking = [key for key in pictures if key not in pairs]
     if not pairs:
         raise DatasetError(
-            f"no picture in {shown_path(root)} has a label map of its name (such as "
+            f"no picture in {display_path(root)} has a label map of its name (such as "
             f"{next(iter(pictures), 'none')} and {next(iter(alone), 'none')}): name both alike"
         )
     if lacking and not may_lack:
-        path = shown_path(pictures[lacking[0]])
+        path = display_path(pictures[lacking[0]])
         raise DatasetError(
             f"{len(lacking)} of {len(pictures)} pictures lack a label map, the first picture is "
             f"{path}: add it, or move the picture away"

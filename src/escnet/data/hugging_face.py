@@ -20,7 +20,7 @@ from escnet.data.folder_layouts import chosen_split
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.data.reading import FolderOptions, Reading, table_of
 from escnet.errors import DatasetError
-from escnet.files import make_folder, shown_path, write_file
+from escnet.files import display_path, make_folder, write_file
 
 PICTURE_COLUMNS = ("image", "pixel_values", "img", "picture", "file_name")
 LABEL_COLUMNS = (
@@ -115,14 +115,14 @@ def _unpack(files: list[Path], folder: Path) -> int:
                 write_file(folder / f"{kind}-{number:06}{suffix}", content)
             number += 1
     if not number:
-        raise DatasetError(f"{shown_path(files[0])} has no row: save the data set again")
+        raise DatasetError(f"{display_path(files[0])} has no row: save the data set again")
     return number
 
 
 def _rows_of(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """The bytes of each row's picture and label map."""
     batches, names = _opened(path)
-    picture, label = _columns_of(names, shown_path(path))
+    picture, label = _columns_of(names, display_path(path))
     for batch in batches():
         columns = batch.select([picture, label]).to_pydict()
         for row in zip(columns[picture], columns[label], strict=True):
@@ -137,7 +137,7 @@ def _opened(path: Path) -> tuple[Callable[[], Iterator[Any]], list[str]]:
         ipc = importlib.import_module("pyarrow.ipc")
     except ImportError:
         raise DatasetError(
-            f"{shown_path(path)} needs pyarrow to be read: pip install 'escnet[datasets]'"
+            f"{display_path(path)} needs pyarrow to be read: pip install 'escnet[datasets]'"
         ) from None
     try:
         if path.suffix == ".parquet":
@@ -148,7 +148,7 @@ def _opened(path: Path) -> tuple[Callable[[], Iterator[Any]], list[str]]:
             schema, batches = stream.schema, lambda: iter(stream)
     except (pyarrow.ArrowException, OSError) as error:
         raise DatasetError(
-            f"{shown_path(path)} cannot be read ({str(error).splitlines()[0]}): save it again"
+            f"{display_path(path)} cannot be read ({str(error).splitlines()[0]}): save it again"
         ) from None
     names = [
         field.name
@@ -165,8 +165,8 @@ def _bytes_of(cell: Any, path: Path) -> bytes:
         return content
     name = cell.get("path") if isinstance(cell, dict) else None
     raise DatasetError(
-        f"{shown_path(path)} names a picture's file ({name!r}) and does not hold it: save the data "
-        "set with its pictures"
+        f"{display_path(path)} names a picture's file ({name!r}) and does not hold it: save the "
+        "data set with its pictures"
     )
 
 
@@ -192,7 +192,7 @@ def _plain(name: str) -> str:
 
 def _of_metadata(root: Path, path: Path, options: FolderOptions) -> list[Reading]:
     """The reading of an image folder; empty where no column names a label map."""
-    shown = shown_path(path)
+    shown = display_path(path)
     rows = _metadata_rows(path, shown)
     names = [name for name in rows[0] if isinstance(rows[0][name], str)]
     if not any(_plain(name) in LABEL_COLUMNS for name in names):
@@ -203,7 +203,9 @@ def _of_metadata(root: Path, path: Path, options: FolderOptions) -> list[Reading
         files = [root / str(row.get(column, "")) for column in (picture, label)]
         for file in files:
             if root.resolve() not in file.resolve().parents or not file.is_file():
-                raise DatasetError(f"{shown} names {shown_path(file)}, which is not there: add it")
+                raise DatasetError(
+                    f"{shown} names {display_path(file)}, which is not there: add it"
+                )
         key = files[0].relative_to(root).with_suffix("").as_posix()
         pictures.append(LabelledPicture(stem=key, image_path=files[0], label_path=files[1]))
     return [

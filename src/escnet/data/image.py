@@ -42,7 +42,7 @@ from escnet.data.picture_formats import (
 )
 from escnet.data.value_range import ValueRange, check_depth, range_of, to_bytes
 from escnet.errors import ImageError, setting
-from escnet.files import shown_path
+from escnet.files import display_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,7 +182,7 @@ def read_picture(
     Raises:
         ImageError: As `read_image`.
     """
-    shown = f"picture {shown_path(path)}"
+    shown = f"picture {display_path(path)}"
     with open_regular_file(Path(path), shown) as stream:
         return decode_picture(stream, shown=shown, max_pixels=max_pixels, depth=depth, page=page)
 
@@ -225,7 +225,7 @@ def num_pages_of(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> int:
         ImageError: If there is no such picture, its header is damaged, or it is too large.
     """
     with open_image(path, max_pixels=max_pixels) as image:
-        return _num_pages(image, f"picture {shown_path(path)}")
+        return _num_pages(image, f"picture {display_path(path)}")
 
 
 def image_size_hw(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -273,7 +273,7 @@ def open_image(
     Raises:
         ImageError: If the file cannot be read, is none of these formats, or is too large.
     """
-    shown = f"{noun} {shown_path(path)}"
+    shown = f"{noun} {display_path(path)}"
     with (
         open_regular_file(Path(path), shown) as stream,
         _opened(stream, shown, max_pixels, formats) as image,

@@ -19,7 +19,7 @@ from PIL import Image
 from escnet.data.image import decoding, open_image
 from escnet.data.limits import MAX_PIXELS
 from escnet.errors import DatasetError, ImageError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 Colour = tuple[int, int, int]
 
@@ -102,7 +102,7 @@ def check_same_size(shown: str, labels_hw: Sequence[int], picture_hw: Sequence[i
 
 
 def _title(path: str | Path) -> str:
-    return f"label map {shown_path(path)}"
+    return f"label map {display_path(path)}"
 
 
 def _samples_of(path: str | Path, max_pixels: int) -> Image.Image:

@@ -28,7 +28,7 @@ from escnet.data.annotation_file import (
 from escnet.data.label_table import LabelTable, Row
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 _KEYS = (b'"annotations"', b'"result"', b'"data"')
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")  # what Label Studio calls uploaded files
@@ -68,7 +68,7 @@ class LabelStudioFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._shown = shown_path(path)
+        self._shown = display_path(path)
         text = content_of(path)
         self.pictures: dict[int, tuple[str, ...]] = {}
         self.without_truth = 0
@@ -158,6 +158,6 @@ def _path_in(address: str) -> str:
 
 
 def _reading(path: Path) -> Reading:
-    said = f"Label Studio's {shown_path(path)} (pixels of two labels count nowhere)"
+    said = f"Label Studio's {display_path(path)} (pixels of two labels count nowhere)"
     places = [path.parent / name for name in ("", "images", "media", "upload")]
     return annotated_reading(LabelStudioFile, path, places, layout="label-studio", said=said)

@@ -12,7 +12,7 @@ from escnet.class_lists.class_list import is_rest_word
 from escnet.class_lists.read import read_class_list
 from escnet.data.label_map import Colour
 from escnet.errors import DatasetError, VocabularyError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.vocabulary import Vocabulary
 
 # Where people and programs put the list, in the order in which it is looked for.
@@ -58,7 +58,7 @@ class LabelTable:
             DatasetError: If the file cannot be read, or holds none.
         """
         try:
-            return cls(tuple(_rows_of(Path(path))), shown_path(path)).checked()
+            return cls(tuple(_rows_of(Path(path))), display_path(path)).checked()
         except VocabularyError as error:
             raise DatasetError(str(error)) from None
 

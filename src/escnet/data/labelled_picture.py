@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from escnet.data.label_map import read_label_map
-from escnet.files import shown_path
+from escnet.files import display_path
 
 ReadLabels = Callable[[Path], Integer[np.ndarray, "H W"]]
 
@@ -43,6 +43,6 @@ class LabelledPicture:
         return self.read(self.label_path)
 
     @property
-    def truth_shown(self) -> str:
+    def truth_name(self) -> str:
         """What messages call the truth."""
-        return f"label map {shown_path(self.label_path)}"
+        return f"label map {display_path(self.label_path)}"

@@ -17,7 +17,7 @@ from jaxtyping import Integer
 from escnet.data.label_map import read_label_map
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 
 _UNKNOWN = -1  # a raw label that the layout does not know; no class and no ignore label
@@ -64,7 +64,7 @@ class Layout:
             DatasetError: If the file cannot be read, or holds a raw label of no meaning.
         """
         raw = read_label_map(path)
-        return raw if self.codes is None else decoded(raw, self.codes, shown_path(path))
+        return raw if self.codes is None else decoded(raw, self.codes, display_path(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Split:
                 return layout
         first = self.layouts[0]
         raise DatasetError(
-            f"{shown_path(root)} holds no {self.name} (looked for {first.pictures} with "
+            f"{display_path(root)} holds no {self.name} (looked for {first.pictures} with "
             f"{first.labels}): give the folder above them, or make them with "
             f"`escnet data prepare {self.name}`"
         )
@@ -114,8 +114,8 @@ class Split:
         stems = sorted(pictures.keys() & labels.keys())
         if not stems:
             raise DatasetError(
-                f"no picture in {shown_path(root / layout.pictures)} has a label map in "
-                f"{shown_path(root / layout.labels)}: name both alike, or make them again with "
+                f"no picture in {display_path(root / layout.pictures)} has a label map in "
+                f"{display_path(root / layout.labels)}: name both alike, or make them again with "
                 f"`escnet data prepare {self.name}`"
             )
         return [

@@ -11,7 +11,7 @@ from escnet.data.label_map import LABEL_SUFFIXES
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.data.picture_search import natural_key
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 TRAIN_IDS, IDS = "_gtFine_labelTrainIds", "_gtFine_labelIds"  # Cityscapes', the first preferred
 
@@ -38,7 +38,7 @@ def files_by_key(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in paths:
             raise DatasetError(
-                f"folder {shown_path(folder)} has 2 files called {key!r} ({paths[key].name}, "
+                f"folder {display_path(folder)} has 2 files called {key!r} ({paths[key].name}, "
                 f"{path.name}): keep one of them"
             )
         paths[key] = path
@@ -50,7 +50,7 @@ def _walked(folder: Path, depth: int) -> Iterable[Path]:
         entries = list(folder.iterdir())
     except OSError as error:
         raise DatasetError(
-            f"folder {shown_path(folder)} cannot be read ({error.strerror}): check it"
+            f"folder {display_path(folder)} cannot be read ({error.strerror}): check it"
         ) from None
     for entry in entries:
         if entry.name.startswith("."):

@@ -18,7 +18,7 @@ from escnet.data.image import (
 )
 from escnet.data.limits import MAX_PIXELS
 from escnet.errors import ImageError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 if TYPE_CHECKING:
     import hashlib
@@ -63,7 +63,7 @@ class PictureFile:
         self, path: str | Path, *, max_pixels: int = MAX_PIXELS, shown: str | None = None
     ) -> None:
         self.path = Path(path)
-        self._shown = f"picture {shown_path(path if shown is None else shown)}"
+        self._shown = f"picture {display_path(path if shown is None else shown)}"
         self._max_pixels = max_pixels
         self._content: Stream | None = None
         self._digest: hashlib._Hash | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.errors import ImageError
-from escnet.files import is_ours, shown_path
+from escnet.files import display_path, is_ours
 
 _MOST_SHOWN = 6  # kinds in a message
 
@@ -105,7 +105,7 @@ def _files_of(
         # glob leaves hidden files out, which Path.glob does not
         kind, candidates = "pattern", [Path(p) for p in glob(text, recursive=recursive)]  # noqa: PTH207
     else:
-        raise ImageError(f"picture {shown_path(path)} does not exist: check the path")
+        raise ImageError(f"picture {display_path(path)} does not exist: check the path")
     pictures: list[Path] = []
     others: list[Path] = []
     for candidate in candidates:
@@ -124,7 +124,7 @@ def _nothing_in(kind: str, path: Path, others: Sequence[Path], recursive: bool) 
     # only folders have folders within; a pattern spans them by its own **
     within = kind == "folder" and not recursive and any(map(os.path.isdir, _entries(path)))
     cure = "pass --recursive to search folders in folders" if within else "check the path"
-    return f"{kind} {shown_path(path)} holds no picture{beside} ({suffixes}): {cure}"
+    return f"{kind} {display_path(path)} holds no picture{beside} ({suffixes}): {cure}"
 
 
 def _entries(folder: Path) -> list[str]:
@@ -133,7 +133,7 @@ def _entries(folder: Path) -> list[str]:
 
 def _walk(folder: Path, recursive: bool, unreadable: list[str]) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        told = f"folder {shown_path(error.filename)} cannot be read ({error.strerror})"
+        told = f"folder {display_path(error.filename)} cannot be read ({error.strerror})"
         if Path(error.filename) == folder:
             raise ImageError(f"{told}: check its permissions")
         unreadable.append(f"{told} and is passed over")

@@ -34,7 +34,7 @@ from escnet.data.pascal import (
     read_annotated,
 )
 from escnet.errors import DatasetError, EscnetError, ImageError
-from escnet.files import make_folder, remove_leftovers, shown_path, write_file
+from escnet.files import display_path, make_folder, remove_leftovers, write_file
 
 _CONTEXT_LISTS = ("pascalcontext_val.txt", "ImageSets/SegmentationContext/val.txt")
 _MERGED = "trainval_merged.json"
@@ -150,7 +150,7 @@ def _as_published(split: Split, archives: Downloads, root: Path) -> Iterator[Job
     first = split.layouts[0]
     also = f" and {first.names_file}" if first.names_file else ""
     raise DatasetError(
-        f"{shown_path(archives.folder)} holds no pictures with label maps of {split.name} "
+        f"{display_path(archives.folder)} holds no pictures with label maps of {split.name} "
         f"(looked for {first.pictures} and {first.labels}{also}, in folders and archives): "
         "see docs/how-to/benchmarks.md"
     )
@@ -165,7 +165,7 @@ def _full_ade(split: Split, archives: Downloads, root: Path) -> Iterator[Job]:
     stems = sorted(pictures.keys() & maps.keys())
     if not stems:
         raise DatasetError(
-            f"{shown_path(archives.folder)} holds no images/ADE/validation with *_seg.png: "
+            f"{display_path(archives.folder)} holds no images/ADE/validation with *_seg.png: "
             "give the folder that holds ADE20K_2021_17_01"
         )
     for stem in stems:
@@ -196,7 +196,7 @@ def _context_459(split: Split, archives: Downloads, root: Path) -> Iterator[Job]
     maps = archives.in_folder("trainval", ".mat")
     if not maps:
         raise DatasetError(
-            f"{shown_path(archives.folder)} holds no trainval/*.mat, nor an archive of it: "
+            f"{display_path(archives.folder)} holds no trainval/*.mat, nor an archive of it: "
             "fetch Pascal Context's trainval.tar.gz"
         )
     makers = {
@@ -219,7 +219,7 @@ def _context_names(split: Split, archives: Downloads) -> list[str]:
     merged = archives.file(_MERGED)
     if merged is None:
         raise DatasetError(
-            f"{shown_path(archives.folder)} holds no list of {split.name}'s pictures: "
+            f"{display_path(archives.folder)} holds no list of {split.name}'s pictures: "
             f"add pascalcontext_val.txt or {_MERGED}"
         )
     return list(read_annotated(merged.read(), merged.shown))
@@ -267,7 +267,7 @@ def _needed(archives: Downloads, tail: str, split: Split) -> Download:
     download = archives.file(tail)
     if download is None:
         raise DatasetError(
-            f"{shown_path(archives.folder)} holds no {tail}, which {split.name} needs: fetch it"
+            f"{display_path(archives.folder)} holds no {tail}, which {split.name} needs: fetch it"
         )
     return download
 

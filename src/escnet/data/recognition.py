@@ -11,7 +11,7 @@ from escnet.data.hugging_face import hugging_face_readings
 from escnet.data.label_studio_json import label_studio_readings
 from escnet.data.reading import FolderOptions, Reading
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 Finders = Mapping[str, Callable[[Path, FolderOptions], list[Reading]]]
 
@@ -46,19 +46,19 @@ def recognised(root: Path, options: FolderOptions) -> Reading:
             if len(layouts) > 1
             else "keep one of them there, or give that one's path"
         )
-        raise DatasetError(f"{shown_path(root)} can be read as {ways}: {cure}")
+        raise DatasetError(f"{display_path(root)} can be read as {ways}: {cure}")
     if readings:
         return readings[0]
     wanted = f" as {options.layout}" if options.layout else ""
     raise DatasetError(
-        f"{shown_path(root)} holds no pictures with label maps{wanted} that are recognised: "
+        f"{display_path(root)} holds no pictures with label maps{wanted} that are recognised: "
         f"this is read: {_WHAT_IS_READ}"
     )
 
 
 def _readings(root: Path, options: FolderOptions) -> list[Reading]:
     if not root.exists():
-        raise DatasetError(f"folder {shown_path(root)} does not exist: check the path")
+        raise DatasetError(f"folder {display_path(root)} does not exist: check the path")
     finders = FINDERS
     if options.layout is not None:
         if options.layout not in FINDERS:
@@ -72,7 +72,7 @@ def _readings(root: Path, options: FolderOptions) -> list[Reading]:
         return readings or _in_parts(root, options, finders)
     except OSError as error:
         raise DatasetError(
-            f"{shown_path(root)} cannot be read ({error.strerror}): check its permissions"
+            f"{display_path(root)} cannot be read ({error.strerror}): check its permissions"
         ) from None
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal, get_args
 
 from escnet.data.picture_formats import SIGNATURES, format_of
 from escnet.errors import ConfigError, setting
-from escnet.files import shown_path
+from escnet.files import display_path
 
 Kind = Literal["picture", "raster", "film"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -78,7 +78,7 @@ def common_kind(sources: Sequence[str | Path], asked: str = "auto") -> Kind:
     if len(first) > 1:
         (one, its), (other, others) = list(first.items())[:2]
         raise ConfigError(
-            f"{shown_path(its)} is a {one} and {shown_path(others)} a {other}: name sources of "
+            f"{display_path(its)} is a {one} and {display_path(others)} a {other}: name sources of "
             f"one kind, or say {setting('as')} what all are to be read"
         )
     return next(iter(first), "picture")

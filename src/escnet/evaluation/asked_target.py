@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.class_lists.clean_name import comparable
 from escnet.data.labelled_picture import ReadLabels
 from escnet.errors import ConfigError
@@ -38,7 +38,7 @@ def asked_by(target: EvalTarget, names: Vocabulary, level: int = 0) -> EvalTarge
         if missing:
             is_class = noun == "label"
             raise ConfigError(
-                f"{'class' if is_class else 'label'} {shown_text(missing[0])} is no {noun} of "
+                f"{'class' if is_class else 'label'} {display_text(missing[0])} is no {noun} of "
                 f"{'the names file' if is_class else target.name}: the file needs each class of "
                 "the target once, and nothing else"
             )

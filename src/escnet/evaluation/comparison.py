@@ -34,7 +34,7 @@ from escnet.evaluation.records import PictureRecord, first_difference, read_head
 from escnet.evaluation.result import EvalResult, ResultSection, to_value
 from escnet.evaluation.scoring import seen_classes
 from escnet.evaluation.target import EvalTarget
-from escnet.files import shown_path
+from escnet.files import display_path
 
 FORMAT = 1  # of the file; one that is to be read otherwise has a higher number
 _FEWEST_PICTURES = 5  # that show a class; resamples of fewer are mostly repeats of one
@@ -127,7 +127,7 @@ def check_comparable(target: EvalTarget, theirs: EvalResult, path: Path) -> None
     """
     if list(target.classes) != theirs.classes:
         raise ConfigError(
-            f"{shown_path(path)} scores {len(theirs.classes)} classes, of which the first that "
+            f"{display_path(path)} scores {len(theirs.classes)} classes, of which the first that "
             f"differs is {_first_other(theirs.classes, target.classes)!r}: compare results of the "
             "same class names"
         )
@@ -148,7 +148,7 @@ def compare(ours: EvalResult, ours_path: Path, theirs: EvalResult, theirs_path: 
     """
     if ours.classes != theirs.classes or ours.data.checksum != theirs.data.checksum:
         raise ConfigError(
-            f"{shown_path(theirs_path)} is of other pictures or labels "
+            f"{display_path(theirs_path)} is of other pictures or labels "
             f"({theirs.data.num_pictures} with checksum {theirs.data.checksum[:12]}, not "
             f"{ours.data.num_pictures} with {ours.data.checksum[:12]}): compare results on the "
             "same data, with the same --limit"
@@ -329,7 +329,7 @@ def _records(result: EvalResult, path: Path) -> Iterator[PictureRecord]:
     if difference is not None or digest.hexdigest() != result.data.checksum:
         reason = f" ({difference})" if difference else ""
         raise ConfigError(
-            f"the records {shown_path(records)} are not those of {shown_path(path)}{reason}: "
+            f"the records {display_path(records)} are not those of {display_path(path)}{reason}: "
             "evaluate that model again"
         )
 

@@ -201,17 +201,17 @@ def answer_item(
     else:
         label_map, confidence = answer, None
     prediction = class_of[label_map]
-    check_same_size(item.truth_shown, truth.shape, prediction.shape)
+    check_same_size(item.truth_name, truth.shape, prediction.shape)
     return AnsweredItem(truth, prediction, seconds, confidence)
 
 
 def _checked_truth(target: EvalTarget, item: PictureWithPixels) -> Integer[np.ndarray, "H W"]:
     truth = item.read_truth().astype(np.int64)
-    check_same_size(item.truth_shown, truth.shape, item.pixels.shape[:2])
+    check_same_size(item.truth_name, truth.shape, item.pixels.shape[:2])
     check_labels(
         truth,
         num_classes=len(target.classes),
         ignore_label=target.ignore_label,
-        shown=item.truth_shown,
+        shown=item.truth_name,
     )
     return truth

@@ -24,7 +24,7 @@ from escnet.data.pairing import label_maps_below, paired
 from escnet.errors import DatasetError
 from escnet.evaluation.result import ModelUsed
 from escnet.evaluation.target import EvalTarget
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 from escnet.vocabulary import Vocabulary
 
@@ -61,7 +61,7 @@ class PredictedFolder:
         lacking = [item.stem for item in wanted if item.stem not in self._files]
         if lacking and (not may_lack or len(lacking) == len(wanted)):
             raise DatasetError(
-                f"{shown_path(folder)} lacks the label maps of {len(lacking)} of {len(wanted)} "
+                f"{display_path(folder)} lacks the label maps of {len(lacking)} of {len(wanted)} "
                 f"pictures, the first is {lacking[0]}: add them, or leave these out with --skip-bad"
             )
         for target in targets:
@@ -104,8 +104,10 @@ class PredictedFolder:
         """
         path = self._files.get(item.stem)
         if path is None:
-            raise DatasetError(f"{shown_path(self.folder)} has no label map of {item.stem}: add it")
-        shown = f"prediction {shown_path(path)}"
+            raise DatasetError(
+                f"{display_path(self.folder)} has no label map of {item.stem}: add it"
+            )
+        shown = f"prediction {display_path(path)}"
         table = self._table or _own_names(path)
         if table is None:
             labels = target.read_labels(path).astype(np.int64)
@@ -145,7 +147,7 @@ def _paired(folder: Path, targets: Sequence[EvalTarget]) -> dict[str, Path]:
             pairs = {by_name[name]: path for name, path in paths.items()}
     if alone:
         raise DatasetError(
-            f"{shown_path(folder)} holds {len(alone)} label maps of no picture, the first is "
+            f"{display_path(folder)} holds {len(alone)} label maps of no picture, the first is "
             f"{alone[0]}: name them like the pictures, or move them away"
         )
     return pairs
@@ -156,7 +158,7 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(
-            f"prediction {shown_path(path)} cannot be read ({error.strerror}): check it"
+            f"prediction {display_path(path)} cannot be read ({error.strerror}): check it"
         ) from None
 
 
@@ -172,9 +174,9 @@ def _own_names(path: Path) -> LabelTable | None:
         rows = tuple(Row(str(entry["name"]), int(entry["index"])) for entry in content["names"])
     except (KeyError, TypeError, ValueError):
         raise DatasetError(
-            f"{shown_path(beside)} is no result of escnet segment: delete it, or segment again"
+            f"{display_path(beside)} is no result of escnet segment: delete it, or segment again"
         ) from None
-    return LabelTable(rows, shown_path(beside))
+    return LabelTable(rows, display_path(beside))
 
 
 def _by_names(

@@ -20,7 +20,7 @@ import escnet
 from escnet.errors import ConfigError, OutputError
 from escnet.evaluation.metrics import PictureCounts
 from escnet.evaluation.reliability import Reliability
-from escnet.files import MARK_KEY, shown_path, write_file
+from escnet.files import MARK_KEY, display_path, write_file
 from escnet.small_file import SmallFile
 
 _RECORDS = SmallFile(
@@ -142,7 +142,7 @@ class RecordWriter:
     def _failure(self, error: OSError) -> OutputError:
         reason = (error.strerror or str(error)).lower()
         return OutputError(
-            f"{shown_path(self._path)} cannot be written ({reason}): "
+            f"{display_path(self._path)} cannot be written ({reason}): "
             "what is finished is kept; mend that and add --resume"
         )
 
@@ -200,7 +200,7 @@ def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str 
 
 def _tables(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _RECORDS.lines_of(path):
-        table = _RECORDS.parsed_json(line, f"line {number} of {shown_path(path)}")
+        table = _RECORDS.parsed_json(line, f"line {number} of {display_path(path)}")
         if not isinstance(table, dict):
             raise _damaged(path, number)
         yield number, table
@@ -208,7 +208,7 @@ def _tables(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _damaged(path: Path, number: int) -> ConfigError:
     return ConfigError(
-        f"line {number} of {shown_path(path)} is no record of a picture: {_RECORDS.cure}"
+        f"line {number} of {display_path(path)} is no record of a picture: {_RECORDS.cure}"
     )
 
 

@@ -16,7 +16,7 @@ import escnet
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import EvalProtocol
 from escnet.evaluation.reliability import Reliability
-from escnet.files import MARK_KEY, shown_path, write_file
+from escnet.files import MARK_KEY, display_path, write_file
 from escnet.small_file import SmallFile
 
 FORMAT = 1  # of the file; one that is to be read otherwise has a higher number
@@ -211,7 +211,7 @@ class EvalResult(ResultSection):
             where = ".".join(str(part) for part in first["loc"])
             reason = f"{where}: {first['msg']}" if where else str(first["msg"])
         raise ConfigError(
-            f"{shown_path(path)} is no result of `escnet evaluate` ({reason}): "
+            f"{display_path(path)} is no result of `escnet evaluate` ({reason}): "
             "give a file that it wrote"
         )
 
@@ -220,7 +220,7 @@ def _check_format(fields: Mapping[str, Any], path: Path) -> None:
     number = fields.get("format")
     if isinstance(number, int) and number > FORMAT:
         raise ConfigError(
-            f"{shown_path(path)} has the format {number}, and this version reads {FORMAT}: "
+            f"{display_path(path)} has the format {number}, and this version reads {FORMAT}: "
             "install a later version of escnet"
         )
 

@@ -40,7 +40,7 @@ from escnet.evaluation.result import (
 )
 from escnet.evaluation.scoring import score_records
 from escnet.evaluation.target import EvalTarget, Question
-from escnet.files import check_replaceable, make_folder, shown_path
+from escnet.files import check_replaceable, display_path, make_folder
 from escnet.inference.machine.process_memory import peak_memory
 
 
@@ -157,7 +157,7 @@ class Evaluation:
         parts = self._parts()
         if parts and not resume:
             raise ConfigError(
-                f"{shown_path(parts[0])} holds records of an earlier run: "
+                f"{display_path(parts[0])} holds records of an earlier run: "
                 "add --resume to go on with it, or choose another --out"
             )
         ours = self.header
@@ -167,7 +167,7 @@ class Evaluation:
                 path.unlink()  # killed before its first line was whole
             elif (difference := first_difference(ours, theirs)) is not None:
                 raise ConfigError(
-                    f"the records {shown_path(path)} are of another run ({difference}): "
+                    f"the records {display_path(path)} are of another run ({difference}): "
                     "choose another --out"
                 )
         if self._parts():

@@ -23,7 +23,7 @@ from escnet.data.layout import synonyms_in
 from escnet.errors import ConfigError, DatasetError
 from escnet.evaluation.metrics import check_labels
 from escnet.evaluation.protocol import WHOLE_VIEW, EvalProtocol
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.vocabulary import BACKGROUND, Vocabulary
 
 
@@ -91,15 +91,15 @@ def folder_targets(dataset: FolderDataset, *, with_background: bool = False) -> 
 def _check_background(dataset: FolderDataset, names: Sequence[str]) -> None:
     if not names:
         raise DatasetError(
-            f"no source of {shown_path(dataset.root)} annotates all its classes and labels what is "
-            f"none of them {dataset.background_index}, the background index: one that does needs "
-            '"has_background": true in classes.json'
+            f"no source of {display_path(dataset.root)} annotates all its classes and labels what "
+            f"is none of them {dataset.background_index}, the background index: one that does "
+            'needs "has_background": true in classes.json'
         )
     for name in names:
         if BACKGROUND in {own.casefold() for own in dataset.source(name).classes}:
             raise DatasetError(
-                f"source {name!r} of {shown_path(dataset.root)} has a class {BACKGROUND!r} beside "
-                "the pixels of no class: name it otherwise"
+                f"source {name!r} of {display_path(dataset.root)} has a class {BACKGROUND!r} "
+                "beside the pixels of no class: name it otherwise"
             )
 
 
@@ -140,7 +140,7 @@ def _others_labels(
     outside = labels[(labels >= len(dataset.source(name).classes)) & ~is_ignored & ~is_background]
     if outside.size:
         raise DatasetError(
-            f"prediction {shown_path(path)} holds label {outside[0]}, but the last class is "
+            f"prediction {display_path(path)} holds label {outside[0]}, but the last class is "
             f"{len(dataset.source(name).classes) - 1}: name its values by a classes.txt beside it"
         )
     labels[is_ignored], labels[is_background] = -1, background
@@ -165,7 +165,7 @@ def _folder_truth(
             np.where(truth == dataset.background_index, dataset.ignore_index, truth),
             num_classes=len(dataset.source(item.source).classes),
             ignore_label=dataset.ignore_index,
-            shown=item.truth_shown,
+            shown=item.truth_name,
         )
     is_background, is_ignored = truth == dataset.background_index, truth == dataset.ignore_index
     truth[is_background], truth[is_ignored] = background, ignored

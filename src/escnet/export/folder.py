@@ -16,7 +16,7 @@ from escnet.annotations.json_text import to_marked_json
 from escnet.errors import ConfigError, OutputError
 from escnet.export.graphs import trace_graphs
 from escnet.export.shared_weights import SharedWeights
-from escnet.files import check_replaceable, is_ours, make_folder, shown_path
+from escnet.files import check_replaceable, display_path, is_ours, make_folder
 from escnet.inference.exported.graphs import WEIGHTS_KEY
 from escnet.inference.exported.manifest import (
     FORMAT,
@@ -86,8 +86,8 @@ def export_model(
             (out / stale).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"folder {shown_path(out)} cannot be written ({error.strerror or error}): give another "
-            "folder, or free some space"
+            f"folder {display_path(out)} cannot be written ({error.strerror or error}): give "
+            "another folder, or free some space"
         ) from error
     return manifest
 
@@ -96,7 +96,7 @@ def _check_out(source: Path, out: Path) -> None:
     """Refuse a folder that holds what is not an earlier export."""
     if out.exists() and source.exists() and out.resolve() == source.resolve():
         raise OutputError(
-            f"{shown_path(out)} is the model itself: give another folder for its graphs"
+            f"{display_path(out)} is the model itself: give another folder for its graphs"
         )
     if not is_ours(out / MANIFEST_FILE):
         check_checkpoint_folder(out)

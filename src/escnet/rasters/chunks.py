@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
     columns: slice
 
 
-class FinishedChunk(NamedTuple):
+class ChunkResult(NamedTuple):
     """What is kept of a chunk.
 
     Attributes:
@@ -60,17 +60,17 @@ def chunks_of(size_hw: tuple[int, int]) -> list[Chunk]:
 class ChunkFolder(PartsFolder):
     """Where finished chunks lie."""
 
-    def read(self, chunk: Chunk) -> FinishedChunk | None:
+    def read(self, chunk: Chunk) -> ChunkResult | None:
         """A finished chunk; None if it is not here, or damaged."""
         try:
             with np.load(self._path(chunk), allow_pickle=False) as held:
-                return FinishedChunk(
+                return ChunkResult(
                     held["labels"], held["counts"], held["confidence"], int(held["num_valid"])
                 )
         except (OSError, ValueError, LookupError, EOFError, BadZipFile):
             return None
 
-    def write(self, chunk: Chunk, finished: FinishedChunk) -> None:
+    def write(self, chunk: Chunk, finished: ChunkResult) -> None:
         """Keep a chunk.
 
         Raises:
@@ -90,9 +90,9 @@ class ChunkFolder(PartsFolder):
         return self.folder / f"{chunk.rows.start}-{chunk.columns.start}.npz"
 
 
-def all_finished(
+def chunk_results(
     folder: ChunkFolder, size_hw: tuple[int, int]
-) -> Iterator[tuple[Chunk, FinishedChunk]]:
+) -> Iterator[tuple[Chunk, ChunkResult]]:
     """Every chunk of a raster.
 
     Raises:

@@ -18,7 +18,7 @@ from escnet.annotations.format import FormatOptions
 from escnet.annotations.label_dtype import label_dtype
 from escnet.extras import module_of_extra
 from escnet.files import MARK, move_file, write_file
-from escnet.rasters.chunks import ChunkFolder, all_finished
+from escnet.rasters.chunks import ChunkFolder, chunk_results
 from escnet.rasters.source import Raster, writing
 
 _BLOCK = 512
@@ -53,7 +53,7 @@ def write_geotiff(
     with writing(path):
         with rasterio.open(plain, "w", **_profile(raster, names)) as file:
             _describe(file, raster, names, options)
-            for chunk, finished in all_finished(folder, raster.size_hw):
+            for chunk, finished in chunk_results(folder, raster.size_hw):
                 window = (
                     (chunk.rows.start, chunk.rows.stop),
                     (chunk.columns.start, chunk.columns.stop),

@@ -16,13 +16,13 @@ from escnet.annotations.summary import FORMAT, label_counts, mean_confidences
 from escnet.errors import ConfigError, setting
 from escnet.extras import module_of_extra
 from escnet.files import check_replaceable, make_folder, write_file
-from escnet.inference.jobs.parts import PartReport, finished_whole, plain
+from escnet.inference.jobs.parts import PartReport, existing_whole, plain
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_rows
 from escnet.inference.label_maps.windows import NATIVE
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.rasters.canvas import RasterCanvas
-from escnet.rasters.chunks import Chunk, ChunkFolder, FinishedChunk, chunks_of
+from escnet.rasters.chunks import Chunk, ChunkFolder, ChunkResult, chunks_of
 from escnet.rasters.geotiff import names_file, write_geotiff
 from escnet.rasters.polygons import map_polygons, write_geojson, write_geopackage
 from escnet.rasters.source import Raster, gdal_memory
@@ -163,7 +163,7 @@ class RasterJob:
             options = self._options(raster)
             making = self._making(raster, segmenter, options)
             others = {kind: path for kind, path in self.files.items() if kind != "json"}
-            summary = finished_whole(self.files["json"], making, others) if self.resume else None
+            summary = existing_whole(self.files["json"], making, others) if self.resume else None
             if summary is not None:
                 for _ in chunks_of(raster.size_hw):
                     on_progress(PartReport("skipped"))
@@ -227,9 +227,7 @@ class RasterJob:
                 label_map[~is_valid] = void
             counts = label_counts(label_map, num_names)[:-1]
             mean = np.nan_to_num(mean_confidences(label_map, confidence, num_names))
-            folder.write(
-                chunk, FinishedChunk(label_map, counts, mean * counts, int(is_valid.sum()))
-            )
+            folder.write(chunk, ChunkResult(label_map, counts, mean * counts, int(is_valid.sum())))
             on_progress(PartReport("written"))
 
     def _write(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Shaped, UInt8
 from escnet.data.value_range import ValueRange
 from escnet.errors import ConfigError, ImageError, OutputError, first_line
 from escnet.extras import module_of_extra
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.rasters.stretch import USUAL, Stretch, stretched
 
 MOST_PIXELS = 10**11  # of a raster; a header that says more is taken for damaged
@@ -65,7 +65,7 @@ class Raster:
         self, path: str | Path, *, bands: Sequence[int] = (), stretch: Stretch | None = None
     ) -> None:
         self.path = Path(path)
-        self._shown = f"raster {shown_path(path)}"
+        self._shown = f"raster {display_path(path)}"
         rasterio = module_of_extra("rasterio", "geo")
         with reading(self._shown):
             self.dataset: Any = rasterio.open(self.path)
@@ -293,6 +293,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (rasterio.errors.RasterioError, OSError, RuntimeError) as error:  # the last: pyogrio's
         raise OutputError(
-            f"{shown_path(path)} cannot be written ({first_line(error.__cause__ or error)}): free "
-            "some space or choose another folder with --out"
+            f"{display_path(path)} cannot be written ({first_line(error.__cause__ or error)}): "
+            "free some space or choose another folder with --out"
         ) from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from escnet.rasters.chunks import ChunkFolder, all_finished
+from escnet.rasters.chunks import ChunkFolder, chunk_results
 from escnet.rasters.polygons import area_unit
 from escnet.rasters.source import Raster
 
@@ -21,7 +21,7 @@ def raster_summary(raster: Raster, folder: ChunkFolder, names: Sequence[str]) ->
     """
     counts, sums = np.zeros(len(names), np.int64), np.zeros(len(names))
     num_valid = 0
-    for _, finished in all_finished(folder, raster.size_hw):
+    for _, finished in chunk_results(folder, raster.size_hw):
         counts += finished.counts
         sums += finished.confidence
         num_valid += finished.num_valid

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
-from escnet.class_lists.class_list import counted, shown_text
+from escnet.class_lists.class_list import counted, display_text
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
 from escnet.data.label_map import check_same_size, read_label_map
 from escnet.data.labelled_picture import LabelledPicture
 from escnet.errors import DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 
 NONE_OF_THEM, UNLABELLED = -1, -2
 _MOST_VALUES = 8  # of a mask, in a message
@@ -103,27 +103,28 @@ def examples_in_folder(dataset: FolderDataset) -> Iterator[ExampleFile]:
 
 def _with_mask(name: str, picture: Path, mask: Path, value: int | None) -> Example:
     pixels = read_image(picture)
-    labels, shown = read_label_map(mask), f"mask {shown_path(mask)}"
+    labels, shown = read_label_map(mask), f"mask {display_path(mask)}"
     check_same_size(shown, labels.shape, pixels.shape[:2])
     values = np.unique(labels)
     if value is None and (values != 0).sum() > 1:
         some = ", ".join(map(str, values[:_MOST_VALUES])) + ", ..." * (len(values) > _MOST_VALUES)
         raise DatasetError(
-            f"{shown} holds the values {some}: say by --value which of them is {shown_text(name)}, "
-            "or give the whole folder by --from"
+            f"{shown} holds the values {some}: say by --value which of them is "
+            f"{display_text(name)}, or give the whole folder by --from"
         )
     is_inside = labels != 0 if value is None else labels == value
     if not is_inside.any():
         sought = "nothing but 0" if value is None else f"no pixel of the value {value}"
         raise DatasetError(
-            f"{shown} holds {sought}, so it does not show {shown_text(name)}: leave the picture out"
+            f"{shown} holds {sought}, so it does not show {display_text(name)}: leave the picture "
+            "out"
         )
     return Example(pixels, (name,), np.where(is_inside, 0, NONE_OF_THEM))
 
 
 def _of_folder(dataset: FolderDataset, item: LabelledPicture) -> Example:
     pixels, truth = read_image(item.image_path), item.read_truth()
-    check_same_size(item.truth_shown, truth.shape, pixels.shape[:2])
+    check_same_size(item.truth_name, truth.shape, pixels.shape[:2])
     dataset.refuse_undeclared(item, truth)
     source = dataset.source(item.source)
     index = np.full(truth.shape, UNLABELLED)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from PIL import Image
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.class_lists.clean_name import comparable
 from escnet.class_lists.details import TaughtVectors
 from escnet.errors import ConfigError, DatasetError
@@ -108,7 +108,7 @@ def teach(
     wanted = labels or [name for name in vocabulary.labels if any(o.shows(name) for o in looks)]
     for label in wanted:
         if not any(look.shows(label) for look in looks):
-            raise DatasetError(f"no picture shows {shown_text(label)}: give one that does")
+            raise DatasetError(f"no picture shows {display_text(label)}: give one that does")
     if not wanted:
         raise DatasetError("no picture shows any label: give pictures that do")
     texts = _texts(segmenter, vocabulary, wanted)
@@ -133,7 +133,7 @@ def forget(vocabulary: Vocabulary, label: str) -> Vocabulary:
     """
     details = vocabulary.details_of(label)
     if not details.taught:
-        raise ConfigError(f"{shown_text(label)} was taught nothing: there is nothing to forget")
+        raise ConfigError(f"{display_text(label)} was taught nothing: there is nothing to forget")
     return vocabulary.with_details(label, replace(details, taught=()))
 
 

@@ -27,7 +27,7 @@ from escnet.training.processes import Share
 from escnet.training.sampler import Sampler
 from escnet.training.sources import Source, Sources, source_weights
 from escnet.training.stage import Batches, Microbatch, Stage
-from escnet.training.targets import UNKNOWN, names_shown, some_names, target_of_names
+from escnet.training.targets import UNKNOWN, names_in, some_names, target_of_names
 
 
 class LabelledImage(NamedTuple):
@@ -216,4 +216,4 @@ class PicturesStage(Stage):
     def _names_of(self, example: Example[LabelledImage], most_names: int) -> Int[np.ndarray, " N"]:
         random = chance(self._training.seed, Purpose.NAMES, example.number)
         annotated = self._sources.sources[example.place.source].annotated
-        return some_names(names_shown(example.view.target), annotated, most_names, random)
+        return some_names(names_in(example.view.target), annotated, most_names, random)

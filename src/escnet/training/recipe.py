@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from escnet.errors import ConfigError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 
 _RECIPE = SmallFile(
@@ -137,7 +137,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     table = _RECIPE.toml_of(path)
     for override in overrides:
         _apply(table, override)
-    return recipe_of(table, shown_path(path))
+    return recipe_of(table, display_path(path))
 
 
 def recipe_of(table: Mapping[str, Any], shown: str = "") -> Recipe:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from escnet.errors import ConfigError, OutputError
-from escnet.files import replace_file, shown_path
+from escnet.files import display_path, replace_file
 from escnet.small_file import SmallFile
 
 LOG_FILE = "log.jsonl"
@@ -109,7 +109,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     path = run / LOG_FILE
     if not os.path.lexists(path):
         return []
-    shown = shown_path(path)
+    shown = display_path(path)
     return [_LOG.parsed_json(line, f"line {n} of {shown}") for n, line in _LOG.lines_of(path)]
 
 

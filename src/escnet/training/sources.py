@@ -55,7 +55,7 @@ class Source:
             DatasetError: If the label map cannot, is of another size, or holds unknown labels.
         """
         picture, labels = read_image(self.pictures[row].image_path), self.read_labels(row)
-        check_same_size(self.pictures[row].truth_shown, labels.shape, picture.shape[:2])
+        check_same_size(self.pictures[row].truth_name, labels.shape, picture.shape[:2])
         return picture, labels
 
     def read_labels(self, row: int) -> Int[np.ndarray, "H W"]:
@@ -68,7 +68,7 @@ class Source:
         labels = self.table[raw]
         if (labels == _NO_MEANING).any():
             raise DatasetError(
-                f"{self.pictures[row].truth_shown} holds label "
+                f"{self.pictures[row].truth_name} holds label "
                 f"{raw[labels == _NO_MEANING][0]}, which means nothing there: correct it"
             )
         return labels

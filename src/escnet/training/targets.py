@@ -14,7 +14,7 @@ NONE_OF_THEM = -1  # none of the step's names: a negative for all of them
 UNKNOWN = -2  # nobody looked: no loss
 
 
-def names_shown(target: Int[Tensor, "*B h w"]) -> Int[np.ndarray, " _"]:
+def names_in(target: Int[Tensor, "*B h w"]) -> Int[np.ndarray, " _"]:
     """The names that a target shows, in order.
 
     Args:

@@ -21,7 +21,7 @@ from escnet.annotations.label_png import write_label_png
 from escnet.annotations.summary import FORMAT, label_counts
 from escnet.errors import ConfigError, setting
 from escnet.files import claim_folder, make_folder, move_file, replace_file, write_file
-from escnet.inference.jobs.parts import PartReport, PartsFolder, finished_whole, plain
+from escnet.inference.jobs.parts import PartReport, PartsFolder, existing_whole, plain
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.video.drawing import FrameDrawing
@@ -154,7 +154,7 @@ class FilmJob:
         claim_folder(self.folder, _ABOUT)
         making = self._making(segmenter)
         others = {kind: path for kind, path in self.files.items() if kind not in {"json", "frames"}}
-        summary = finished_whole(self.files["json"], making, others) if self.resume else None
+        summary = existing_whole(self.files["json"], making, others) if self.resume else None
         if summary is not None:
             return self._report("skipped", summary, str(summary.get("fault", "")))
         parts = PartsFolder(self.folder / "parts")

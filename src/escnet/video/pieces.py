@@ -25,7 +25,7 @@ from escnet.video.tracks import Track
 PIECE_FRAMES = 25
 
 
-class FinishedPieces(NamedTuple):
+class PiecesOnDisk(NamedTuple):
     """What is there of a film.
 
     Attributes:
@@ -53,14 +53,14 @@ class FilmPieces:
         """A piece that begins with this frame."""
         return Piece(self._folder, first, has_overlay=has_overlay)
 
-    def finished(self) -> FinishedPieces:
+    def finished(self) -> PiecesOnDisk:
         """The pieces that follow each other from the first frame on."""
         firsts: list[int] = []
         number, state = 0, None
         while (own := _read_state(self._folder / f"{number}.npz")) is not None:
             firsts.append(number)
             number, state = number + own[0], own[1]
-        return FinishedPieces(firsts, number, state)
+        return PiecesOnDisk(firsts, number, state)
 
     def files(self, kind: str) -> list[Path]:
         """The pieces' films of a kind, "labels" or "overlay", in order."""

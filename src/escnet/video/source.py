@@ -20,7 +20,7 @@ from escnet.data.picture_search import find_images
 from escnet.data.source_kinds import is_live
 from escnet.errors import EscnetError, ImageError, first_line
 from escnet.extras import module_of_extra
-from escnet.files import shown_path
+from escnet.files import display_path
 
 FRAME_RATE = 25  # of a folder of frames, and of films that do not say theirs
 _PATIENCE = 10.0  # seconds that a stream's server may take
@@ -59,7 +59,7 @@ class Film:
         self.is_live = is_live(self.source)
         self.fault = ""
         self._max_pixels = max_pixels
-        self._shown = f"film {shown_path(self.source)}"
+        self._shown = f"film {display_path(self.source)}"
         self._pictures: list[Path] = []
         if not self.is_live and Path(source).is_dir():
             self._pictures = find_images(self.source)

@@ -16,7 +16,7 @@ from jaxtyping import UInt
 
 from escnet.errors import EscnetError, OutputError, first_line
 from escnet.extras import module_of_extra
-from escnet.files import MARK, shown_path
+from escnet.files import MARK, display_path
 from escnet.video.source import FRAME_RATE, Film
 
 TIME_BASE = Fraction(1, 90_000)  # seconds a tick
@@ -157,6 +157,6 @@ def _copy_sound(out: Any, heard: Any, source: Any) -> None:
 
 def _refusal(path: Path, error: BaseException) -> OutputError:
     return OutputError(
-        f"{shown_path(path)} cannot be written ({first_line(error)}): free some space or choose "
+        f"{display_path(path)} cannot be written ({first_line(error)}): free some space or choose "
         "another folder with --out"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from escnet.errors import EscnetError, WeightsError, first_line
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 from escnet.weights.bounds import check_model_settings
 
@@ -48,7 +48,7 @@ def read_json_config(path: Path) -> dict[str, Any] | None:
     model_type = config.get("model_type")
     if not isinstance(model_type, str | None):
         raise WeightsError(
-            f"{shown_path(path)} has model_type {model_type!r:.60}, no text: copy it again"
+            f"{display_path(path)} has model_type {model_type!r:.60}, no text: copy it again"
         )
     return config
 
@@ -73,7 +73,7 @@ def check_settings(config: Mapping[str, Any], path: Path) -> None:
     Raises:
         WeightsError: Naming the setting.
     """
-    check_model_settings(config, f"model settings {shown_path(path)}", WeightsError)
+    check_model_settings(config, f"model settings {display_path(path)}", WeightsError)
 
 
 @contextmanager
@@ -100,6 +100,6 @@ def refuse_unusable(
         yield
     except (*_UNUSABLE, *of_settings) as error:
         raise kind(
-            f"{shown_path(source)} does not describe a network of this version "
+            f"{display_path(source)} does not describe a network of this version "
             f"({first_line(error)}): {cure}"
         ) from error

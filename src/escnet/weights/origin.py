@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from escnet.errors import WeightsError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import regular_file
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -76,5 +76,5 @@ def file_sha256(path: Path) -> str:
     Raises:
         WeightsError: If the file cannot be read.
     """
-    with regular_file(path, f"weights file {shown_path(path)}", WeightsError) as file:
+    with regular_file(path, f"weights file {display_path(path)}", WeightsError) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from escnet.errors import WeightsError, first_line
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import regular_file
 from escnet.weights.origin import file_sha256
 from escnet.weights.tensor_index import TENSOR_FILES, pieces_of
@@ -269,7 +269,7 @@ def _is_pickle(path: Path) -> bool:
 
 def _require_bytes(path: Path) -> None:
     """Check that there is a file, of at least the length that any such file has."""
-    with regular_file(path, f"weights file {shown_path(path)}", WeightsError) as file:
+    with regular_file(path, f"weights file {display_path(path)}", WeightsError) as file:
         start = file.read(_SMALLEST_HEADER)
     if len(start) < _SMALLEST_HEADER:
         raise _damaged(path, f"{len(start)} bytes long")

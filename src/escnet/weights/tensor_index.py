@@ -6,7 +6,7 @@ A module of its own, as whoever only looks for them need not import PyTorch.
 from pathlib import Path
 
 from escnet.errors import WeightsError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 
 TENSOR_FILES = ("model.safetensors", "pytorch_model.bin")  # either will do, the first is preferred
@@ -22,10 +22,10 @@ def pieces_of(index: Path) -> list[str]:
     """
     weight_map = _INDEX.object_of(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{shown_path(index)} has no weight_map: copy it again")
+        raise WeightsError(f"{display_path(index)} has no weight_map: copy it again")
     names = set(weight_map.values())
     if not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise WeightsError(
-            f"{shown_path(index)} names files outside of its folder: copy the folder again"
+            f"{display_path(index)} names files outside of its folder: copy the folder again"
         )
     return sorted(names)

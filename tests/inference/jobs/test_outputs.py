@@ -6,7 +6,7 @@ import pytest
 
 from escnet.annotations.registry import DEFAULT_FORMATS, FORMATS
 from escnet.errors import OutputError
-from escnet.inference.jobs.outputs import check_outputs, finished_summary, plan_outputs
+from escnet.inference.jobs.outputs import check_outputs, existing_summary, plan_outputs
 from escnet.segmentation import Segmentation
 
 
@@ -48,7 +48,7 @@ def test_relative_and_absolute_paths_share_a_folder(
 
 
 def test_what_does_not_exist_is_not_finished(tmp_path: Path) -> None:
-    assert finished_summary({}, {"json": tmp_path / "a.json"}) is None
+    assert existing_summary({}, {"json": tmp_path / "a.json"}) is None
 
 
 def check(out: Path, *names: str, formats: Sequence[str] = DEFAULT_FORMATS) -> None:

@@ -9,7 +9,12 @@ import torch
 from PIL import Image
 
 from escnet.errors import ConfigError, DatasetError
-from escnet.mini.training.captions import CaptionedPictures, caption_loss, names_said, read_texts
+from escnet.mini.training.captions import (
+    CaptionedPictures,
+    caption_loss,
+    names_in_texts,
+    read_texts,
+)
 from escnet.mini.training.recipe import CaptionsSection
 from escnet.mini.training.texts import NameTexts
 from escnet.training.sources import Source, Sources
@@ -52,7 +57,7 @@ def captioned(root: Path, *texts: list[str], names_of: str = "a") -> CaptionedPi
 def test_names_are_found_as_whole_words_and_the_longest_one_counts(
     text: str, said: set[int]
 ) -> None:
-    assert names_said([[text]], WORDS) == [said]
+    assert names_in_texts([[text]], WORDS) == [said]
 
 
 def test_a_picture_shows_what_its_texts_say_first_and_others_after(tmp_path: Path) -> None:

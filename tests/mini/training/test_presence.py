@@ -10,7 +10,7 @@ from torch import Tensor
 
 from escnet.errors import ConfigError
 from escnet.mini.presence import Presence
-from escnet.mini.training.captions import CaptionedPictures, names_said
+from escnet.mini.training.captions import CaptionedPictures, names_in_texts
 from escnet.mini.training.plan import plan_mini
 from escnet.mini.training.presence import PresenceBatch, PresenceLoss
 from escnet.mini.training.present_names import (
@@ -79,7 +79,7 @@ def test_of_an_incomplete_source_only_what_is_labelled_is_known(sources: Sources
 
 def captioned(*texts: tuple[str, ...]) -> CaptionedPictures:
     """Pictures with captions, searched for cats (or kittens) and chairs; there are no files."""
-    said = names_said(texts, WORDS)
+    said = names_in_texts(texts, WORDS)
     rows = [row for row, own in enumerate(said) if own]
     return CaptionedPictures(
         paths=tuple(Path(f"{row}.jpg") for row in rows),

@@ -10,7 +10,7 @@ import onnxruntime
 from jaxtyping import Float32
 
 from escnet.errors import ConfigError, WeightsError, first_line
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.inference.exported.manifest import MANIFEST_FILE, Manifest
 
 WEIGHTS_KEY = "escnet.weights"  # in a graph's metadata: the SHA-256 of the tensors it goes with
@@ -70,7 +70,7 @@ class Graphs:
             )
         except Exception as error:
             raise WeightsError(
-                f"{shown_path(path)} cannot be opened by onnxruntime {onnxruntime.__version__} "
+                f"{display_path(path)} cannot be opened by onnxruntime {onnxruntime.__version__} "
                 f"({first_line(error):.200}): export the model again, or install onnxruntime "
                 f"{self._manifest.onnxruntime} or later"
             ) from error
@@ -82,8 +82,8 @@ class Graphs:
         own = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
         if own != self._manifest.weights_hash:
             raise WeightsError(
-                f"{shown_path(path)} belongs to other weights than {MANIFEST_FILE} names: copy the "
-                "whole folder again"
+                f"{display_path(path)} belongs to other weights than {MANIFEST_FILE} names: copy "
+                "the whole folder again"
             )
         manifest = self._manifest
         expected = {
@@ -97,7 +97,7 @@ class Graphs:
         found = [side if isinstance(side, int) else None for side in inputs.get(name, [])]
         if found != shape:
             raise WeightsError(
-                f"{shown_path(path)} takes {name} of the shape {found}, not {shape} as "
+                f"{display_path(path)} takes {name} of the shape {found}, not {shape} as "
                 f"{MANIFEST_FILE} says: export the model again"
             )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from escnet.errors import WeightsError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.small_file import SmallFile
 from escnet.towers.text_reading import READINGS
 from escnet.weights.origin import file_sha256
@@ -95,17 +95,18 @@ class Manifest:
         record.pop("escnet", None)
         if number != FORMAT:
             raise WeightsError(
-                f"{shown_path(path)} has the format {number!r:.40}, and this version reads "
+                f"{display_path(path)} has the format {number!r:.40}, and this version reads "
                 f"{FORMAT}: export the model again, or install the version that wrote it"
             )
         names = {field.name for field in fields(cls)}
         if wrong := names ^ record.keys():
             has = "lacks" if min(wrong) in names else "has an unknown"
-            raise WeightsError(f"{shown_path(path)} {has} {min(wrong)!r}: {_CURE}")
+            raise WeightsError(f"{display_path(path)} {has} {min(wrong)!r}: {_CURE}")
         for name, kinds in _KINDS.items():
             if not isinstance(record[name], kinds) or isinstance(record[name], bool):
                 raise WeightsError(
-                    f"{shown_path(path)} has {name} {record[name]!r:.40}, which cannot be: {_CURE}"
+                    f"{display_path(path)} has {name} {record[name]!r:.40}, which cannot be: "
+                    f"{_CURE}"
                 )
         for name in ("rejection", "licences"):
             record[name] = tuple(record[name])
@@ -121,7 +122,7 @@ class Manifest:
         """
         if self.opset != OPSET:
             raise WeightsError(
-                f"{shown_path(path)} is of ONNX's opset {self.opset}, and this version computes "
+                f"{display_path(path)} is of ONNX's opset {self.opset}, and this version computes "
                 f"{OPSET}: export the model again"
             )
         allowed: dict[str, tuple[object, ...]] = {
@@ -131,16 +132,16 @@ class Manifest:
         for name, known in allowed.items():
             if (value := getattr(self, name)) not in known:
                 raise WeightsError(
-                    f"{shown_path(path)} has {name} {value!r:.40}: choose from "
+                    f"{display_path(path)} has {name} {value!r:.40}: choose from "
                     f"{', '.join(map(str, known))}"
                 )
         needed = [self.tensors, *(f"{graph}.onnx" for graph in GRAPHS)]
         for name in [*needed, *self.files]:
             if name not in self.files or not isinstance(self.files[name], str):
-                raise WeightsError(f"{shown_path(path)} has no hash of {name}: {_CURE}")
+                raise WeightsError(f"{display_path(path)} has no hash of {name}: {_CURE}")
             if Path(name).name != name:
                 raise WeightsError(
-                    f"{shown_path(path)} names {name!r}, outside its folder: {_CURE}"
+                    f"{display_path(path)} names {name!r}, outside its folder: {_CURE}"
                 )
 
     def check_files(self, folder: Path) -> None:
@@ -151,11 +152,11 @@ class Manifest:
         """
         for name, sha256 in self.files.items():
             if not (folder / name).is_file():
-                raise WeightsError(f"exported model {shown_path(folder)} lacks {name}: {_CURE}")
+                raise WeightsError(f"exported model {display_path(folder)} lacks {name}: {_CURE}")
             if file_sha256(folder / name) != sha256:
                 raise WeightsError(
-                    f"{shown_path(folder / name)} is not the file that {MANIFEST_FILE} names (its "
-                    f"SHA-256 differs): {_CURE}"
+                    f"{display_path(folder / name)} is not the file that {MANIFEST_FILE} names "
+                    f"(its SHA-256 differs): {_CURE}"
                 )
 
 

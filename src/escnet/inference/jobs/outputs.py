@@ -19,7 +19,7 @@ from escnet.annotations.format import Place
 from escnet.annotations.registry import FORMATS, check_places
 from escnet.annotations.summary import FORMAT
 from escnet.errors import ANOTHER_FOLDER, OutputError
-from escnet.files import check_replaceable, remove_leftovers, shown_path
+from escnet.files import check_replaceable, display_path, remove_leftovers
 from escnet.small_file import SmallFile, regular_file
 
 FAILURES_FILE = "failures.json"
@@ -132,17 +132,17 @@ def _keep_clear_of(
             with suppress(OSError, ValueError):  # most are not there, or cannot be
                 if path.samefile(classes_file):
                     raise OutputError(
-                        f"{shown_path(path)} holds the class names and would be replaced by the "
-                        f"result for {shown_path(output.picture)}: {ANOTHER_FOLDER}"
+                        f"{display_path(path)} holds the class names and would be replaced by the "
+                        f"result for {display_path(output.picture)}: {ANOTHER_FOLDER}"
                     )
 
 
 def _sha256_of(path: Path) -> str:
-    with regular_file(path, shown_path(path), OutputError) as file:
+    with regular_file(path, display_path(path), OutputError) as file:
         return file_digest(file, "sha256").hexdigest()
 
 
-def finished_summary(
+def existing_summary(
     source: Mapping[str, object], files: Mapping[str, Path]
 ) -> dict[str, Any] | None:
     """The content of STEM.json if it and the files that it vouches for are whole and current.

@@ -71,7 +71,7 @@ def plain(making: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def finished_whole(
+def existing_whole(
     summary_file: Path, making: Mapping[str, Any], files: Mapping[str, Path]
 ) -> dict[str, Any] | None:
     """What the JSON about a whole holds, if an equal run has made it and all files asked for.

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from escnet.annotations.format import FormatOptions
 from escnet.data.picture_file import PictureFile, PictureSource
-from escnet.inference.jobs.outputs import PlannedOutput, finished_summary
+from escnet.inference.jobs.outputs import PlannedOutput, existing_summary
 from escnet.segmentation import Segmentation
 
 
-class Finished(NamedTuple):
+class ExistingResult(NamedTuple):
     """A result that is there already.
 
     Attributes:
@@ -42,7 +42,7 @@ class PictureStore(Protocol):
 class ResultStore(Protocol):
     """Where results go; threads may use it at the same time."""
 
-    def finished(self, output: PlannedOutput, source: PictureSource) -> Finished | None:
+    def finished(self, output: PlannedOutput, source: PictureSource) -> ExistingResult | None:
         """The result for a picture with this content, whatever made it; None if there is none."""
 
     def write(self, output: PlannedOutput, result: Segmentation) -> Mapping[str, Path | str]:
@@ -71,11 +71,11 @@ class FileResults:
     formats: tuple[str, ...]
     format_options: FormatOptions
 
-    def finished(self, output: PlannedOutput, source: PictureSource) -> Finished | None:
+    def finished(self, output: PlannedOutput, source: PictureSource) -> ExistingResult | None:
         """As `ResultStore` has it."""
         files = output.files(self.formats)
-        summary = finished_summary(source._asdict(), files)
-        return None if summary is None else Finished(files, summary)
+        summary = existing_summary(source._asdict(), files)
+        return None if summary is None else ExistingResult(files, summary)
 
     def write(self, output: PlannedOutput, result: Segmentation) -> Mapping[str, Path | str]:
         """As `ResultStore` has it."""

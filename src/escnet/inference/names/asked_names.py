@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from escnet.class_lists.class_list import counted, shown_text
+from escnet.class_lists.class_list import counted, display_text
 from escnet.class_lists.details import TaughtVectors
 from escnet.errors import VocabularyError
 from escnet.vocabulary import Vocabulary
@@ -98,7 +98,7 @@ def vectors_for(
     Raises:
         VocabularyError: If it was taught for others alone, or in another width.
     """
-    details, name = vocabulary.details[label], shown_text(vocabulary.labels[label])
+    details, name = vocabulary.details[label], display_text(vocabulary.labels[label])
     vectors = details.taught_for(weights_hash)
     if vectors is None:
         others = ", ".join(

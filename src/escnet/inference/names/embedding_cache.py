@@ -23,7 +23,7 @@ from jaxtyping import Float32
 import escnet
 from escnet.cache_folder import FOLDER_VARIABLE, SIZE_VARIABLE, cache_folder, most_text_bytes
 from escnet.errors import CacheWarning, ConfigError, OutputError
-from escnet.files import claim_folder, is_ours, shown_path, write_file
+from escnet.files import claim_folder, display_path, is_ours, write_file
 from escnet.inference.methods.method import Encode
 from escnet.inference.names.embedding_file import (
     DamagedError,
@@ -163,7 +163,7 @@ class EmbeddingCache:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise OutputError(
-                f"{shown_path(self.folder)} cannot be cleared ({reason}): check its permissions"
+                f"{display_path(self.folder)} cannot be cleared ({reason}): check its permissions"
             ) from error
         return len(removed), size
 
@@ -284,6 +284,6 @@ def _not_kept_message(folder: Path, error: OutputError) -> str:
     if isinstance(cause, OSError):
         reason = (cause.strerror or str(cause)).lower()
     return (
-        f"text embeddings are not kept in {shown_path(folder)} ({reason}), and are computed at "
+        f"text embeddings are not kept in {display_path(folder)} ({reason}), and are computed at "
         f"every start: set {FOLDER_VARIABLE} to another folder, or {SIZE_VARIABLE} to 0"
     )

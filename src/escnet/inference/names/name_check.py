@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from escnet.class_lists.class_list import shown_text
+from escnet.class_lists.class_list import display_text
 from escnet.class_lists.findings import Finding
 from escnet.errors import VocabularyError
 from escnet.inference.methods.tokens import Tokenize
@@ -29,7 +29,7 @@ def check_with_model(segmenter: Segmenter, vocabulary: Vocabulary) -> list[Findi
         *_taught_for_others(segmenter, vocabulary),
         *_near_names(segmenter, vocabulary),
         *(
-            _of_query(vocabulary, q, "unread", f"{shown_text(q)} {why}")
+            _of_query(vocabulary, q, "unread", f"{display_text(q)} {why}")
             for q, why in unread.items()
         ),
         *_glued_and_unknown(segmenter, vocabulary, set(unread)),
@@ -76,9 +76,9 @@ def _near_names(segmenter: Segmenter, vocabulary: Vocabulary) -> Iterator[Findin
     for first, second, cosine in pairs:
         yield Finding(
             "warning", "near double", (first, second),
-            f"{shown_text(first)} and {shown_text(second)} are one to {segmenter.model} (cosine "
-            f"{cosine:.4f}, nearer than any two names of a benchmark): leave one out, or write "
-            f"{first}={first}|{second}",
+            f"{display_text(first)} and {display_text(second)} are one to {segmenter.model} "
+            f"(cosine {cosine:.4f}, nearer than any two names of a benchmark): leave one out, or "
+            f"write {first}={first}|{second}",
         )  # fmt: skip
 
 
@@ -94,15 +94,15 @@ def _glued_and_unknown(
         if apart != query:
             yield _of_query(
                 vocabulary, query, "glued",
-                f"{shown_text(query)} has words glued together: write {apart!r}",
+                f"{display_text(query)} has words glued together: write {apart!r}",
             )  # fmt: skip
         for word in _WORD.findall(apart) if tokenize else ():
             if word.lower() not in words and _is_in_letters(word, tokenize):
                 yield _of_query(
                     vocabulary, query, "unknown word",
-                    f"{shown_text(query)} has the word {word!r}, which {segmenter.model} does not "
-                    "know and reads in pieces of a letter or two: take a more usual word, or add "
-                    f"one as a query, such as {query}={query}|USUAL WORD",
+                    f"{display_text(query)} has the word {word!r}, which {segmenter.model} does "
+                    "not know and reads in pieces of a letter or two: take a more usual word, or "
+                    f"add one as a query, such as {query}={query}|USUAL WORD",
                 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from escnet.class_lists.class_list import counted, shown_text
+from escnet.class_lists.class_list import counted, display_text
 from escnet.inference.methods.method import Encode, Method
 from escnet.inference.names.unit_vectors import unit_vectors
 from escnet.vocabulary import Vocabulary
@@ -125,7 +125,7 @@ def _pairs_above(
 def near_names_message(pairs: Sequence[NearNames], model: str) -> str:
     """One line about the pairs, with what to do."""
     shown = "; ".join(
-        f"{shown_text(pair.first)} and {shown_text(pair.second)} "
+        f"{display_text(pair.first)} and {display_text(pair.second)} "
         + ("are equal" if pair.is_equal else f"have cosine {pair.cosine:.4f}")
         for pair in pairs[:_SHOWN]
     )
@@ -158,7 +158,7 @@ def unread_names_message(unread: dict[str, str], model: str) -> str:
     """One line about the names, with what to do."""
     (name, why), *others = unread.items()
     more = f" ({counted(len(others), 'more name')} like it)" if others else ""
-    return f"model {model} cannot read {shown_text(name)}{more}: it {why}"
+    return f"model {model} cannot read {display_text(name)}{more}: it {why}"
 
 
 def _other_script(name: str) -> str | None:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.errors import ConfigError, DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.mini.training.recipe import CaptionsSection
 from escnet.mini.training.texts import NameTexts
 from escnet.small_file import SmallFile
@@ -79,7 +79,7 @@ class CaptionedPictures:
             )
         table = read_texts(section.root)
         wanted = annotated[section.names_of]
-        said = names_said([*table.values()], names.words_of(wanted))
+        said = names_in_texts([*table.values()], names.words_of(wanted))
         if not any(said):
             raise DatasetError(
                 f"none of the {len(table)} pictures with texts says one of the {len(wanted)} class "
@@ -128,13 +128,13 @@ def read_texts(root: Path) -> dict[Path, tuple[str, ...]]:
     files = _by_stem(root / "images")
     if missing := sorted(set(table) - set(files)):
         raise DatasetError(
-            f"{shown_path(root)} has texts for {missing[0]!r}, but no such picture in images/ "
+            f"{display_path(root)} has texts for {missing[0]!r}, but no such picture in images/ "
             f"({len(missing)} missing): leave them out, or copy the folder again"
         )
     return {files[stem]: tuple(texts) for stem, texts in table.items()}
 
 
-def names_said(
+def names_in_texts(
     texts: Sequence[Sequence[str]], words: Mapping[int, Sequence[str]]
 ) -> list[frozenset[int]]:
     """For each picture the class names that its texts say, as whole words, also in the plural.
@@ -186,15 +186,15 @@ def _peak(maps: Float[Tensor, "n h w"]) -> Float[Tensor, " n"]:
 def _table_of(path: Path) -> dict[str, list[str]]:
     table = _TEXTS_FILE.object_of(path)
     if not table:
-        raise DatasetError(f"{shown_path(path)} holds no texts: write {{STEM: [text, ...]}}")
+        raise DatasetError(f"{display_path(path)} holds no texts: write {{STEM: [text, ...]}}")
     for stem, texts in table.items():
         are_texts = isinstance(texts, list) and all(isinstance(t, str) and t for t in texts)
         if not are_texts or not texts:
-            raise DatasetError(f"{shown_path(path)} has no list of texts for {stem!r}: give one")
+            raise DatasetError(f"{display_path(path)} has no list of texts for {stem!r}: give one")
     return table
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DatasetError(f"{shown_path(folder)} is no folder: pictures with texts lie there")
+        raise DatasetError(f"{display_path(folder)} is no folder: pictures with texts lie there")
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}

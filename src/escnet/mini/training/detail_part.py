@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from escnet.training.targets import names_shown, target_of_names
+from escnet.training.targets import names_in, target_of_names
 
 _WEAKER = (0.6, 1.0)  # factors of disturbed logits
 _BY_NAME, _MOST_BY_REGION = 0.5, 1.5  # deviations of what is added to them
@@ -90,7 +90,7 @@ def pasted(part: DetailPart, other: DetailPart, random: np.random.Generator) -> 
     """
     names = np.intersect1d(part.names, other.names)
     other = other.of_names(names)
-    shown = names_shown(other.target)
+    shown = names_in(other.target)
     if not len(shown):
         return part
     part = part.of_names(names)

@@ -21,7 +21,7 @@ from escnet.training.chance import Purpose, chance
 from escnet.training.examples import Example
 from escnet.training.processes import Share
 from escnet.training.stage import Batches, Microbatch, Stage, groups_by_kind
-from escnet.training.targets import names_shown, some_names
+from escnet.training.targets import names_in, some_names
 
 _PIXELS_PER_LABEL = 2  # twice as fine as the decoder's grid, so that thin things keep their pixels
 
@@ -153,7 +153,7 @@ class NetworkStage(Stage):
     def _batch(self, example: Example[PartView], device: torch.device) -> NetworkBatch:
         data = self._data
         random = chance(self._seed, Purpose.NAMES, example.number)
-        shown, annotated = names_shown(example.view.target), data.source_of(example).annotated
+        shown, annotated = names_in(example.view.target), data.source_of(example).annotated
         names = some_names(shown, annotated, self._section.names_per_picture, random)
         return NetworkBatch(
             inputs=batch_of([data.inputs_of(example, self._store)], device),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from escnet.data.layout import class_names
 from escnet.errors import ConfigError, DatasetError
-from escnet.files import shown_path
+from escnet.files import display_path
 from escnet.inference.methods.tokens import Tokenize
 from escnet.inference.names.glued_words import WORDS_FILE, read_words, words_of
 from escnet.mini.assemble import assemble_paired
@@ -100,7 +100,7 @@ def imagenet_names(path: Path) -> list[str]:
         names = [texts[key][0] for key in sorted(texts) if key.startswith("in1k__")]
     except (LookupError, TypeError) as error:
         raise DatasetError(
-            f"{shown_path(path)} has a picture without a text ({error}): {_TEXTS.cure}"
+            f"{display_path(path)} has a picture without a text ({error}): {_TEXTS.cure}"
         ) from error
     if len(names) != 1000:
         raise DatasetError(f"{path} names {len(names)} ImageNet labels, not 1000: give texts.json")

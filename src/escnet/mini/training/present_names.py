@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from escnet.data.layout import class_names, synonyms_in
-from escnet.mini.training.captions import CaptionedPictures, names_said
+from escnet.mini.training.captions import CaptionedPictures, names_in_texts
 from escnet.training.sources import Sources
 
 _FEWEST_PICTURES = 2  # that say a word
@@ -81,7 +81,7 @@ def words_in_captions(
         words: Words to look for; of those only W are said often enough.
         embedding: Their text embeddings.
     """
-    said = names_said(pictures.texts, {index: [word] for index, word in enumerate(words)})
+    said = names_in_texts(pictures.texts, {index: [word] for index, word in enumerate(words)})
     present = _table_of(said, len(words))
     kept = present.sum(axis=0) >= _FEWEST_PICTURES
     present, embedding = present[:, kept], embedding[torch.from_numpy(kept)]
