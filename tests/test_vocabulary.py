@@ -251,8 +251,8 @@ def test_a_label_may_be_a_number_if_its_queries_are_a_list(tmp_path: Path) -> No
         ("{}", "holds no class names"),
         ('["road", 3]', "class name 2 of .*names.json is of type int: class names are strings"),
         ('["road", null]', "class name 2 of .*names.json is of type NoneType"),
-        ('{"car": 3.5}', "'car', has queries of type float"),
-        ('{"car": {"a": "b"}}', "'car', has queries of type dict"),
+        ('{"car": 3.5}', "no list of class names under a key that is known here .it has 'car'"),
+        ('{"car": {"a": "b"}}', "has no list of class names under a key"),
         ('{"car": []}', "'car', has no query"),
         ('{"car": ["van", 3]}', "'car', query 2 is of type int"),
         ('{"car": "a", "car": "b"}', "has label 'car' twice"),
@@ -266,8 +266,8 @@ def test_a_label_may_be_a_number_if_its_queries_are_a_list(tmp_path: Path) -> No
             '{"datasets": {"a": {"classes": ["cat"]}, "b": {"classes": ["dog"]}}}',
             "class names of 2 datasets .the first is 'a'.: copy the list 'classes' of one of them",
         ),
-        ('{"datasets": {}}', "'datasets', has queries of type dict"),
-        ('{"datasets": {"a": 3}}', "'datasets', has queries of type dict"),
+        ('{"datasets": {}}', "has no list of class names under a key"),
+        ('{"datasets": {"a": 3}}', "has no list of class names under a key"),
         ('{"1": "2", "2": "1"}', "could be names by number or numbers by name"),
         ('["\\ud800"]', r"U\+D800"),
     ],
@@ -282,15 +282,17 @@ def test_wrong_json_is_told_where_and_why(text: str, message: str, tmp_path: Pat
 
 def test_a_file_that_cannot_hold_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.txt").mkdir()
-    (tmp_path / "wide.txt").write_bytes("road\n".encode("utf-16"))
+    (tmp_path / "latin.txt").write_bytes("rôle\n".encode("latin-1"))
+    (tmp_path / "zeros.txt").write_bytes(bytes(99))
     (tmp_path / "comments.txt").write_text("# nothing\n\n")
     (tmp_path / "tree.xml").write_text("<a><b/></a>")
-    (tmp_path / "large.txt").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    (tmp_path / "large.txt").write_bytes(b"a" * (MAX_FILE_BYTES + 1))
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     for name, message in {
         "missing.txt": "missing.txt does not exist: check the path of the class names",
         "folder.txt": "is a folder",
-        "wide.txt": "not UTF-8 text .byte 0xff at 0.: save it as UTF-8",
+        "latin.txt": "not UTF-8 text .byte 0xf4 at 1.: save it as UTF-8",
+        "zeros.txt": "begins with null bytes.: save it as UTF-8",
         "comments.txt": "holds no class names",
         "tree.xml": "is XML without labels",
         "large.txt": "larger than 16 MiB",

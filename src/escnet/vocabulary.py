@@ -17,9 +17,8 @@ from escnet.class_lists.clean_name import comparable, without_underscores
 from escnet.class_lists.data import literal_rows
 from escnet.class_lists.details import PLAIN, Color, Group, LabelDetails
 from escnet.class_lists.file import read_text
-from escnet.class_lists.grammar import parsed, split
+from escnet.class_lists.grammar import parsed, sentences, split
 from escnet.class_lists.groups import Level, level_of, paths_of
-from escnet.class_lists.lines import sentences
 from escnet.class_lists.names_file import is_names_file, names_file
 from escnet.class_lists.read import read_class_list
 from escnet.class_lists.row_check import CheckedRow, RowCheck, checked_groups

@@ -250,6 +250,95 @@ CASES = {
         ["cup"],
         ("colours", "the numbers 1 to 1", "'shape'"),
     ),
+    "TensorFlow's label map": Case(
+        "item {\n  id: 2\n  name: 'table'\n}\nitem {\n  id: 1\n  name: 'cup'\n}\n",
+        "TensorFlow's label map",
+        ["cup", "table"],
+        ("the numbers 1 to 2",),
+    ),
+    "TensorFlow's label map with names to show": Case(
+        '# objects\nitem {\n  name: "/m/02jvh9"\n  id: 1\n  display_name: "cup"\n}\n',
+        "TensorFlow's label map",
+        ["cup"],
+        ("the numbers 1 to 1",),
+    ),
+    "SemanticKITTI's YAML": Case(
+        'labels:\n  0 : "unlabeled"\n  10: "car"\ncolor_map:\n  0 : [0, 0, 0]\n',
+        "the list 'labels' from number to name",
+        ["unlabeled", "car"],
+        ("the numbers 0 to 10",),
+        ("unlabeled",),
+    ),
+    "YAML's objects": Case(
+        "- name: cup\n  id: 0\n- name: table\n  id: 1\n", "a YAML list", ["cup", "table"]
+    ),
+    "YAML's list of words in brackets": Case(
+        "[cup, traffic light]", "YAML", ["cup", "traffic light"]
+    ),
+    "JSON lines": Case(
+        '{"id": 0, "name": "cup"}\n{"id": 1, "name": "table"}\n', "JSON lines", ["cup", "table"]
+    ),
+    "TOML": Case('[data]\nclasses = ["cup", "table"]\n', "the list 'classes'", ["cup", "table"]),
+    "a list in an object in an object": Case(
+        '{"info": 3, "data": {"meta": {"class_names": ["cup", "table"]}}}',
+        "the list 'class_names'",
+        ["cup", "table"],
+    ),
+    "idx_to_class": Case(
+        '{"idx_to_class": {"1": "table", "0": "cup"}}', "number", ["cup", "table"]
+    ),
+    "a variable of a program": Case(
+        "import os\nVOC_CLASSES = (\n    'cup',  # the first\n    'table',\n)\n",
+        "a Python list",
+        ["cup", "table"],
+    ),
+    "numbers in round brackets": Case("(0) cup\n(1) table\n", "NUMBER: NAME", ["cup", "table"]),
+    "numbers in square brackets": Case("[0] cup\n[1] table\n", "NUMBER: NAME", ["cup", "table"]),
+    "numbers and arrows": Case("0 -> cup\n1 → table\n", "NUMBER: NAME", ["cup", "table"]),
+    "names and arrows": Case("table => 1\ncup => 0\n", "NAME: VALUE", ["cup", "table"]),
+    "a number below 0": Case(
+        "-1: license plate\n0: cup\n1: table\n",
+        "NUMBER: NAME",
+        ["cup", "table"],
+        ("'license plate' (-1)",),
+    ),
+    "names and their count": Case("table 1\ncup 0\n", "one name a line", ["table 1", "cup 0"]),
+    "names and their count in order": Case("cup 0\ntable 1\n", "NAME: VALUE", ["cup", "table"]),
+    "names that end in numbers": Case("lane 0\nlane 1\n", "one name a line", ["lane 0", "lane 1"]),
+    "hexadecimal colours first": Case(
+        "#ff0000 cup\n#00ff00 table\n", "colours and names", ["cup", "table"], ("colours",)
+    ),
+    "names and colours in brackets": Case(
+        "cup (255, 0, 0)\ntable (0, 255, 0)\n", "colours", ["cup", "table"], ("colours",)
+    ),
+    "letters that are digits as well": Case(
+        "facade red\ndecade old\n", "one name a line", ["facade red", "decade old"]
+    ),
+    "a table of words with a heading": Case(
+        "name,supercategory\ncup,kitchen\ntable,furniture\n",
+        "a table",
+        ["cup", "table"],
+        ("the heading 'name, supercategory'", "the columns 'supercategory'"),
+    ),
+    "a table with a heading in German": Case(
+        "Nummer;Bezeichnung\n0;Tür\n1;Wand\n",
+        "a table",
+        ["Tür", "Wand"],
+        ("the heading 'Nummer, Bezeichnung'",),
+    ),
+    "numbers with a decimal point": Case(
+        "id,name\n1.0,table\n0.0,cup\n", "a table", ["cup", "table"], ("the heading 'id, name'",)
+    ),
+    "one line with Chinese commas": Case(
+        "杯子\uff0c桌子、勺子", "commas", ["杯子", "桌子", "勺子"]
+    ),
+    "a list to tick off": Case(
+        "- [ ] cup\n- [x] table\n", "one name a line", ["cup", "table"], ("bullets",)
+    ),
+    "typographic quotes": Case("„Tür“\n„Wand“\n", "a line", ["Tür", "Wand"], ("quotes",)),
+    "lines that end as on Windows, after a mark": Case(
+        "\ufeffcup\r\ntable\r\n", "one name a line", ["cup", "table"]
+    ),
     "one name a line": Case(
         "cup\ncar=car|truck\nSt. Bernard\n", "one name a line", ["cup", "car", "St. Bernard"]
     ),
@@ -325,6 +414,17 @@ def test_a_list_is_read_by_its_content_whatever_its_suffix(
         ("METAINFO = dict(classes=load())", "looks like Python and its class names cannot be read"),
         ("CLASSES = ('a',)\nclasses = ('b',)", "different things to 'CLASSES' and 'classes'"),
         ("classes = {'a', 'b'}", "a set has no order"),
+        ("names = [\ncup,\n", "cannot be read ('[' was never closed (line 1)): write them"),
+        ("classes = ['a' 'b', 'c']", "no comma between two strings, line 1"),
+        ("item {\n id: 1\n}\n", "item 1 of f, TensorFlow's label map, has no name"),
+        ("item {\n id: 1\n name: 'a'\n", "item 1 of f, TensorFlow's label map, has no name"),
+        ("cup # the first\ntable\n", "could be a comment or a name with one or one name"),
+        ("cup -> mug\ntable\n", "could be a name with something beside it or one name"),
+        ("cup\ndict(a=\n", "could be a piece of a program's list or one name"),
+        ('"cup,\ntable\n', "could be a piece of a program's list or one name"),
+        ("classes=cup, table", "could be a heading and names or the label 'classes' and others"),
+        ('{"a": {"names": ["x"]}, "b": {"names": ["y"]}}', "a list under 'a' and one under 'b'"),
+        ('{"kitchen": {"cup": 0}}', "no list of class names under a key that is known here"),
     ],
 )
 def test_a_list_with_two_readings_or_none_is_refused_naming_them(text: str, message: str) -> None:
@@ -412,6 +512,33 @@ def test_a_picture_is_told_to_be_one(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "photo.txt").write_bytes(start + bytes(100))
     with pytest.raises(VocabularyError, match="is a picture, not a list of class names"):
         read_class_list(tmp_path / "photo.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_text_is_encoded(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "names.txt").write_text("Tür\nBär\n", encoding=encoding)
+    assert Vocabulary.read(tmp_path / "names.txt").labels == ("Tür", "Bär")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\3\4" + bytes(99), "is an archive or a spreadsheet: unpack it, or save the table"),
+        (b"\x1f\x8b" + bytes(99), "is an archive"),
+        (b"%PDF-1.7\n", "is a document: save its names as plain text"),
+        (b"<!DOCTYPE html><html></html>", "is a web page: download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the file"),
+        (b"404: Not Found", "is what a server answers for a missing file"),
+        ("cup\n".encode("utf-16-le"), "is no UTF-8 text .it begins with null bytes."),
+        (b"\xff\xfec\0u", "is no utf-16 text: save it as UTF-8"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(VocabularyError, match=message):
+        read_class_list(tmp_path / "names.txt")
 
 
 @pytest.mark.parametrize(

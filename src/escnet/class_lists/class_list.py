@@ -89,6 +89,15 @@ class ClassList:
         return line
 
 
+def two_readings(
+    number: int, line: str, shown: str, first: str, second: str, cure: str
+) -> VocabularyError:
+    """The error for a line that could be two things."""
+    return VocabularyError(
+        f"line {number} of {shown}, {display_text(line)}, could be {first} or {second}: {cure}"
+    )
+
+
 def counted(number: int, noun: str = "name") -> str:
     """The number with its noun, such as "1 name" or "2 names"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -117,22 +126,29 @@ def tools_list(
 def by_number(rows: Iterable[ListedName], shown: str) -> tuple[list[ListedName], list[str]]:
     """The rows in the order of their numbers, and what to say of the numbers.
 
-    Labels are 0, 1, ... in this order; so nothing is said of numbers that are just these.
+    Labels are 0, 1, ... in this order; so nothing is said of numbers that are just these. A row
+    below 0, such as Cityscapes' "license plate", is left out: no pixel can have its number.
 
     Raises:
         VocabularyError: If two rows have the same number.
     """
     rows = sorted(rows, key=lambda row: (row.number is None, row.number or 0))
-    numbers = [row.number for row in rows]
+    below = [f"{display_text(str(row.label))} ({row.number})" for row in rows if _is_below(row)]
+    rows = rows[len(below) :]
+    numbers = [row.number for row in rows if row.number is not None]
     for first, second in pairwise(rows):
         if first.number is not None and first.number == second.number:
             raise VocabularyError(
                 f"{shown} gives {display_text(str(first.label))} and "
                 f"{display_text(str(second.label))} the number {first.number}: number them apart"
             )
-    if not rows or numbers[0] is None or numbers == list(range(len(numbers))):
-        return rows, []
-    return rows, [f"the numbers {numbers[0]} to {numbers[-1]}"]
+    if not numbers or numbers == list(range(len(rows))):
+        return rows, below
+    return rows, [*below, f"the numbers {numbers[0]} to {numbers[-1]}"]
+
+
+def _is_below(row: ListedName) -> bool:
+    return row.number is not None and row.number < 0
 
 
 def display_text(text: str, *, quoted: bool = True) -> str:

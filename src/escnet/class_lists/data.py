@@ -32,12 +32,22 @@ _KINDS_BY_KEY = {
     "stuff_classes": "detectron2's stuff_classes",
     "thing_classes": "detectron2's thing_classes",
 }
+_WORDS, _INDICES = ("class", "label", "name", "category"), ("id", "idx", "index")
+# Other spellings, without case and signs.
+_PLAIN_KEYS = frozenset(
+    {"class", "classlist", "classnames", "label", "labelclasses", "labellist", "labelnames"}
+    | {"labelmap", "labelset", "categorynames", "objectclasses"}
+    | {f"{word}{to}{number}" for word in _WORDS for to in ("to", "2") for number in _INDICES}
+    | {f"{number}{to}{word}" for word in _WORDS for to in ("to", "2") for number in _INDICES}
+)
+_MAX_DEPTH = 8  # of an object within objects in which a list is looked for
 _NEEDS_LIST = ("stuff_classes", "thing_classes")
 # Lists of strings that stand beside the class names and are none.
 _OTHER_KEYS = frozenset({"train", "val", "test", "architectures", "sources", "palette", "tags"})
-_NAME_KEYS = ("name", "title", "label", "class")
+_NAME_KEYS = ("name", "title", "label", "class", "class_name", "category_name", "value")
 _NUMBER_KEYS = ("id", "class_id", "number", "value", "index")
 _COLOR_KEYS = ("color", "colour", "rgb")
+_SHOWN_KEYS = 3
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
 
 
@@ -105,7 +115,11 @@ def _refuse_unordered(names: object, subject: str) -> None:
 def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList:
     if isinstance(datasets := table.get("datasets"), Mapping):
         table = _only_dataset(table, datasets, shown)
-    under_keys = {k: _under_key(k, v, shown, form) for k, v in table.items() if k in _KINDS_BY_KEY}
+    under_keys = {
+        key: _under_key(key, value, shown, form)
+        for key, value in table.items()
+        if _kind_of_key(key) is not None
+    }
     if readings := {
         key: class_list for key, class_list in under_keys.items() if class_list is not None
     }:
@@ -120,7 +134,44 @@ def _of_mapping(table: Mapping[str, object], shown: str, form: str) -> ClassList
             )
     if not table:
         raise VocabularyError(f"{shown} holds no class names: add some")
+    if inner := _inner_tables(table):
+        return _of_inner(inner, shown, form)
     return _of_map(table, shown, f"a {form} map")
+
+
+def _kind_of_key(key: str) -> str | None:
+    """Which list stands under a key; None if none that is known."""
+    if key in _KINDS_BY_KEY:
+        return _KINDS_BY_KEY[key]
+    plain = re.sub(r"[\W_]", "", key.casefold())
+    known = plain in _PLAIN_KEYS or (plain in _KINDS_BY_KEY and plain not in _NEEDS_LIST)
+    return f"the list {display_text(key)}" if known else None
+
+
+def _inner_tables(table: Mapping[str, object], depth: int = 0) -> dict[str, Mapping[str, object]]:
+    """The objects within an object that have a class list under a known key, by their keys."""
+    inner: dict[str, Mapping[str, object]] = {}
+    for key, value in table.items():
+        if not isinstance(value, Mapping) or depth == _MAX_DEPTH:
+            continue
+        if _has_list(value):
+            inner[key] = value
+        else:
+            inner.update({f"{key}.{k}": v for k, v in _inner_tables(value, depth + 1).items()})
+    return inner
+
+
+def _has_list(table: Mapping[str, object]) -> bool:
+    return any(
+        _kind_of_key(key) is not None and isinstance(value, list | tuple | Mapping) and value
+        for key, value in table.items()
+    )
+
+
+def _of_inner(inner: Mapping[str, Mapping[str, object]], shown: str, form: str) -> ClassList:
+    """The list of the one object that has one, or on which all that have one agree."""
+    readings = {key: _of_mapping(value, shown, form) for key, value in inner.items()}
+    return _one_of(readings, {}, shown)
 
 
 def _with_palette(class_list: ClassList, palette: object) -> ClassList:
@@ -159,13 +210,17 @@ def _only_dataset(
 
 def _under_key(key: str, value: object, shown: str, form: str) -> ClassList | None:
     """The list under a key that tools use; None if what is there is no list."""
-    kind = _KINDS_BY_KEY[key]
+    kind = _kind_of_key(key) or key
     if key == "names" and form != "YAML":
         kind = "the list 'names'"
     if isinstance(value, list | tuple):
         return _of_list(value, shown, kind)
     if not isinstance(value, Mapping) or not value or key in _NEEDS_LIST:
         return None
+    if _has_list(value):
+        return _of_mapping(value, shown, form)
+    if inner := _inner_tables(value):
+        return _of_inner(inner, shown, form)
     fields = [one for one in value.values() if isinstance(one, Mapping)]
     if key.endswith("mask_targets") and len(fields) == len(value):
         readings = [_of_map(one, shown, kind) for one in fields]
@@ -281,6 +336,12 @@ def _of_map(table: Mapping[str, object], shown: str, kind: str) -> ClassList:
     if _all(table.values(), color_of):
         rows = [ListedName(where, key, [key], None, color_of(v)) for key, v, where in pairs]
         return tools_list(shown, f"{kind} from name to colour", rows, ["colours"])
+    if not all(isinstance(value, str | list | tuple) for value in table.values()):
+        keys = ", ".join(display_text(key) for key in list(table)[:_SHOWN_KEYS])
+        raise VocabularyError(
+            f"{shown} has no list of class names under a key that is known here (it has {keys}): "
+            "write the names into a file of their own, one a line"
+        )
     entries = tuple(literal_rows(table, f" of {shown}"))
     return ClassList(shown, f"{kind} from label to queries", entries)
 

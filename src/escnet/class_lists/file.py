@@ -4,6 +4,7 @@ COCO's instance files may have hundreds of megabytes; of one beyond the limit on
 categories is read.
 """
 
+import codecs
 import mmap
 import re
 from pathlib import Path
@@ -22,10 +23,31 @@ LIST_FILE = SmallFile(
     most_bytes=MAX_FILE_BYTES,
 )
 _MAX_SEARCHED_BYTES = 2**31
-# How pictures begin: JPEG, PNG, GIF, BMP, TIFF twice; WebP; AVIF and HEIC.
-_PICTURE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp", re.DOTALL
-)
+_START_BYTES = 64
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# How files of other kinds begin. Pictures: JPEG, PNG, GIF, BMP, TIFF twice; WebP; AVIF and HEIC.
+_OTHER_KINDS = {
+    re.compile(
+        rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp", re.DOTALL
+    ): "a picture, not a list of class names: give a list",
+    re.compile(rb"PK[\3\5]|\x1f\x8b|7z\xbc|Rar!"): (
+        "an archive or a spreadsheet: unpack it, or save the table as CSV"
+    ),
+    re.compile(rb"%PDF|\xd0\xcf\x11\xe0|\{\\rtf"): "a document: save its names as plain text",
+    re.compile(rb"\s*<(?:!doctype )?html", re.IGNORECASE): (
+        "a web page: download the file itself, not the page that shows it"
+    ),
+    re.compile(rb"version https://git-lfs"): (
+        "a pointer of Git LFS, not the file: fetch it by `git lfs pull`"
+    ),
+    re.compile(rb"404: Not Found"): "what a server answers for a missing file: check its address",
+    re.compile(rb".?\0", re.DOTALL): "no UTF-8 text (it begins with null bytes): save it as UTF-8",
+}
 _CATEGORIES = re.compile(rb'"categories"\s{0,9}:\s{0,9}\[')
 _MAX_CATEGORIES_BYTES = 2**20
 
@@ -33,21 +55,33 @@ _MAX_CATEGORIES_BYTES = 2**20
 def read_text(path: Path) -> str:
     """The file's text; of a larger JSON file with COCO's categories, an object with these alone.
 
+    UTF-16 and UTF-32, as spreadsheets save "Unicode text", are known by their byte order marks.
+
     Raises:
-        VocabularyError: If the file is no regular one, a picture, too large, or not UTF-8.
+        VocabularyError: If the file is no regular one, of another kind, too large, or not UTF-8.
     """
-    _refuse_picture(path)
+    start = _start_of(path)
+    for mark, encoding in _ENCODINGS.items():
+        if start.startswith(mark):
+            return _decoded(LIST_FILE.bytes_of(path), encoding, display_path(path))
+    for pattern, what in _OTHER_KINDS.items():
+        if pattern.match(start):
+            raise VocabularyError(f"{display_path(path)} is {what}")
     return _categories_in(path) or LIST_FILE.text_of(path)
 
 
-def _refuse_picture(path: Path) -> None:
+def _decoded(content: bytes, encoding: str, shown: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise VocabularyError(f"{shown} is no {encoding} text: save it as UTF-8") from None
+
+
+def _start_of(path: Path) -> bytes:
     with regular_file(
         path, display_path(path), VocabularyError, if_missing=LIST_FILE.if_missing
     ) as stream:
-        if _PICTURE.match(stream.read(16)):
-            raise VocabularyError(
-                f"{display_path(path)} is a picture, not a list of class names: give a list"
-            )
+        return stream.read(_START_BYTES)
 
 
 def _categories_in(path: Path) -> str | None:

@@ -12,18 +12,28 @@ from escnet.class_lists.class_list import ListedName, display_text
 from escnet.errors import VocabularyError
 
 _SPECIAL = ",;:.=|#\\{[(<\"'-*"
+# The same marks in other scripts: Chinese and Japanese, and Arabic.
+_SAME = {",": ",，、،", ";": ";；؛", ":": ":："}  # noqa: RUF001
+
+_SENTENCES = re.compile(r"(?<!\\)\.(?:\s+|$)")
+_ABBREVIATION = re.compile(r"(?:^|\s)[A-Z][\w.]{0,3}$")
+_ESCAPABLE = re.escape(_SPECIAL + "".join(_SAME.values()))
 
 
 def split(text: str, separator: str) -> Iterator[str]:
-    """The parts between separators that no backslash precedes; escapes stay in the parts."""
-    if separator not in text:
+    """The parts between separators that no backslash precedes; escapes stay in the parts.
+
+    A comma, a semicolon and a colon are those of any script.
+    """
+    separators = _SAME.get(separator, separator)
+    if not any(mark in text for mark in separators):
         yield text
         return
     start = position = 0
     while position < len(text):
         if text[position] == "\\":
             position += 1  # and the character after it, whatever it is
-        elif text[position] == separator:
+        elif text[position] in separators:
             yield text[start:position]
             start = position + 1
         position += 1
@@ -32,12 +42,24 @@ def split(text: str, separator: str) -> Iterator[str]:
 
 def has(text: str, separator: str) -> bool:
     """Whether the separator is there without a backslash."""
-    return separator in text and len(list(split(text, separator))) > 1
+    return len(list(split(text, separator))) > 1
+
+
+def sentences(text: str) -> list[str]:
+    """The parts of "cup. table. spoon" or "cup . table", as grounding models are prompted.
+
+    "St. Bernard" is one: its full stop is an abbreviation's.
+    """
+    parts = [part.strip() for part in _SENTENCES.split(text.strip())]
+    if len(parts) > 1 and not parts[-1]:
+        return parts[:-1]
+    is_abbreviation = len(parts) == 2 and " . " not in text and _ABBREVIATION.search(parts[0])
+    return [text] if is_abbreviation else parts
 
 
 def unescaped(text: str) -> str:
     """The text without the backslashes that the grammar asks for."""
-    return text if "\\" not in text else re.sub(rf"\\([{re.escape(_SPECIAL)}])", r"\1", text)
+    return text if "\\" not in text else re.sub(rf"\\([{_ESCAPABLE}])", r"\1", text)
 
 
 def parsed(text: str, where: str) -> ListedName:

@@ -18,8 +18,22 @@ Line = tuple[int, str]  # its number in the file, its text
 _DELIMITERS = ("\t", ";", ",")
 _NAME_HEADERS = frozenset(
     {"name", "names", "class", "classes", "label", "labels", "category", "categories", "title"}
-    | {f"{a}{b}name" for a in ("class", "label", "category") for b in ("", " ", "_")}
+    | {f"{a}{b}name" for a in ("class", "label", "category", "display") for b in ("", " ", "_")}
+    | {"klasse", "bezeichnung", "kategorie", "etikett", "classe", "nom", "catégorie", "étiquette"}
+    | {
+        "clase",
+        "nombre",
+        "categoría",
+        "etiqueta",
+        "categoria",
+        "nome",
+        "nazwa",
+        "класс",
+        "название",
+    }
+    | {"类别", "名称", "标签", "類別", "名前", "クラス", "クラス名", "클래스", "이름"}
 )
+_BEST_HEADERS = ("name", "displayname", "display name", "display_name")
 _NUMBER_HEADERS = frozenset(
     {"id", "idx", "index", "number", "value", "pixel value", "class id", "class_id", "label id"}
 )
@@ -48,7 +62,7 @@ def read_table(lines: Sequence[Line], shown: str) -> ClassList | None:
 
 
 def _rows(lines: Sequence[Line], delimiter: str) -> list[list[str]] | None:
-    """The cells, if every line has as many and one column at least holds numbers or colours."""
+    """The cells, if every line has as many, and a column holds numbers or has a known heading."""
     if not all(delimiter in text for _, text in lines):
         return None
     try:
@@ -63,9 +77,9 @@ def _rows(lines: Sequence[Line], delimiter: str) -> list[list[str]] | None:
     if len(rows) != len(lines) or len({len(row) for row in rows}) != 1:
         return None
     body = rows[1:] if len(rows) > 1 else rows
-    if not any(_is_value(column) for column in zip(*body, strict=True)):
-        return None
-    return rows
+    if any(_is_value(column) for column in zip(*body, strict=True)):
+        return rows
+    return rows if len(rows) > 1 and any(is_name_header(cell) for cell in rows[0]) else None
 
 
 def _is_value(column: Sequence[str]) -> bool:
@@ -105,7 +119,7 @@ def _of_rows(rows: list[list[str]], numbers: Sequence[int], shown: str) -> Class
 
 def _is_header(first: Sequence[str], values: Sequence[bool]) -> bool:
     """Whether the first row has words where the others have values."""
-    return any(
+    return not any(values) or any(
         is_value and not _is_value([cell]) for cell, is_value in zip(first, values, strict=True)
     )
 
@@ -124,6 +138,7 @@ def _name_column(
 ) -> int:
     words = [i for i, is_value in enumerate(values) if not is_value and any(r[i] for r in body)]
     headed = [i for i in words if heads and heads[i] in _NAME_HEADERS]
+    headed = [i for best in _BEST_HEADERS for i in headed if heads[i] == best][:1] or headed
     chosen = headed if len(headed) == 1 else words
     if len(chosen) == 1:
         return chosen[0]

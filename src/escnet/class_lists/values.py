@@ -9,16 +9,17 @@ _HEX = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 _TRIPLE = re.compile(
     r"(?:rgba?)?\s?[(\[]?\s?(\d{1,3})[,\s]\s?(\d{1,3})[,\s]\s?(\d{1,3})(?:[,\s]\s?[\d.]{1,5})?\s?[)\]]?"
 )
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
+_INTEGER = re.compile(r"([+-]?[0-9]{1,9})(?:\.0{1,9})?")
 
 
 def number_of(value: object) -> int | None:
     """The integer that a value is or spells; None if it is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+    if isinstance(value, float) and value.is_integer():
         return int(value)
-    return None
+    match = _INTEGER.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1]) if match else None
 
 
 def is_numeric(text: str) -> bool:

@@ -64,13 +64,13 @@ def read_xml(text: str, shown: str) -> ClassList:
     def refuse(*_: object) -> None:
         raise VocabularyError("it declares a document type, which is not read")
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever the declaration says of the file
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = document.start
     parser.EndElementHandler = document.end
     parser.CharacterDataHandler = document.text.append
     try:
-        parser.Parse(text.encode(), True)
+        parser.Parse(text.strip().encode(), True)
     except expat.ExpatError as error:
         reason = f"{expat.ErrorString(error.code)} at line {error.lineno}"
         raise VocabularyError(f"{shown} is not XML ({reason}): correct it there") from None

@@ -12,10 +12,13 @@ from escnet.errors import VocabularyError
 
 _MAX_CHARACTERS = 2**20  # the reader is slow, and lists of names are short
 _MAX_DEPTH = 32
-# A key at the margin behind which a tool's list begins on the next line or with a bracket.
+# A key at the margin behind which a tool's list begins on the next line or with a bracket; any key
+# behind which the next line is set in; a list of such.
 _LIST_KEY = re.compile(
     r"^(?:names|classes|labels|categories|id2label|label2id|mask_targets)\s*:"
-    r"[ \t]*(?:[\[{#&!].*)?$",
+    r"[ \t]*(?:[\[{#&!].*)?$"
+    r"|^[A-Za-z_][\w -]*:[ \t]*\n(?:[ \t]+[^\s:]|- \S)"
+    r"|^- [\w ]+:.*\n[ \t]+\w+:",
     re.MULTILINE,
 )
 
