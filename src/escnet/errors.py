@@ -73,6 +73,10 @@ class NamesWarning(UserWarning):
     """Class names that a model cannot tell apart or cannot read; the result is still made."""
 
 
+class CalibrationWarning(UserWarning):
+    """A calibration beside the weights does not fit them; confidences are as the model has them."""
+
+
 class CacheWarning(UserWarning):
     """What could be kept for the next start cannot be; the result is still made."""
 

@@ -15,6 +15,7 @@ from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, OutputError
 from escnet.export.folder import export_model
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.manifest import Manifest
 from escnet.inference.exported.method import load_exported
 from escnet.inference.methods.model_name import ModelName
@@ -22,7 +23,7 @@ from escnet.inference.methods.network_load import load_network_method
 from escnet.model.config import EscNetConfig, preset
 from escnet.model.escnet import EscNet
 from escnet.towers.network import Network
-from escnet.weights.checkpoint import write_checkpoint
+from escnet.weights.checkpoint import weights_hash, write_checkpoint
 from tests.answers import answers
 
 NAMES = {"[PAD]": 0, "[UNK]": 1, "<|endoftext|>": 299, "a": 2, "photo": 3, "of": 4, "cat": 5}
@@ -59,6 +60,19 @@ def checkpoint(tmp_path: Path, stir: Callable[[nn.Module], None]) -> Callable[..
     return write
 
 
+def calibration_of(folder: Path) -> Calibration:
+    return Calibration(
+        weights_hash=weights_hash(folder),
+        asked={},
+        slope=0.5,
+        shift=0.0,
+        per_log_names=0.0,
+        fewest_names=2,
+        most_names=2,
+        fitted_to={},
+    )
+
+
 @pytest.mark.slow  # a trace takes half a minute
 @pytest.mark.parametrize("make", [esc_net, esc_net_with_choices, cat_seg])
 @pytest.mark.parametrize("int8", [False, True])
@@ -69,7 +83,9 @@ def test_graphs_compute_what_the_network_does_for_any_number_of_names(
     int8: bool,
 ) -> None:
     source = checkpoint(make)
+    calibration_of(source).write(source / CALIBRATION_FILE)
     manifest = export_model(str(source), tmp_path / "out", int8=int8)
+    assert (tmp_path / "out" / CALIBRATION_FILE).exists() != int8  # these are other weights
     assert not list((tmp_path / "out").glob("*.data"))  # weights in one place
     method = load_exported(tmp_path / "out", threads=1).method
     theirs = load_network_method(

@@ -26,7 +26,7 @@ from escnet.errors import (
     WeightsError,
 )
 from escnet.inference import segmenter as segmenters
-from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.rest import RestRule
 from escnet.inference.label_maps.windows import NATIVE, Windows
 from escnet.inference.methods.esc_method import EscMethod

@@ -126,12 +126,14 @@ def _is_model_of(result: "EvalResult", segmenter: "Segmenter") -> bool:
     settings = json.loads(
         json.dumps(settings_under(segmenter, result.protocol))
     )  # as a result's file holds them
-    ours = (segmenter.method.name, segmenter.weights_hash, settings)
     theirs = {
         "share_prior": 0.0,
         "rejection": [],
         **result.model.settings,
     }  # unless it says otherwise
+    for one in (settings, theirs):
+        one.pop("calibration", None)  # it moves no label
+    ours = (segmenter.method.name, segmenter.weights_hash, settings)
     return ours == (result.model.method, result.model.weights_hash, theirs)
 
 

@@ -88,7 +88,11 @@ def find_anywhere(sources: Sequence[str], *, recursive: bool) -> list[Path]:
 
 
 def segmenter_for_workers(
-    model: str, device: str, dtype: str, share_prior: float | None = None
+    model: str,
+    device: str,
+    dtype: str,
+    share_prior: float | None = None,
+    calibration: str | None = None,
 ) -> "Segmenter":
     """A segmenter of this process, which has no GPU as a rule, that workers load as it is asked.
 
@@ -99,7 +103,9 @@ def segmenter_for_workers(
 
     from escnet.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device="cpu", dtype=dtype, share_prior=share_prior)
+    segmenter = Segmenter.load(
+        model, device="cpu", dtype=dtype, share_prior=share_prior, calibration=calibration
+    )
     if segmenter.reference is not None:
         segmenter.reference = replace(segmenter.reference, device=device)
     return segmenter

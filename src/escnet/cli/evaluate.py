@@ -28,7 +28,16 @@ from escnet.cli.labelled_folder import (
     folder_options,
     say_reading,
 )
-from escnet.cli.options import Device, Dtype, Limit, Model, SharePrior, Threads, check_machine
+from escnet.cli.options import (
+    CalibratedBy,
+    Device,
+    Dtype,
+    Limit,
+    Model,
+    SharePrior,
+    Threads,
+    check_machine,
+)
 from escnet.files import display_path
 
 if TYPE_CHECKING:
@@ -141,6 +150,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     offset: Offset = None,
     id_map: IdMap = None,
     share_prior: SharePrior = None,
+    calibration: CalibratedBy = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -190,7 +200,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     others = read_others(against or [], eval_targets)
     workforce = workforce_from_options(engine, address, workers, threads, device)
     if predictions is not None:
-        _refuse_asking(changes, share_prior)
+        _refuse_asking({**changes, "share_prior": share_prior, "calibration": calibration})
         if workforce is not None:
             raise ConfigError("--predictions asks no model: leave --engine ray out")
 
@@ -201,7 +211,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 -- one argument for each option
 
     with joined_processes() as processes:
         if predictions is None:
-            loading = {"device": device, "dtype": dtype, "share_prior": share_prior}
+            loading = {
+                "device": device,
+                "dtype": dtype,
+                "share_prior": share_prior,
+                "calibration": calibration,
+            }
             answerers = _models(plan, model, loading, threads, for_workers=workforce is not None)
         else:
             answerers = _label_maps(plan, predictions, limit=limit, skip_bad=skip_bad)
@@ -313,11 +328,10 @@ def _label_maps(
         )
 
 
-def _refuse_asking(changes: dict[str, Any], share_prior: float | None) -> None:
+def _refuse_asking(asking: dict[str, Any]) -> None:
     """Refuse settings of how a model is asked: label maps are not asked."""
     from escnet.errors import ConfigError
 
-    asking = {**changes, "share_prior": share_prior}
     allowed = {"headline", "background"}
     for name, value in asking.items():
         if value is not None and name not in allowed:

@@ -18,6 +18,7 @@ import typer
 import escnet
 from escnet.cli import (
     cache,
+    calibrate,
     compare,
     data,
     evaluate,
@@ -33,7 +34,7 @@ from escnet.cli import (
     train,
     weights,
 )
-from escnet.errors import CacheWarning, EscnetError, NamesWarning
+from escnet.errors import CacheWarning, CalibrationWarning, EscnetError, NamesWarning
 from escnet.extras import is_of_torch, needs_torch
 from escnet.inference.machine.threads import let_idle_threads_sleep
 
@@ -46,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="segment")(segment.segment)
+app.command(name="calibrate")(calibrate.calibrate)
 app.command(name="compare")(compare.compare)
 app.command(name="explain")(explain.explain)
 app.command(name="export")(export.export)
@@ -140,7 +142,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         show = warnings.showwarning
 
         def show_ours(message: Warning | str, category: type[Warning], *args: Any) -> None:
-            if issubclass(category, NamesWarning | CacheWarning):
+            if issubclass(category, NamesWarning | CacheWarning | CalibrationWarning):
                 print("escnet: warning:", " ".join(str(message).split()), file=sys.stderr)
             else:
                 show(message, category, *args)

@@ -24,6 +24,15 @@ SharePrior = Annotated[
         metavar="P",
     ),
 ]
+CalibratedBy = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        help="Confidences by this file of escnet calibrate, or the model's probabilities as they "
+        "are; if not given, by the model's own file.",
+        metavar="FILE|none",
+    ),
+]
 Sources = Annotated[
     list[str], typer.Argument(help='Pictures, folders, patterns such as "holiday/*.jpg".')
 ]

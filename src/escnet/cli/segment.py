@@ -10,6 +10,7 @@ from escnet.cli.bulk import Address, Engine, Workers, find_anywhere, workforce_f
 from escnet.cli.options import (
     AsJson,
     Background,
+    CalibratedBy,
     Classes,
     ClassesFile,
     Device,
@@ -228,6 +229,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
     ] = 1,
     model: Model = "mini",
     share_prior: SharePrior = None,
+    calibration: CalibratedBy = None,
     exact: Exact = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
@@ -294,6 +296,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
         device=device,
         dtype=dtype,
         threads=threads,
+        calibration=calibration,
         workforce=workforce_from_options(engine, address, workers, threads, device),
         as_json=as_json,
     )

@@ -43,6 +43,7 @@ class SegmentRequest:
         device: Where it computes.
         dtype: What in.
         threads: How many.
+        calibration: As `Segmenter.load` takes it.
         workforce: The workers that do it; None for this process.
         as_json: Whether one JSON document is printed.
     """
@@ -63,19 +64,26 @@ class SegmentRequest:
     device: str
     dtype: str
     threads: int | None
+    calibration: str | None
     workforce: "Workforce | None"
     as_json: bool
 
     def load(self) -> "Segmenter":
         """The segmenter, which takes seconds."""
         if self.workforce is not None:
-            segmenter = segmenter_for_workers(self.model, self.device, self.dtype)
+            segmenter = segmenter_for_workers(
+                self.model, self.device, self.dtype, calibration=self.calibration
+            )
             segmenter.text_embedding(self.vocabulary)  # nobody would see what workers say of names
             return segmenter
         from escnet.inference.segmenter import Segmenter
 
         return Segmenter.load(
-            self.model, device=self.device, dtype=self.dtype, threads=self.threads
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            calibration=self.calibration,
+            threads=self.threads,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escnet.cli.options import Device, Dtype, Model, Threads, check_machine
+from escnet.cli.options import CalibratedBy, Device, Dtype, Model, Threads, check_machine
 from escnet.errors import ConfigError
 from escnet.extras import module_of_extra
 
@@ -38,6 +38,7 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
         int, typer.Option(help="Processes that compute, each with the model.", min=1, max=256)
     ] = 1,
     model: Model = "mini",
+    calibration: CalibratedBy = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
     threads: Threads = None,
@@ -88,6 +89,7 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
     or --no-token. SIGTERM finishes what runs, refuses the rest, and ends with 0. Needs the extra:
     pip install "escnet[serve]".
     """
+    from escnet.inference.calibration import Calibration
     from escnet.inference.methods.model_name import ModelName
 
     token = _token(token_file)
@@ -97,6 +99,7 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
             "everyone"
         )
     ModelName.parse(model)
+    calibrated_by = Calibration.of(calibration)
     check_machine(device, dtype, threads)
     for library in _LIBRARIES:
         module_of_extra(library, "serve")
@@ -125,7 +128,14 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
     )
     logging.basicConfig(format="escnet: %(message)s", stream=sys.stderr)
     metrics = Metrics()
-    load = LoadModel(model=model, device=device, dtype=dtype, threads=threads, num_workers=workers)
+    load = LoadModel(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        num_workers=workers,
+        calibration=calibrated_by,
+    )
     processes = Workers(load, number=workers, limits=limits, metrics=metrics)
     processes.start()
     try:

@@ -19,17 +19,7 @@ def predict_with(segmenter: Segmenter, protocol: EvalProtocol = WHOLE_VIEW) -> P
         segmenter: As the protocol asks for it; see `under_protocol`.
         protocol: How pictures are seen.
     """
-    windows = None
-    if protocol.view == "windows":
-        windows = Windows(
-            size=protocol.size,
-            window=protocol.window,
-            overlap=protocol.overlap,
-            seams=protocol.seams,
-            global_view=protocol.global_view,
-        )
-
-    options = SegmentOptions(windows=windows, exact=protocol.exact)
+    options = _options_under(protocol)
 
     def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> Segmentation:
         return segmenter.segment_pixels(item.pixels, vocabulary, options)
@@ -53,13 +43,31 @@ def under_protocol(segmenter: Segmenter, protocol: EvalProtocol) -> Segmenter:
         share_prior=share_prior,
         embedding_cache=segmenter.embedding_cache,
         rest_rule=segmenter.rest_rule,
+        calibration=segmenter.calibration,
+        asked_calibration=segmenter.asked_calibration,
     )
 
 
 def settings_under(segmenter: Segmenter, protocol: EvalProtocol) -> dict[str, object]:
     """What moves a pixel of the answers besides the weights, the names and the protocol."""
     rejection = [] if protocol.exact else list(segmenter.method.rejection)
-    return {**segmenter.settings, "rejection": rejection}
+    settings = {**segmenter.settings, "rejection": rejection}
+    if (calibration := segmenter.calibration_for(_options_under(protocol))) is not None:
+        settings["calibration"] = calibration.digest
+    return settings
+
+
+def _options_under(protocol: EvalProtocol) -> SegmentOptions:
+    windows = None
+    if protocol.view == "windows":
+        windows = Windows(
+            size=protocol.size,
+            window=protocol.window,
+            overlap=protocol.overlap,
+            seams=protocol.seams,
+            global_view=protocol.global_view,
+        )
+    return SegmentOptions(windows=windows, exact=protocol.exact)
 
 
 class _WithTemplate:

@@ -17,6 +17,7 @@ from escnet.errors import ConfigError, OutputError
 from escnet.export.graphs import trace_graphs
 from escnet.export.shared_weights import SharedWeights
 from escnet.files import check_replaceable, display_path, is_ours, make_folder
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.graphs import WEIGHTS_KEY
 from escnet.inference.exported.manifest import (
     FORMAT,
@@ -84,6 +85,7 @@ def export_model(
                 (folder / file).replace(out / file)
             stale = _PLAIN_FILE if manifest.tensors == INT8_FILE else INT8_FILE
             (out / stale).unlink(missing_ok=True)
+            _copy_calibration(source, out, manifest.weights_hash)
     except OSError as error:
         raise OutputError(
             f"folder {display_path(out)} cannot be written ({error.strerror or error}): give "
@@ -101,6 +103,13 @@ def _check_out(source: Path, out: Path) -> None:
     if not is_ours(out / MANIFEST_FILE):
         check_checkpoint_folder(out)
         check_replaceable(out / name for name in (MANIFEST_FILE, *_graph_files()))
+
+
+def _copy_calibration(source: Path, out: Path, weights_hash: str) -> None:
+    """Copy the model's calibration, unless its weights are stored otherwise by now."""
+    path = source / CALIBRATION_FILE
+    if path.is_file() and Calibration.read(path).weights_hash == weights_hash:
+        shutil.copyfile(path, out / CALIBRATION_FILE)
 
 
 def _graph_files() -> tuple[str, ...]:

@@ -20,8 +20,10 @@ from jaxtyping import Float, Float32, UInt, UInt8
 from escnet.data.arrays import Channels
 from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
-from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError
+from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError, setting
+from escnet.inference.calibration import Calibrated, Calibration
 from escnet.inference.label_maps.canvas import Canvas
+from escnet.inference.label_maps.curve import AS_IT_IS, Curve
 from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
@@ -57,6 +59,7 @@ class Reference:
     dtype: str
     memory_budget: int
     share_prior: float | None
+    calibration: Calibrated
     weights_hash: str
 
     def load(self, *, threads: int | None = None) -> "Segmenter":
@@ -75,6 +78,7 @@ class Reference:
             dtype=self.dtype,
             memory_budget=self.memory_budget,
             share_prior=self.share_prior,
+            calibration=self.calibration,
             threads=threads,
         )
         if segmenter.weights_hash != self.weights_hash:
@@ -117,9 +121,13 @@ class Segmenter:
             hash must be that of the weights, then.
         rest_rule: When pixels are the rest; None where a probability of one half decides, as the
             model's are not known to be reliable.
+        calibration: The model's own; it counts where the model is asked as it was fitted.
+        asked_calibration: What the caller set in its place, for pictures that are seen as it was
+            fitted; None if the model's own counts.
 
     Raises:
         ConfigError: If a prior is not a number from 0 on.
+        WeightsError: If a calibration is of other weights.
     """
 
     _text_lock = Lock()  # of all segmenters, as one of its own could not be copied with each
@@ -134,7 +142,12 @@ class Segmenter:
         asked_prior: float | None = None,
         embedding_cache: EmbeddingCache | None = None,
         rest_rule: RestRule | None = None,
+        calibration: Calibration | None = None,
+        asked_calibration: Calibration | None = None,
     ) -> None:
+        for one in (calibration, asked_calibration):
+            if one is not None:
+                one.check(weights_hash)
         for prior in (share_prior, asked_prior):
             if prior is not None:
                 check_share_prior(prior)
@@ -144,6 +157,8 @@ class Segmenter:
         self.asked_prior = asked_prior
         self.share_prior = float(share_prior if asked_prior is None else asked_prior)
         self.rest_rule = rest_rule
+        self.calibration = calibration
+        self.asked_calibration = asked_calibration
         self.reference: Reference | None = None
         self.embedding_cache = embedding_cache
         self._text_cache: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
@@ -159,6 +174,7 @@ class Segmenter:
         dtype: str = "float32",
         memory_budget: int = DEFAULT_BUDGET,
         share_prior: float | None = None,
+        calibration: Calibrated | str | Path = None,
         threads: int | None = None,
     ) -> "Segmenter":
         """A segmenter from weights.
@@ -171,6 +187,8 @@ class Segmenter:
             memory_budget: Bytes of working memory for the class names; it bounds the memory and
                 does not change the result.
             share_prior: For all pictures that are seen as a whole; see `SegmentOptions`.
+            calibration: What confidences are by: a file of `escnet calibrate`, or "none" for the
+                model's probabilities as they are; None for the model's own, if it has one.
             threads: CPU threads to compute with, PyTorch's in this whole process; None for as many
                 as this process may use.
 
@@ -178,8 +196,12 @@ class Segmenter:
             WeightsError: If the weights are not here, damaged, or of another kind.
             ConfigError: If the device is not there, the dtype unknown, or the prior negative; or if
                 the environment's size of the cache is no number.
+
+        Warns:
+            CalibrationWarning: If there is a calibration beside the weights that is of others.
         """
         SegmentOptions(share_prior=share_prior)  # before anything large is read
+        asked = Calibration.of(calibration)
         embedding_cache = EmbeddingCache.of_environment()
         loaded = load_method(
             model, device=device, dtype=dtype, memory_budget=memory_budget, threads=threads
@@ -192,6 +214,8 @@ class Segmenter:
             asked_prior=share_prior,
             embedding_cache=embedding_cache,
             rest_rule=loaded.rest_rule,
+            calibration=None if asked == "none" else loaded.calibration,
+            asked_calibration=asked if isinstance(asked, Calibration) else None,
         )
         segmenter.reference = Reference(
             model=str(model),
@@ -199,6 +223,7 @@ class Segmenter:
             dtype=dtype,
             memory_budget=memory_budget,
             share_prior=share_prior,
+            calibration=asked,
             weights_hash=loaded.weights_hash,
         )
         return segmenter
@@ -223,13 +248,58 @@ class Segmenter:
         """The options with this segmenter's own values where they say None.
 
         Raises:
-            ConfigError: If `load` was asked for a share prior and there are windows.
+            ConfigError: If `load` was asked for a share prior and there are windows, or for a
+                calibration that was fitted with other options.
         """
         if options.share_prior is None:
             options = replace(options, share_prior=self.asked_prior)  # refuses it beside windows
-        if options.share_prior is not None:
-            return options
-        return replace(options, share_prior=0.0 if options.windows else self.share_prior)
+        if options.share_prior is None:
+            prior = 0.0 if options.windows else self.share_prior
+            options = replace(options, share_prior=prior)
+        if self.asked_calibration is not None:
+            difference = self.asked_calibration.difference(self.how_asked(options))
+            if difference is not None:
+                raise ConfigError(
+                    f"the calibration is for {difference}: fit one for that with escnet calibrate, "
+                    f"or leave {setting('calibration')} out"
+                )
+        return options
+
+    def how_asked(self, options: SegmentOptions) -> dict[str, object]:
+        """What probabilities depend on besides weights, names and picture.
+
+        Args:
+            options: As `resolved` gives them.
+        """
+        windows = options.windows
+        return {
+            "template": self.method.template,
+            "share_prior": options.share_prior,
+            "windows": None if windows is None else windows.as_settings(),
+        }
+
+    def calibration_for(self, options: SegmentOptions) -> Calibration | None:
+        """The calibration that counts; None where probabilities stay as the model has them.
+
+        Raises:
+            ConfigError: If `load` was asked for one that was fitted with other options.
+        """
+        options = self.resolved(options)
+        if self.asked_calibration is not None:
+            return self.asked_calibration
+        own = self.calibration
+        if own is None or own.difference(self.how_asked(options)) is not None:
+            return None
+        return own
+
+    def curve(self, options: SegmentOptions, num_names: int) -> Curve:
+        """From the model's probabilities to confidences where so many names are asked.
+
+        Raises:
+            ConfigError: If `load` was asked for a calibration that was fitted with other options.
+        """
+        calibration = self.calibration_for(options)
+        return AS_IT_IS if calibration is None else calibration.curve(num_names)
 
     def result_settings(self, vocabulary: Vocabulary, options: SegmentOptions) -> dict[str, object]:
         """The settings that results of these names hold.
@@ -262,6 +332,8 @@ class Segmenter:
             settings["depth"] = options.depth
         if options.windows is not None:
             settings["windows"] = options.windows.as_settings()
+        if (calibration := self.calibration_for(options)) is not None:
+            settings["calibration"] = calibration.digest
         return settings
 
     def segment(
@@ -399,6 +471,7 @@ class Segmenter:
             "void_below": options.void_below,
             "own_void_below": vocabulary.void_below,
             "ranking": ranking,
+            "curve": self.curve(options, len(vocabulary)),
         }
         if options.windows is not None:
             scores = self.windowed_scores(pixels, vocabulary, options)

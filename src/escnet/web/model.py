@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from escnet.inference.calibration import Calibrated
 from escnet.web.worker import Engine
 
 
@@ -15,6 +16,7 @@ class LoadModel:
         dtype: What it computes in.
         threads: CPU threads of a process; None shares the processors out among the workers.
         num_workers: How many processes there are.
+        calibration: What its confidences are by; None for the model's own.
     """
 
     model: str
@@ -22,6 +24,7 @@ class LoadModel:
     dtype: str
     threads: int | None
     num_workers: int
+    calibration: Calibrated = None
 
     def __call__(self) -> Engine:
         """The segmenter.
@@ -35,5 +38,9 @@ class LoadModel:
 
         threads = self.threads or max(1, usable_processors() // self.num_workers)
         return escnet.Segmenter.load(
-            self.model, device=self.device, dtype=self.dtype, threads=threads
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            calibration=self.calibration,
+            threads=threads,
         )

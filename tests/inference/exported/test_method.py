@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from escnet.errors import WeightsError
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.manifest import MANIFEST_FILE
 from escnet.inference.exported.method import load_exported
+from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.weights.catalog import BUILT_IN_FOLDER
 
@@ -127,7 +129,19 @@ def test_a_folder_that_is_no_export_is_refused_in_one_line(
 
 
 def test_an_exported_folder_is_computed_by_onnxruntime(folder: Path) -> None:
-    segmenter = Segmenter.load(folder)
-    assert segmenter.settings["runtime"] == "onnxruntime"
-    result = segmenter.segment(EXAMPLES / "chelsea.jpg", "cat, sky")
+    plain = Segmenter.load(folder)
+    assert plain.settings["runtime"] == "onnxruntime"
+    calibration = Calibration(
+        weights_hash=plain.weights_hash,
+        asked=plain.how_asked(plain.resolved(SegmentOptions())),
+        slope=0.5,
+        shift=-1.0,
+        per_log_names=0.0,
+        fewest_names=2,
+        most_names=2,
+        fitted_to={},
+    )
+    calibration.write(folder / CALIBRATION_FILE)
+    result = Segmenter.load(folder).segment(EXAMPLES / "chelsea.jpg", "cat, sky")
     assert result.share("cat") > 0.3
+    assert result.settings["calibration"] == calibration.digest

@@ -12,8 +12,8 @@ from escnet.inference.label_maps.labelling import (
     label_pixels,
     merge_queries,
     share_shift,
-    sigmoid,
 )
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.rest import Rest
 
 SIZE_HW = (13, 29)  # of the picture

@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from escnet.inference.label_maps.labelling import label_pixels, sigmoid
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.ranking import Ranking, Runners
 from escnet.inference.label_maps.rest import Rest
 

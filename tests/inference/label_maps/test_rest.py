@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from escnet.errors import ConfigError
-from escnet.inference.label_maps.labelling import label_pixels, sigmoid
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.rest import Rest, RestRule, logit
 
 RULE = RestRule(present_from=0.9, pixel_from=0.3)

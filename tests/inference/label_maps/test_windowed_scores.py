@@ -8,7 +8,7 @@ from PIL import Image
 
 from escnet.errors import ConfigError
 from escnet.inference.label_maps import labelling
-from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.rest import Rest
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
 from escnet.inference.label_maps.windows import NATIVE, PAPER, Windows, window_hw, window_starts

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.probability import sigmoid
 
 
 def likely_names(maps: Float32[np.ndarray, "N h w"], most: int) -> list[int]:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from escnet.errors import ConfigError, either
 from escnet.inference.figures.explanation import BlockStep, Explanation, FinalMask, Region
-from escnet.inference.label_maps.labelling import label_pixels, sigmoid
+from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.methods.esc_method import EscMethod, likely_queries
 from escnet.inference.methods.memory import class_chunk
 from escnet.inference.methods.network_method import as_array, precision

@@ -13,7 +13,9 @@ from jaxtyping import Float, Float32, Int, UInt
 
 from escnet.annotations.label_dtype import label_dtype
 from escnet.errors import WeightsError
+from escnet.inference.label_maps.curve import AS_IT_IS, Curve
 from escnet.inference.label_maps.enlargement import Enlargement
+from escnet.inference.label_maps.probability import logits_of, sigmoid
 from escnet.inference.label_maps.ranking import Ranking, Runners
 from escnet.inference.label_maps.rest import Rest
 
@@ -32,11 +34,13 @@ def label_pixels(
     rest: Rest | None = None,
     share_prior: float = 0.0,
     ranking: Ranking | None = None,
+    curve: Curve = AS_IT_IS,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence.
 
     A label's logit is the highest of its queries'. Confidence is the sigmoid of the winner's logit;
-    where the rest class wins, it is the probability of the rest.
+    where the rest class wins, it is the probability of the rest; and of either what the curve makes
+    of it.
 
     Args:
         logits: One map for each query.
@@ -50,6 +54,7 @@ def label_pixels(
         share_prior: How much a label counts by the share of the picture that it seems to cover; see
             `share_shift`.
         ranking: Filled with the best names of every pixel, if they are wanted.
+        curve: From the model's probabilities to confidences.
 
     Returns:
         Label map, uint8 up to 254 names, else uint16, the largest value being void; and
@@ -65,13 +70,15 @@ def label_pixels(
         own_void_below=own_void_below,
         rest=rest,
         ranking=ranking,
+        curve=curve,
     )
     if rest is not None:
         merged = rest.judged(merged, rest.present(merged))
     enlargement = Enlargement(merged.shape[1:], size_hw)
     shift = share_shift(merged, share_prior)
     # A label that the prior favours must not take a pixel from the others and then leave it void.
-    floor = logits_of(np.maximum(maps.least, rest.floor if rest else 0.0)[:-1])
+    least = curve.probability_of(maps.least)
+    floor = logits_of(np.maximum(least, rest.floor if rest else 0.0)[:-1])
     for rows in bands(size_hw):
         race = Race((rows.stop - rows.start, size_hw[1]), shift, floor, maps.runners(rows))
         source = enlargement.source(rows)
@@ -204,6 +211,7 @@ class LabelMaps:
         own_void_below: The same for each label alone; the higher counts. Empty for none.
         rest: When the rest class wins; None for no such class.
         ranking: Filled as well, if there is one.
+        curve: From the model's probabilities to confidences.
 
     Attributes:
         label_map: The winning label of every pixel.
@@ -221,6 +229,7 @@ class LabelMaps:
         own_void_below: Sequence[float] = (),
         rest: Rest | None,
         ranking: Ranking | None = None,
+        curve: Curve = AS_IT_IS,
     ) -> None:
         num_names = num_labels + int(rest is not None)
         dtype = label_dtype(num_names)
@@ -234,6 +243,7 @@ class LabelMaps:
         self.least = np.array([*least, void_below], np.float32)
         self._rest = rest
         self._ranking = ranking
+        self._curve = curve
 
     def runners(self, rows: slice) -> Runners | None:
         """Those of some rows of the picture; None if no ranks are wanted."""
@@ -266,7 +276,9 @@ class LabelMaps:
                 index=self._index,
                 to_probability=to_probability,
                 rest=self._rest,
+                curve=self._curve,
             )
+        sure = self._curve.of(sure)
         labels = self._index[winner]
         labels[sure < self.least[winner]] = np.iinfo(labels.dtype).max
         self.label_map[rows] = labels
@@ -292,17 +304,3 @@ def merge_queries(
     for label, own in zip(owner, logits, strict=True):
         np.maximum(merged[label], own, out=merged[label])
     return merged
-
-
-def logits_of(probability: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-    """The logits of probabilities."""
-    with np.errstate(divide="ignore"):
-        return np.log(probability / (1 - probability))
-
-
-def sigmoid(logit: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-    """The probabilities of logits."""
-    with np.errstate(over="ignore"):  # far below 0 the quotient is 0 all the same
-        odds = np.exp(-logit)
-    odds += 1
-    return np.divide(1, odds, out=odds)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt
 
 from escnet.annotations.label_dtype import label_dtype
+from escnet.inference.label_maps.curve import Curve
 from escnet.inference.label_maps.rest import Rest
 
 _NOBODY = -1  # of a rank that no label has, as there are fewer
@@ -85,6 +86,7 @@ class Ranking:
         index: UInt[np.ndarray, " L"],
         to_probability: Callable[[np.ndarray], np.ndarray],
         rest: Rest | None,
+        curve: Curve,
     ) -> None:
         """Write the ranks of some rows of the picture.
 
@@ -96,6 +98,7 @@ class Ranking:
             index: Of each label that ran its index among the names.
             to_probability: Makes one of a runner's score.
             rest: When the rest class wins; None for no such class.
+            curve: From the model's probabilities to confidences.
         """
         runners.score = to_probability(runners.score)
         if rest is not None:
@@ -103,7 +106,7 @@ class Ranking:
         labels, chances = _led_by(winner, sure, runners.label, runners.score)
         table = np.append(index, np.iinfo(index.dtype).max)  # the last is for nobody
         self.names[:, rows] = table[labels]
-        self.probabilities[:, rows] = np.where(labels == _NOBODY, 0, chances)
+        self.probabilities[:, rows] = np.where(labels == _NOBODY, 0, curve.of(chances))
 
 
 def _led_by(

@@ -18,8 +18,10 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt, UInt8
 
 from escnet.inference.label_maps.canvas import Canvas, PictureCanvas
+from escnet.inference.label_maps.curve import AS_IT_IS, Curve
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
-from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries, sigmoid
+from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import Rest
@@ -144,6 +146,7 @@ class WindowedScores:
         void_below: float,
         own_void_below: Sequence[float],
         ranking: Ranking | None = None,
+        curve: Curve = AS_IT_IS,
     ) -> LabelMaps:
         """What the probabilities are to fill; the arguments are those of `LabelMaps`."""
         return LabelMaps(
@@ -154,6 +157,7 @@ class WindowedScores:
             own_void_below=own_void_below,
             rest=self.rest,
             ranking=ranking,
+            curve=curve,
         )
 
     def _parts(self, rows: slice) -> Iterator["_Part"]:
@@ -276,10 +280,16 @@ def label_windows(
     void_below: float = 0.0,
     own_void_below: Sequence[float] = (),
     ranking: Ranking | None = None,
+    curve: Curve = AS_IT_IS,
 ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
     """The winning label of every pixel, and its confidence, as `label_pixels` gives them."""
     maps = scores.label_maps(
-        num_labels, size_hw, void_below=void_below, own_void_below=own_void_below, ranking=ranking
+        num_labels,
+        size_hw,
+        void_below=void_below,
+        own_void_below=own_void_below,
+        ranking=ranking,
+        curve=curve,
     )
     enlargement = Enlargement(scores.canvas_hw, size_hw)
     for rows in bands((size_hw[0], max(size_hw[1], scores.canvas_hw[1]))):
@@ -297,6 +307,7 @@ def label_rows(
     *,
     void_below: float = 0.0,
     own_void_below: Sequence[float] = (),
+    curve: Curve = AS_IT_IS,
 ) -> tuple[UInt[np.ndarray, "rows w"], Float[np.ndarray, "rows w"]]:
     """As `label_windows`, of some rows of the canvas in its own size.
 
@@ -304,7 +315,7 @@ def label_rows(
     """
     size_hw = rows.stop - rows.start, scores.canvas_hw[1]
     maps = scores.label_maps(
-        num_labels, size_hw, void_below=void_below, own_void_below=own_void_below
+        num_labels, size_hw, void_below=void_below, own_void_below=own_void_below, curve=curve
     )
     for own in bands(size_hw):
         race = Race((own.stop - own.start, size_hw[1]))

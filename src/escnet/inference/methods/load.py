@@ -3,16 +3,20 @@
 `model_name.py` has the grammar. What needs PyTorch is imported when it is asked for.
 """
 
+import warnings
 from pathlib import Path
 
+from escnet.errors import CalibrationWarning
 from escnet.extras import is_installed, require
+from escnet.files import display_path
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.manifest import is_exported
 from escnet.inference.machine.device import check_placement
 from escnet.inference.machine.threads import check_threads
 from escnet.inference.methods.memory import DEFAULT_BUDGET
 from escnet.inference.methods.method import LoadedMethod
 from escnet.inference.methods.model_name import TINY, ModelName
-from escnet.weights.catalog import BUILT_IN_FOLDER, BUILT_IN_NAME
+from escnet.weights.catalog import BUILT_IN_FOLDER, BUILT_IN_NAME, require_local
 
 
 def load_method(
@@ -36,6 +40,9 @@ def load_method(
         WeightsError: If the weights are not here, damaged, or of another kind.
         ConfigError: If the device is not there, the dtype or number of threads unknown, or the kind
             of the name; or if the model needs PyTorch and it is not installed.
+
+    Warns:
+        CalibrationWarning: If there is a calibration beside the weights that is of others.
     """
     name = ModelName.parse(model)
     check_placement(device, dtype)
@@ -45,13 +52,35 @@ def load_method(
         from escnet.inference.exported.method import load_exported  # noqa: PLC0415
 
         is_built_in = exported == BUILT_IN_FOLDER
-        return load_exported(exported, threads=threads, is_trusted=is_built_in)
+        loaded = load_exported(exported, threads=threads, is_trusted=is_built_in)
+        return loaded._replace(calibration=_calibration_in(exported, loaded.weights_hash))
     require("torch", f"model {name.text!r}")
     from escnet.inference.methods.network_load import load_network_method  # noqa: PLC0415
 
-    return load_network_method(
+    loaded = load_network_method(
         name, device=device, dtype=dtype, memory_budget=memory_budget, threads=threads
     )
+    if name.kind != "checkpoint" or name.weights == TINY:
+        return loaded
+    folder = require_local(name.weights)
+    return loaded._replace(calibration=_calibration_in(folder, loaded.weights_hash))
+
+
+def _calibration_in(folder: Path, weights_hash: str) -> Calibration | None:
+    """The calibration beside some weights; None if there is none, or one of others."""
+    path = folder / CALIBRATION_FILE
+    if not path.exists():
+        return None
+    calibration = Calibration.read(path)
+    if calibration.weights_hash == weights_hash:
+        return calibration
+    warnings.warn(
+        f"{display_path(path)} was fitted with other weights than those beside it, and is not "
+        "used: fit it again with escnet calibrate",
+        CalibrationWarning,
+        stacklevel=2,
+    )
+    return None
 
 
 def _exported_folder(name: ModelName, device: str, dtype: str) -> Path | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from escnet.inference.calibration import Calibration
 from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.rest import RestRule
 
@@ -130,9 +131,11 @@ class LoadedMethod(NamedTuple):
         weights_hash: SHA-256 of its weights.
         share_prior: What its checkpoint says of it; see `escnet.inference.label_maps.labelling`.
         rest_rule: What its checkpoint says of the rest class; None for nothing.
+        calibration: That which lies in the folder of its weights; None for none.
     """
 
     method: Method
     weights_hash: str
     share_prior: float = 0.0
     rest_rule: RestRule | None = None
+    calibration: Calibration | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from escnet.class_lists.clean_name import comparable
-from escnet.inference.label_maps.labelling import sigmoid
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.names.contrast import everyday_names
 from escnet.inference.names.glued_words import WORDS_FILE, read_words
 from escnet.inference.names.unit_vectors import unit_vectors

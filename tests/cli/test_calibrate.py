@@ -1,0 +1,65 @@
+"""`escnet calibrate`, with the tiny random model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.cli.main import run
+from escnet.inference.calibration import Calibration
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name in ("data/images", "data/masks"):
+        Path(name).mkdir(parents=True)
+    Path("data/classes.txt").write_text("cat\ndog\n", "utf-8")
+    for number in range(4):
+        picture = random.integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(picture).save(f"data/images/{number}.png")
+        Image.fromarray(random.integers(0, 2, (24, 32), np.uint8)).save(f"data/masks/{number}.png")
+    return tmp_path
+
+
+def test_a_fit_is_used_by_segment_and_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["--model", "tiny", "--device", "cpu"]
+    assert run(["calibrate", "data", "--out", "own.json", *tiny]) == 0
+    printed = capsys.readouterr().out
+    assert "4 pictures" in printed
+    assert printed.endswith("own.json\n")
+    calibration = Calibration.read("own.json")
+    assert sum(calibration.fitted_to.values()) == 4
+
+    by = ["--calibration", "own.json"]
+    assert run(["evaluate", "data", *tiny, *by, "--pictures", "0"]) == 0
+    (path,) = Path("evaluation").glob("*.json")
+    result = json.loads(path.read_text())
+    assert result["model"]["settings"]["calibration"] == calibration.digest
+    pixels, right = (sum(result["reliability"][name]) for name in ("pixels", "right"))
+    mean = sum(result["reliability"]["confidence"]) / 65536 / pixels
+    assert mean == pytest.approx(right / pixels, abs=0.01)
+
+    picture = ["segment", "data/images/0.png", "--classes", "cat, dog", "--format", "json", *tiny]
+    assert run([*picture, *by]) == 0
+    assert json.loads(Path("0.json").read_text())["settings"]["calibration"] == calibration.digest
+    assert run([*picture, *by, "--windows", "native"]) == 2
+    assert "leave --calibration out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "data"], "is not the folder of model 'tiny'"),
+        (["--out", "own"], "write FILE.json"),
+        (["--out", "own.json", "--most", "3"], "3 pictures with a labelled pixel"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["calibrate", "data", "--model", "tiny", *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,112 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from escnet.data.folder import FolderDataset
+from escnet.errors import DatasetError
+from escnet.evaluation.calibrate import (
+    PictureAnswers,
+    ask_pictures,
+    calibration_targets,
+    fit_calibration,
+    logistic_regression,
+    spread,
+)
+from escnet.inference.label_maps.probability import sigmoid
+from escnet.inference.options import SegmentOptions
+from tests.colour_method import colour_labels, colour_picture, colour_segmenter
+
+
+def answers(num_names: int, shift: float, number: int, source: str) -> list[PictureAnswers]:
+    """Of a model whose logits are twice too large, and off by a shift."""
+    random = np.random.default_rng(num_names)
+    found = []
+    for _ in range(number):
+        logit = random.normal(1, 3, 4000)
+        is_right = random.uniform(0, 1, 4000) < sigmoid(0.5 * logit + shift)
+        found.append(PictureAnswers(source, num_names, sigmoid(logit).astype(np.float16), is_right))
+    return found
+
+
+def test_a_fit_finds_temperature_shift_and_what_the_number_of_names_does() -> None:
+    segmenter = colour_segmenter()
+    few, many = answers(2, 0.5, 8, "few"), answers(50, -0.7, 8, "many")
+    calibration, fits = fit_calibration([*few, *many], segmenter, SegmentOptions())
+    for num_names, shift in ((2, 0.5), (50, -0.7)):
+        curve = calibration.curve(num_names)
+        assert (curve.slope, curve.shift) == pytest.approx((0.5, shift), abs=0.05)
+    assert (calibration.fewest_names, calibration.most_names) == (2, 50)
+    assert calibration.fitted_to == {"few": 8, "many": 8}
+    assert calibration.weights_hash == segmenter.weights_hash
+    assert [fit.source for fit in fits] == ["few", "many"]
+    assert all(fit.before > 0.08 and fit.after < 0.02 for fit in fits)
+
+
+def test_a_logistic_regression_of_four_cases_by_hand() -> None:
+    """Of two equal pixels one is right, of two others two thirds of three are."""
+    features = np.array([[0.0, 1], [0, 1], [1, 1], [1, 1], [1, 1]])
+    weight = logistic_regression(features, np.array([True, False, True, True, False]))
+    np.testing.assert_allclose(
+        sigmoid(features @ weight), [0.5, 0.5, 2 / 3, 2 / 3, 2 / 3], atol=1e-3
+    )
+
+
+def test_pixels_that_are_all_right_make_no_number_infinite() -> None:
+    one = PictureAnswers("easy", 3, np.full(9, 0.9, np.float16), np.ones(9, bool))
+    calibration, _ = fit_calibration([one] * 4, colour_segmenter(), SegmentOptions())
+    assert 0.95 < calibration.curve(3).of(np.array([0.9], np.float32))[0] < 1
+
+
+def test_too_few_pictures_are_refused() -> None:
+    with pytest.raises(DatasetError, match="3 pictures with a labelled pixel"):
+        fit_calibration(answers(2, 0, 3, "few"), colour_segmenter(), SegmentOptions())
+
+
+def test_pictures_are_spread_over_a_source() -> None:
+    assert spread(list("abcdefghi"), 3) == ["a", "e", "i"]
+    assert spread(list("abc"), None) == list("abc") == spread(list("abc"), 9)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> FolderDataset:
+    """One picture asked for three of four names, a fifth of it unlabelled, and one for a single."""
+    table = {
+        "classes": ["red", "white", "green", "blue"],
+        "sources": {"all": {"annotated": [0, 2, 3]}, "one": {"annotated": [0]}},
+    }
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "classes.json").write_text(json.dumps(table))
+    labels = np.array([0, 2, 3], np.uint8)[colour_labels()]
+    labels[:3] = 3  # wrong: the picture is red there
+    labels[-6:] = 255
+    for stem in ("all__1", "one__1"):
+        Image.fromarray(colour_picture()).save(tmp_path / "images" / f"{stem}.png")
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{stem}.png")
+    return FolderDataset.read(tmp_path)
+
+
+def test_each_source_is_asked_for_what_it_annotates(dataset: FolderDataset) -> None:
+    (target,) = calibration_targets(dataset)  # a single name is always right
+    (found,) = ask_pictures(colour_segmenter(), target, target.items, SegmentOptions())
+    assert (found.source, found.num_names) == ("all", 3)
+    assert found.is_right.sum() == 21 * 40
+    assert found.is_right.size == 24 * 40
+
+
+def test_pictures_without_a_truth_are_left_out(dataset: FolderDataset) -> None:
+    (target,) = calibration_targets(dataset)
+    nothing = [
+        replace(item, read=lambda _: np.full((30, 40), target.ignore_label, np.uint8))
+        for item in target.items
+    ]
+    seen: list[int] = []
+    found = ask_pictures(
+        colour_segmenter(), target, nothing, SegmentOptions(), on_picture=lambda: seen.append(1)
+    )
+    assert list(found) == []
+    assert len(seen) == 1

@@ -1,0 +1,186 @@
+import json
+import math
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+
+from escnet.errors import CalibrationWarning, ConfigError, WeightsError
+from escnet.inference.calibration import Calibration, calibration_path
+from escnet.inference.label_maps.curve import Curve
+from escnet.inference.options import SegmentOptions
+from escnet.inference.segmenter import Segmenter
+from escnet.vocabulary import Vocabulary
+from escnet.weights.checkpoint import write_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")  # it knows few
+
+NAMES = ["cat", "dog", "sky"]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Segmenter:
+    return Segmenter.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def calibration(tiny: Segmenter) -> Calibration:
+    return Calibration(
+        weights_hash=tiny.weights_hash,
+        asked=tiny.how_asked(tiny.resolved(SegmentOptions())),
+        slope=0.5,
+        shift=0.25,
+        per_log_names=-0.5,
+        fewest_names=2,
+        most_names=20,
+        fitted_to={"street": 7},
+    )
+
+
+@pytest.fixture
+def model_folder(tiny: Segmenter, tmp_path: Path) -> Path:
+    """Other weights, and a tokenizer that knows a few words."""
+    index = {word: index for index, word in enumerate(["[UNK]", *NAMES])}
+    tokenizer = Tokenizer(WordLevel(index, unk_token="[UNK]"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    folder = tmp_path / "model"
+    write_checkpoint(folder, tiny.method.network, tokenizer_from=tmp_path)  # type: ignore[attr-defined]
+    return folder
+
+
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def test_a_calibration_is_the_same_from_its_file(calibration: Calibration, tmp_path: Path) -> None:
+    path = tmp_path / "street.json"
+    calibration.write(path)
+    again = Calibration.read(path)
+    assert again == calibration
+    assert again.digest == calibration.digest != replace(calibration, slope=0.6).digest
+
+
+def test_the_number_of_names_counts_as_far_as_it_was_fitted(calibration: Calibration) -> None:
+    assert calibration.curve(10) == Curve(slope=0.5, shift=0.25 - 0.5 * math.log(10))
+    assert calibration.curve(1) == calibration.curve(2)
+    assert calibration.curve(900) == calibration.curve(20)
+
+
+def test_confidences_are_by_the_calibration_that_is_asked_for(
+    tiny: Segmenter, calibration: Calibration, tmp_path: Path
+) -> None:
+    path = tmp_path / "street.json"
+    calibration.write(path)
+    calibrated = Segmenter.load("tiny", device="cpu", calibration=path)
+    plain = tiny.segment(pixels(), NAMES, top=2)
+    result = calibrated.segment(pixels(), NAMES, top=2)
+    assert (result.label_map == plain.label_map).all()
+    expected = calibration.curve(3).of(plain.confidence.astype(np.float32))
+    np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
+    np.testing.assert_array_equal(result.top_probabilities[0], result.confidence)
+    assert result.settings["calibration"] == calibration.digest
+    assert "calibration" not in plain.settings
+    again = pickle.loads(pickle.dumps(calibrated))  # noqa: S301 -- our own
+    assert again.asked_calibration == calibration
+
+
+def test_the_calibration_in_a_models_folder_is_used(
+    calibration: Calibration, model_folder: Path
+) -> None:
+    plain = Segmenter.load(model_folder, device="cpu")
+    own = replace(calibration, weights_hash=plain.weights_hash)
+    own.write(calibration_path(model_folder, str(model_folder)))
+    found = Segmenter.load(model_folder, device="cpu")
+    assert found.segment(pixels(), NAMES).settings["calibration"] == own.digest
+    without = Segmenter.load(model_folder, device="cpu", calibration="none")
+    assert "calibration" not in without.segment(pixels(), NAMES).settings
+    assert "calibration" not in found.segment(pixels(), NAMES, windows="native").settings
+    assert "calibration" not in found.segment(pixels(), NAMES, share_prior=0.7).settings
+
+
+def test_a_calibration_beside_other_weights_is_told_of_and_not_used(
+    calibration: Calibration, model_folder: Path
+) -> None:
+    replace(calibration, weights_hash="0" * 64).write(model_folder / "calibration.json")
+    with pytest.warns(CalibrationWarning, match="was fitted with other weights"):
+        found = Segmenter.load(model_folder, device="cpu")
+    assert found.calibration is None
+
+
+def test_a_calibration_of_other_weights_or_settings_is_refused(
+    calibration: Calibration, model_folder: Path
+) -> None:
+    with pytest.raises(WeightsError, match="fitted with other weights"):
+        Segmenter.load(model_folder, device="cpu", calibration=calibration)
+    asked = Segmenter.load("tiny", device="cpu", calibration=calibration)
+    with pytest.raises(ConfigError, match="is for windows None, not"):
+        asked.segment(pixels(), NAMES, windows="native")
+    of_windows = replace(calibration, asked={**calibration.asked, "windows": {"size": 3}})
+    with pytest.raises(ConfigError, match=r"is for windows \{'size': 3\}, not None"):
+        Segmenter.load("tiny", device="cpu", calibration=of_windows).resolved(SegmentOptions())
+
+
+def test_both_ways_to_label_have_the_same_curve(tiny: Segmenter, calibration: Calibration) -> None:
+    options = tiny.resolved(SegmentOptions.of(windows="native"))
+    own = replace(calibration, asked=tiny.how_asked(options))
+    vocabulary = Vocabulary.of(NAMES)
+    plain = tiny.segment_pixels(pixels(), vocabulary, options)
+    calibrated = Segmenter.load("tiny", device="cpu", calibration=own)
+    result = calibrated.segment_pixels(pixels(), vocabulary, SegmentOptions.of(windows="native"))
+    expected = own.curve(3).of(plain.confidence.astype(np.float32))
+    np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
+    assert (result.label_map == plain.label_map).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "has the format 2"),
+        ({"slope": 0}, "slope 0.0 of a calibration is no number"),
+        ({"slope": [1]}, r"has slope \[1\]"),
+        ({"slope": 10**400}, "has slope 1"),
+        ({"shift": 1e308}, "has shift 1e"),
+        ({"shift": 200}, "of a calibration is no number"),
+        ({"per_log_names": 11}, "per_log_names 11.0 is no number within 10"),
+        ({"fewest_names": 0}, "fewest_names 0 is too small"),
+        ({"fewest_names": 30}, "fewest_names 30 is above most_names 20"),
+        ({"most_names": 2.5}, "has most_names 2.5"),
+        ({"asked": []}, r"has asked \[\]"),
+        ({"colour": "red"}, "has an unknown 'colour'"),
+        ({"weights_hash": 5}, "has weights_hash 5"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(
+    calibration: Calibration, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "street.json"
+    calibration.write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(WeightsError, match=message) as error:
+        Calibration.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_lacks_a_number_is_refused(calibration: Calibration, tmp_path: Path) -> None:
+    path = tmp_path / "street.json"
+    calibration.write(path)
+    document = json.loads(path.read_text())
+    del document["shift"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(WeightsError, match="has no 'shift'"):
+        Calibration.read(path)
+
+
+def test_a_calibration_goes_to_a_file_or_to_its_model(model_folder: Path, tmp_path: Path) -> None:
+    assert calibration_path(model_folder, str(model_folder)) == model_folder / "calibration.json"
+    assert calibration_path(tmp_path / "a.json", "tiny") == tmp_path / "a.json"
+    with pytest.raises(ConfigError, match=r"write FILE\.json"):
+        calibration_path(tmp_path / "nowhere", "tiny")
+    with pytest.raises(ConfigError, match="is not the folder of model 'mini'"):
+        calibration_path(model_folder, "mini")
