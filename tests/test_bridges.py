@@ -5,7 +5,7 @@ import importlib
 import io
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from escnet.bridges import nuclio
+from escnet.bridges import napari, nuclio
 from escnet.errors import ConfigError
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
@@ -112,3 +112,21 @@ def test_a_function_file_gives_names_and_model(
         (tmp_path / "function.yaml").write_text(text)
         with pytest.raises(ConfigError, match="function"):
             nuclio.init_context(context, tmp_path / "function.yaml")
+
+
+def test_a_label_map_is_the_same_layer_from_its_result_and_from_its_file(tmp_path: Path) -> None:
+    result = colour_segmenter().segment(colour_picture(), ["red", "green", "blue"], void_below=0.9)
+    path = str(result.save(tmp_path, formats=["labels"])["labels"])
+    _, drawn = napari.to_layers(result)
+    reader = napari.get_reader([path])
+    assert reader is not None
+    assert napari.get_reader([path, "photo.png"]) is None
+    for data, settings, kind in (drawn, *reader([path])):
+        assert kind == "labels"
+        np.testing.assert_array_equal(data, colour_labels() + 1)
+        assert settings["name"] == "picture labels"
+        assert settings["features"]["label"] == ["", "red", "green", "blue"]
+        np.testing.assert_array_equal(settings["colormap"][None], np.zeros(4))
+        np.testing.assert_allclose(settings["colormap"][2], drawn[1]["colormap"][2])
+    nothing = replace(result, label_map=np.full_like(result.label_map, 255))
+    assert not napari.to_layers(nothing)[1][0].any()  # void is 0, which is no label in napari

@@ -30,7 +30,7 @@ _HEAD_BYTES = 4096  # where the mark stands
 _MARKED = re.compile(
     rb'\s*\{\s*"escnet"\s*:'
     rb"|(?:II[*+]\0|MM\0[*+]).*?made by escnet"
-    rb"|<PAMDataset><!-- made by escnet -->"
+    rb"|<(?:PAMDataset|qgis)><!-- made by escnet -->"
     rb"|picture,name,share,mean_confidence,doubtful_share,"  # CSV has no place but its head
     rb"|(?:<!DOCTYPE html>\n)?<!-- made by escnet -->"
     rb'|.{7}\0\{"__metadata__":\{[^}]*"storage":"'  # of our checkpoint's tensors

@@ -4,6 +4,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyogrio
@@ -69,6 +70,10 @@ def test_the_result_lies_where_the_raster_lies_with_colours_names_and_overviews(
         assert json.loads(file.tags()["escnet_names"]) == ["red", "green", "blue"]
     names = job.files["labels"].with_name("field.labels.tif.aux.xml").read_text()
     assert "<Category>red</Category><Category>green</Category>" in names
+    path = job.files["labels"].with_name("field.labels.qml")
+    legend = ElementTree.parse(path)  # noqa: S314 -- our own file
+    entries = [(one.get("value"), one.get("label")) for one in legend.iter("paletteEntry")]
+    assert entries == [("0", "red"), ("1", "green"), ("2", "blue")]
     job.run(colour_segmenter())  # may replace its own
 
 

@@ -2,8 +2,9 @@
 
 It is cloud-optimised: tiled, compressed, with overviews in which the most frequent label stands for
 several. The colours are in the file; the names, for which TIFF has no place, are in
-STEM.labels.tif.aux.xml beside it, where GDAL and QGIS read them, and once more as JSON in the tag
-`escnet_names`.
+STEM.labels.tif.aux.xml beside it, where GDAL reads them, and once more as JSON in the tag
+`escnet_names`. STEM.labels.qml gives QGIS a legend of the names alone: of itself it shows all 256
+colours of the file's table.
 """
 
 import json
@@ -33,7 +34,7 @@ def write_geotiff(
     names: Sequence[str],
     options: FormatOptions,
 ) -> None:
-    """Write the label map's file from its chunks, and the file with the names beside it.
+    """Write the label map's file from its chunks, and the files with its names beside it.
 
     Args:
         path: The file to write or replace.
@@ -70,12 +71,14 @@ def write_geotiff(
         )
         plain.unlink()
     move_file(optimised, path)
-    write_file(names_file(path), _category_names(names))
+    names_file, legend_file = files_beside(path)
+    write_file(names_file, _category_names(names))
+    write_file(legend_file, _legend(names, options))
 
 
-def names_file(path: Path) -> Path:
-    """Where GDAL looks for the names of a label map's values."""
-    return path.with_name(path.name + ".aux.xml")
+def files_beside(path: Path) -> tuple[Path, Path]:
+    """Where GDAL looks for the names of a label map's values, and QGIS for its legend."""
+    return path.with_name(path.name + ".aux.xml"), path.with_suffix(".qml")
 
 
 def _profile(raster: Raster, names: Sequence[str]) -> dict[str, Any]:
@@ -121,4 +124,27 @@ def _category_names(names: Sequence[str]) -> bytes:
     categories = ElementTree.SubElement(band, "CategoryNames")
     for name in names:
         ElementTree.SubElement(categories, "Category").text = name
+    return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _legend(names: Sequence[str], options: FormatOptions) -> bytes:
+    """A style of QGIS, which takes it from the file beside a layer's own."""
+    root = ElementTree.Element("qgis")
+    root.append(ElementTree.Comment(f" {MARK} "))
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(
+        pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1"
+    )
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for value, (name, colour) in enumerate(
+        zip(names, options.colours(names).tolist(), strict=True)
+    ):
+        ElementTree.SubElement(
+            palette,
+            "paletteEntry",
+            value=str(value),
+            color=f"#{bytes(colour).hex()}",
+            alpha="255",
+            label=name,
+        )
     return ElementTree.tostring(root, encoding="utf-8")

@@ -23,7 +23,7 @@ from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.rasters.canvas import RasterCanvas
 from escnet.rasters.chunks import Chunk, ChunkFolder, ChunkResult, chunks_of
-from escnet.rasters.geotiff import names_file, write_geotiff
+from escnet.rasters.geotiff import files_beside, write_geotiff
 from escnet.rasters.polygons import map_polygons, write_geojson, write_geopackage
 from escnet.rasters.source import Raster, gdal_memory
 from escnet.rasters.stretch import Stretch
@@ -131,7 +131,7 @@ class RasterJob:
         make_folder(self.out)
         files = self.files
         check_replaceable(path for kind, path in files.items() if kind != "gpkg")
-        check_replaceable([names_file(files["labels"])])
+        check_replaceable(files_beside(files["labels"]))
         with self._open() as raster:
             has_points = bool(raster.dataset.gcps[0])
             if has_points and {"geojson", "gpkg"} & set(self.formats):
