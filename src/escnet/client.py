@@ -169,6 +169,7 @@ def _result(answer: Mapping[str, Any], picture: bytes, stem: str) -> Segmentatio
         label_map=_pixels(answer["png"]),
         confidence=(_pixels(answer["confidence"]) / np.float32(255)).astype(np.float16),
         names=tuple(entry["name"] for entry in answer["names"]),
+        presence=np.array([entry["presence"] for entry in answer["names"]], np.float32),
         picture=read_image(picture),
         model=answer["model"],
         weights_hash=answer["weights_hash"],

@@ -17,7 +17,13 @@ from PIL import Image
 
 from escnet.annotations.format import Colour, EncodedFile, FormatOptions, Place, picture_of
 from escnet.annotations.georeference import Georeference
-from escnet.annotations.groups import groups_in, merged_ranks, regrouped, summarise_groups
+from escnet.annotations.groups import (
+    groups_in,
+    merged_presence,
+    merged_ranks,
+    regrouped,
+    summarise_groups,
+)
 from escnet.annotations.json_text import to_json
 from escnet.annotations.label_dtype import label_dtype
 from escnet.annotations.overlay import draw_overlay
@@ -45,6 +51,8 @@ class Segmentation:
         label_map: Indices into `names`, or `void_label`; uint8 up to 254 names, else uint16.
         confidence: Confidence of each pixel's class, from 0 to 1.
         names: Class names in index order, "background" last where it was asked for.
+        presence: The probability that the picture shows each name at all, from 0 to 1, NaN for the
+            background; None if it is not known.
         picture: The picture itself, for overlays.
         model: Name of the model.
         weights_hash: Digest of the model's weights.
@@ -74,6 +82,7 @@ class Segmentation:
     source: Mapping[str, object] | None = None
     reading: Mapping[str, object] | None = None
     georeference: Georeference | None = None
+    presence: Float[np.ndarray, " N"] | None = None
     top_names: UInt[np.ndarray, "K H W"] | None = None
     top_probabilities: Float[np.ndarray, "K H W"] | None = None
     paths: tuple[tuple[str, ...], ...] = ()
@@ -131,6 +140,7 @@ class Segmentation:
             self,
             label_map=regrouped(self.label_map, index, dtype),
             names=names,
+            presence=None if self.presence is None else merged_presence(self.presence, index),
             paths=tuple(called.values()),
             settings={**self.settings, "level": level},
             top_names=top[0],
@@ -165,6 +175,7 @@ class Segmentation:
             model=self.model,
             weights_hash=self.weights_hash,
             settings=self.settings,
+            presence=self.presence,
         )
         told = {"source": self.source, "reading": self.reading}
         if any(len(path) > 1 for path in self.paths):

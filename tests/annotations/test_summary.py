@@ -41,6 +41,7 @@ def test_the_summary_is_plain_json_and_its_shares_sum_to_one() -> None:
         model="m",
         weights_hash="h",
         settings={"template": "a {}"},
+        presence=np.array([0.75, np.nan, 0.5], np.float32),
     )
     content = json.loads(json.dumps(content))
     assert content["format"] == 1
@@ -52,7 +53,9 @@ def test_the_summary_is_plain_json_and_its_shares_sum_to_one() -> None:
         "name": "sea",
         "share": 0.0,
         "mean_confidence": None,
+        "presence": None,
     }
+    assert content["names"][0]["presence"] == 0.75
     total = sum(entry["share"] for entry in content["names"]) + content["void"]["share"]
     assert total == pytest.approx(1, abs=1e-5)
     assert content["settings"] == {"template": "a {}"}

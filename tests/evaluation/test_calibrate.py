@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchmetrics.functional.classification import binary_auroc
 
 from escnet.data.folder import FolderDataset
 from escnet.errors import DatasetError
 from escnet.evaluation.calibrate import (
     PictureAnswers,
     ask_pictures,
+    auroc,
     calibration_targets,
     fit_calibration,
     logistic_regression,
@@ -28,7 +31,17 @@ def answers(num_names: int, shift: float, number: int, source: str) -> list[Pict
     for _ in range(number):
         logit = random.normal(1, 3, 4000)
         is_right = random.uniform(0, 1, 4000) < sigmoid(0.5 * logit + shift)
-        found.append(PictureAnswers(source, num_names, sigmoid(logit).astype(np.float16), is_right))
+        peak = random.normal(0, 2, num_names)
+        found.append(
+            PictureAnswers(
+                source=source,
+                num_names=num_names,
+                probability=sigmoid(logit).astype(np.float16),
+                is_right=is_right,
+                peak=sigmoid(peak).astype(np.float32),
+                is_present=random.uniform(0, 1, num_names) < sigmoid(2 * peak - 1),
+            )
+        )
     return found
 
 
@@ -55,9 +68,33 @@ def test_a_logistic_regression_of_four_cases_by_hand() -> None:
     )
 
 
+def test_presence_is_fitted_as_well() -> None:
+    many = answers(400, 0.0, 12, "many")
+    calibration, (fit,) = fit_calibration(many, colour_segmenter(), SegmentOptions())
+    curve = calibration.presence_curve(400)
+    assert (curve.slope, curve.shift) == pytest.approx((2, -1), abs=0.2)
+    assert fit.presence_after < 0.03
+    assert 0.9 < fit.auroc < 1
+
+
+def test_the_auroc_of_hand_computed_cases_and_of_torchmetrics() -> None:
+    """Of the first six pairs five are in order and one is even; of the second six four."""
+    score = np.array([0.9, 0.5, 0.2, 0.5, 0.1])
+    assert auroc(score, np.array([True, True, False, False, False])) == pytest.approx(5.5 / 6)
+    assert auroc(score, np.array([True, False, True, False, False])) == pytest.approx(4 / 6)
+    random = np.random.default_rng(0)
+    score, is_so = random.integers(0, 40, 500) / 40, random.uniform(0, 1, 500) < 0.3
+    expected = binary_auroc(torch.from_numpy(score), torch.from_numpy(is_so).int())
+    assert auroc(score, is_so) == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_pixels_that_are_all_right_make_no_number_infinite() -> None:
-    one = PictureAnswers("easy", 3, np.full(9, 0.9, np.float16), np.ones(9, bool))
-    calibration, _ = fit_calibration([one] * 4, colour_segmenter(), SegmentOptions())
+    sure = np.full(3, 0.9, np.float32)
+    one = PictureAnswers(
+        "easy", 3, sure.astype(np.float16), np.ones(3, bool), sure, np.ones(3, bool)
+    )
+    calibration, (fit,) = fit_calibration([one] * 4, colour_segmenter(), SegmentOptions())
+    assert np.isnan(fit.auroc)
     assert 0.95 < calibration.curve(3).of(np.array([0.9], np.float32))[0] < 1
 
 
@@ -96,6 +133,8 @@ def test_each_source_is_asked_for_what_it_annotates(dataset: FolderDataset) -> N
     assert (found.source, found.num_names) == ("all", 3)
     assert found.is_right.sum() == 21 * 40
     assert found.is_right.size == 24 * 40
+    assert found.is_present.tolist() == [True] * 3
+    assert (found.peak > 0.99).all()
 
 
 def test_pictures_without_a_truth_are_left_out(dataset: FolderDataset) -> None:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.errors import CalibrationWarning, ConfigError, WeightsError
-from escnet.inference.calibration import Calibration, calibration_path
+from escnet.inference.calibration import Calibration, Fit, calibration_path
 from escnet.inference.label_maps.curve import Curve
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
@@ -21,6 +21,7 @@ from escnet.weights.checkpoint import write_checkpoint
 pytestmark = pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")  # it knows few
 
 NAMES = ["cat", "dog", "sky"]
+FIT = {"slope": 1.0, "shift": 0.0, "per_log_names": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,8 @@ def calibration(tiny: Segmenter) -> Calibration:
     return Calibration(
         weights_hash=tiny.weights_hash,
         asked=tiny.how_asked(tiny.resolved(SegmentOptions())),
-        slope=0.5,
-        shift=0.25,
-        per_log_names=-0.5,
+        confidence=Fit(slope=0.5, shift=0.25, per_log_names=-0.5),
+        presence=Fit(slope=2.0, shift=-1.0, per_log_names=0.0),
         fewest_names=2,
         most_names=20,
         fitted_to={"street": 7},
@@ -63,7 +63,7 @@ def test_a_calibration_is_the_same_from_its_file(calibration: Calibration, tmp_p
     calibration.write(path)
     again = Calibration.read(path)
     assert again == calibration
-    assert again.digest == calibration.digest != replace(calibration, slope=0.6).digest
+    assert again.digest == calibration.digest != replace(calibration, fewest_names=3).digest
 
 
 def test_the_number_of_names_counts_as_far_as_it_was_fitted(calibration: Calibration) -> None:
@@ -84,6 +84,9 @@ def test_confidences_are_by_the_calibration_that_is_asked_for(
     expected = calibration.curve(3).of(plain.confidence.astype(np.float32))
     np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
     np.testing.assert_array_equal(result.top_probabilities[0], result.confidence)
+    assert plain.presence is not None
+    expected = calibration.presence_curve(3).of(plain.presence)
+    np.testing.assert_allclose(result.presence, expected, rtol=1e-5)
     assert result.settings["calibration"] == calibration.digest
     assert "calibration" not in plain.settings
     again = pickle.loads(pickle.dumps(calibrated))  # noqa: S301 -- our own
@@ -142,12 +145,14 @@ def test_both_ways_to_label_have_the_same_curve(tiny: Segmenter, calibration: Ca
     ("changes", "message"),
     [
         ({"format": 2}, "has the format 2"),
-        ({"slope": 0}, "slope 0.0 of a calibration is no number"),
-        ({"slope": [1]}, r"has slope \[1\]"),
-        ({"slope": 10**400}, "has slope 1"),
-        ({"shift": 1e308}, "has shift 1e"),
-        ({"shift": 200}, "of a calibration is no number"),
-        ({"per_log_names": 11}, "per_log_names 11.0 is no number within 10"),
+        ({"confidence": FIT | {"slope": 0}}, "slope 0.0 of a calibration is no number"),
+        ({"confidence": FIT | {"slope": [1]}}, r"slope \[1\] is no number"),
+        ({"presence": FIT | {"slope": 10**400}}, "slope 1.* is no number"),
+        ({"presence": FIT | {"shift": 1e308}}, "shift 1e.* is no number"),
+        ({"presence": FIT | {"shift": 200}}, "of a calibration is no number"),
+        ({"confidence": FIT | {"per_log_names": 11}}, "per_log_names 11.0 is no number within 10"),
+        ({"confidence": {"slope": 1}}, "is not slope, shift, per_log_names"),
+        ({"presence": 3}, "3 is not slope, shift, per_log_names"),
         ({"fewest_names": 0}, "fewest_names 0 is too small"),
         ({"fewest_names": 30}, "fewest_names 30 is above most_names 20"),
         ({"most_names": 2.5}, "has most_names 2.5"),
@@ -171,9 +176,9 @@ def test_a_file_that_lacks_a_number_is_refused(calibration: Calibration, tmp_pat
     path = tmp_path / "street.json"
     calibration.write(path)
     document = json.loads(path.read_text())
-    del document["shift"]
+    del document["presence"]
     path.write_text(json.dumps(document))
-    with pytest.raises(WeightsError, match="has no 'shift'"):
+    with pytest.raises(WeightsError, match="has no 'presence'"):
         Calibration.read(path)
 
 

@@ -86,6 +86,20 @@ def regrouped(
     return table[label_map]
 
 
+def merged_presence(
+    presence: Float[np.ndarray, " N"], index: Sequence[int]
+) -> Float[np.ndarray, " M"]:
+    """A picture shows a group as likely as the likeliest of its labels.
+
+    Args:
+        presence: Of each label; NaN where it is not known.
+        index: The group of each label.
+    """
+    merged = np.full(max(index) + 1, np.nan, presence.dtype)
+    np.fmax.at(merged, list(index), presence)
+    return merged
+
+
 def merged_ranks(
     names: UInt[np.ndarray, "K H W"], probabilities: Float[np.ndarray, "K H W"]
 ) -> tuple[UInt[np.ndarray, "K H W"], Float[np.ndarray, "K H W"]]:

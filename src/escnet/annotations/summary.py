@@ -43,6 +43,7 @@ def summarise(
     model: str,
     weights_hash: str,
     settings: Mapping[str, object],
+    presence: Float[np.ndarray, " N"] | None = None,
 ) -> dict[str, Any]:
     """Plain values for JSON: size, each name's share and mean confidence, and what made them.
 
@@ -54,10 +55,13 @@ def summarise(
         model: Name of the model.
         weights_hash: Digest of the model's weights.
         settings: Everything else that moves a pixel.
+        presence: The probability that the picture shows each class; NaN or None if not known.
 
     Returns:
-        Shares are fractions of all pixels; a name without a pixel has the mean confidence None.
+        Shares are fractions of all pixels; a name without a pixel has the mean confidence None, and
+        one of unknown presence the presence None.
     """
+    present = np.full(len(names), np.nan) if presence is None else presence
     counts = label_counts(label_map, len(names))
     shares = counts / max(label_map.size, 1)
     means = mean_confidences(label_map, confidence, len(names))
@@ -76,6 +80,7 @@ def summarise(
                 "name": name,
                 "share": round(float(shares[index]), 6),
                 "mean_confidence": round(float(means[index]), 4) if counts[index] else None,
+                "presence": None if np.isnan(present[index]) else round(float(present[index]), 4),
             }
             for index, name in enumerate(names)
         ],

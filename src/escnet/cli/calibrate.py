@@ -121,12 +121,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     calibration, fits = fit_calibration(answers, segmenter, options)
     calibration.write(path)
     width = max(len(fit.source) for fit in fits)
-    print(
-        "expected calibration error of each source, before, and by a fit to the other half of all"
-    )
+    print("calibration errors by a fit to the other half of the pictures; AUROC of presence")
     for fit in fits:
         print(
             f"  {fit.source:{width}}  {fit.num_pictures:4} pictures  "
-            f"{fit.before:6.1%} -> {fit.after:5.1%}"
+            f"confidence {fit.before:6.1%} -> {fit.after:5.1%}  "
+            f"presence {fit.presence_after:5.1%}, {fit.auroc:.3f}"
         )
     print(display_path(path))

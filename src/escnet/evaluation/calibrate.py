@@ -3,7 +3,7 @@
 Every picture gives as many pixels, as those of one picture are right or wrong together. The fit is
 a logistic regression of whether a pixel is right, by its logit and the number of names.
 
-Sizes: K pixels, F features.
+Sizes: K pixels, N names, F features.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float64
+from jaxtyping import Bool, Float, Float16, Float32, Float64
 
 from escnet.data.folder import FolderDataset
 from escnet.data.image import read_image
@@ -22,7 +22,7 @@ from escnet.evaluation.evaluate import PictureWithPixels, answer_item
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.reliability import Reliability
 from escnet.evaluation.target import AskedClasses, EvalTarget, Question, folder_targets
-from escnet.inference.calibration import Calibration
+from escnet.inference.calibration import Calibration, Fit
 from escnet.inference.label_maps.curve import LARGEST_LOGIT, LEAST_SLOPE
 from escnet.inference.label_maps.probability import logits_of, sigmoid
 from escnet.inference.options import SegmentOptions
@@ -47,12 +47,16 @@ class PictureAnswers(NamedTuple):
         num_names: How many were asked.
         probability: Of each pixel's own name, as the model has it.
         is_right: Whether it is the truth's.
+        peak: Of each name the probability where it is surest, as the model has it.
+        is_present: Whether a pixel of the truth is of that name.
     """
 
     source: str
     num_names: int
     probability: Float16[np.ndarray, " K"]
     is_right: Bool[np.ndarray, " K"]
+    peak: Float32[np.ndarray, " N"]
+    is_present: Bool[np.ndarray, " N"]
 
 
 class SourceFit(NamedTuple):
@@ -63,12 +67,17 @@ class SourceFit(NamedTuple):
         num_pictures: How many there are.
         before: The expected calibration error of the probabilities, from 0 to 1.
         after: That of confidences, each picture's by a fit to the other half of all pictures.
+        presence_after: The same of the probabilities that pictures show names.
+        auroc: How often a picture that shows a name has a higher one than one that does not; NaN if
+            all pictures show all names.
     """
 
     source: str
     num_pictures: int
     before: float
     after: float
+    presence_after: float
+    auroc: float
 
 
 def calibration_targets(dataset: FolderDataset) -> list[EvalTarget]:
@@ -114,21 +123,31 @@ def ask_pictures(
         ImageError: If a picture cannot be read.
     """
     question = Question(target, WHOLE_VIEW)
-    num_names = len(target.classes) if target.asked is None else len(target.asked.names)
+    results: list[Segmentation] = []
 
     def predict(item: PictureWithPixels, vocabulary: Vocabulary) -> Segmentation:
-        return segmenter.segment_pixels(item.pixels, vocabulary, options)
+        results[:] = [segmenter.segment_pixels(item.pixels, vocabulary, options)]
+        return results[0]
 
+    classes = range(len(target.classes)) if target.asked is None else target.asked.classes
     for item in items:
         read = PictureWithPixels.of(item, read_image(item.image_path))
         answer = answer_item(target, question, read, predict)
         on_picture()
         place = np.flatnonzero(answer.truth != target.ignore_label)
-        if not place.size or answer.confidence is None:
+        if not place.size or answer.confidence is None or results[0].presence is None:
             continue
+        is_present = np.isin(classes, answer.truth)
         place = place[np.linspace(0, place.size - 1, min(_PIXELS, place.size)).astype(int)]
         is_right = answer.truth.flat[place] == answer.prediction.flat[place]
-        yield PictureAnswers(target.name, num_names, answer.confidence.flat[place], is_right)
+        yield PictureAnswers(
+            source=target.name,
+            num_names=len(classes),
+            probability=answer.confidence.flat[place],
+            is_right=is_right,
+            peak=results[0].presence,
+            is_present=is_present,
+        )
 
 
 def fit_calibration(
@@ -152,14 +171,12 @@ def fit_calibration(
     num_pictures = Counter(one.source for one in answers)
 
     def fitted(some: Sequence[PictureAnswers]) -> Calibration:
-        slope, per_log_names, shift = _logistic(some)
         numbers = [one.num_names for one in some]
         return Calibration(
             weights_hash=segmenter.weights_hash,
             asked=segmenter.how_asked(segmenter.resolved(options)),
-            slope=slope,
-            shift=shift,
-            per_log_names=per_log_names,
+            confidence=_fit([(one.num_names, one.probability, one.is_right) for one in some]),
+            presence=_fit([(one.num_names, one.peak, one.is_present) for one in some]),
             fewest_names=min(numbers),
             most_names=max(numbers),
             fitted_to=dict(num_pictures),
@@ -167,50 +184,81 @@ def fit_calibration(
 
     # Every other picture, so that each is tested by a fit that has not seen it.
     others = [fitted(answers[1::2]), fitted(answers[::2])]
-    before: dict[str, Reliability] = {}
-    after: dict[str, Reliability] = {}
-    for number, one in enumerate(answers):
-        curve = others[number % 2].curve(one.num_names)
-        confidence = curve.of(one.probability.astype(np.float32))
-        for kept, said in ((before, one.probability), (after, confidence)):
-            kept[one.source] = kept.get(one.source, Reliability()) + Reliability.of(
-                said, one.is_right
-            )
+    parts = [(others[number % 2], one) for number, one in enumerate(answers)]
     fits = [
-        SourceFit(name, number, before[name].calibration_error, after[name].calibration_error)
-        for name, number in num_pictures.items()
+        _fit_of_source(name, [part for part in parts if part[1].source == name])
+        for name in num_pictures
     ]
     return fitted(answers), fits
 
 
-def _logistic(answers: Sequence[PictureAnswers]) -> tuple[float, float, float]:
-    """Weights of the logit and of the logarithm of the number of names, and the constant."""
-    logit = np.concatenate([logits_of(one.probability.astype(np.float64)) for one in answers])
-    log_names = np.concatenate(
-        [np.full(len(one.is_right), np.log(one.num_names)) for one in answers]
+def _fit_of_source(name: str, parts: Sequence[tuple[Calibration, PictureAnswers]]) -> SourceFit:
+    """How far a source can be relied on, its pictures with what is fitted to others."""
+    before, after, presence_after = Reliability(), Reliability(), Reliability()
+    for calibration, one in parts:
+        before += Reliability.of(one.probability, one.is_right)
+        confidence = calibration.curve(one.num_names).of(one.probability.astype(np.float32))
+        after += Reliability.of(confidence, one.is_right)
+        presence = calibration.presence_curve(one.num_names).of(one.peak)
+        presence_after += Reliability.of(presence, one.is_present)
+    return SourceFit(
+        source=name,
+        num_pictures=len(parts),
+        before=before.calibration_error,
+        after=after.calibration_error,
+        presence_after=presence_after.calibration_error,
+        auroc=auroc(
+            np.concatenate([one.peak for _, one in parts]),
+            np.concatenate([one.is_present for _, one in parts]),
+        ),
     )
-    is_right = np.concatenate([one.is_right for one in answers])
-    logit = logit.clip(-LARGEST_LOGIT, LARGEST_LOGIT)
+
+
+def auroc(score: Float[np.ndarray, " K"], is_so: Bool[np.ndarray, " K"]) -> float:
+    """The area under the receiver operating characteristic; NaN where all are so, or none.
+
+    Args:
+        score: Of each case.
+        is_so: Whether it should be high.
+    """
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1 on; of equal ones the middle
+    num_so, num_not = int(is_so.sum()), int((~is_so).sum())
+    if not num_so or not num_not:
+        return float("nan")
+    return float((rank[is_so].sum() - num_so * (num_so + 1) / 2) / (num_so * num_not))
+
+
+def _fit(cases: Sequence[tuple[int, Float[np.ndarray, " _"], Bool[np.ndarray, " _"]]]) -> Fit:
+    """The fit to cases of so many names, their probabilities, and whether they are so."""
+    probability = np.concatenate([one for _, one, _ in cases]).astype(np.float64)
+    logit = logits_of(probability).clip(-LARGEST_LOGIT, LARGEST_LOGIT)
+    log_names = np.concatenate([np.full(len(own), np.log(number)) for number, own, _ in cases])
     middle = log_names.mean()
     features = np.stack([logit, log_names - middle, np.ones_like(logit)], axis=1)
-    slope, per_log_names, shift = logistic_regression(features, is_right).tolist()
-    return max(slope, LEAST_SLOPE), per_log_names, shift - per_log_names * middle
+    weight = logistic_regression(features, np.concatenate([is_so for *_, is_so in cases]))
+    slope, per_log_names, shift = weight.tolist()
+    return Fit(
+        slope=max(slope, LEAST_SLOPE),
+        shift=shift - per_log_names * middle,
+        per_log_names=per_log_names,
+    )
 
 
 def logistic_regression(
-    features: Float64[np.ndarray, "K F"], is_right: Bool[np.ndarray, " K"]
+    features: Float64[np.ndarray, "K F"], is_so: Bool[np.ndarray, " K"]
 ) -> Float64[np.ndarray, " F"]:
     """The weights that make the sigmoid of the weighted features the likeliest, a little cautious.
 
     Args:
-        features: Of every pixel.
-        is_right: What is to be told from them.
+        features: Of every case.
+        is_so: What is to be told from them.
     """
     weight = np.zeros(features.shape[1])
     caution = _CAUTION * np.eye(len(weight))
     for _ in range(_STEPS):
         chance = sigmoid(features @ weight)
-        slope = features.T @ (chance - is_right) / len(features) + caution @ weight
+        slope = features.T @ (chance - is_so) / len(features) + caution @ weight
         spread_out = (chance * (1 - chance))[:, None]
         curvature = features.T @ (features * spread_out) / len(features) + caution
         step = np.linalg.solve(curvature, slope)

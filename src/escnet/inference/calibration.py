@@ -31,14 +31,60 @@ _LARGEST = 1e6  # of any number in a file; what each may be is less
 _KINDS: Mapping[str, Any] = {
     "weights_hash": str,
     "asked": dict,
-    "slope": float,
-    "shift": float,
-    "per_log_names": float,
     "fewest_names": int,
     "most_names": int,
     "fitted_to": dict,
 }
+_FITS = ("confidence", "presence")
 _FILE = SmallFile(noun="calibration", error=WeightsError, cure=_CURE, most_bytes=2**20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A curve that depends on the number of names.
+
+    Attributes:
+        slope: What logits are multiplied by: one over a temperature.
+        shift: What is added to them.
+        per_log_names: What is added for each unit of the logarithm of the number of names.
+
+    Raises:
+        ConfigError: If the last is out of range.
+    """
+
+    slope: float
+    shift: float
+    per_log_names: float
+
+    def __post_init__(self) -> None:
+        if not is_within(self.per_log_names, -_MOST_PER_LOG, _MOST_PER_LOG):
+            raise ConfigError(
+                f"per_log_names {self.per_log_names!r:.40} is no number within {_MOST_PER_LOG:g} "
+                "of 0"
+            )
+
+    @classmethod
+    def of(cls, values: object) -> "Fit":
+        """The fit of a document's values.
+
+        Raises:
+            ConfigError: If one is missing, unknown, or no number.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or sorted(values) != sorted(names):
+            raise ConfigError(f"{values!r:.40} is not {', '.join(names)}")
+        for name, value in values.items():
+            if not is_within(value, -_LARGEST, _LARGEST):
+                raise ConfigError(f"{name} {value!r:.40} is no number")
+        return cls(**{name: float(value) for name, value in values.items()})
+
+    def curve(self, num_names: int) -> Curve:
+        """The curve where so many names are asked.
+
+        Raises:
+            ConfigError: If a number of the curve is out of range.
+        """
+        return Curve(slope=self.slope, shift=self.shift + self.per_log_names * math.log(num_names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +94,9 @@ class Calibration:
     Attributes:
         weights_hash: SHA-256 of the weights that it was fitted with.
         asked: What else probabilities depend on: template, share prior, windows.
-        slope: What logits are multiplied by: one over a temperature.
-        shift: What is added to them.
-        per_log_names: What is added for each unit of the logarithm of the number of names.
+        confidence: From the probability of a pixel's own name to how often it is right.
+        presence: From the probability of a name where it is surest to how often the picture shows
+            it.
         fewest_names: Of the pictures that it was fitted to.
         most_names: The same.
         fitted_to: How many pictures of each source.
@@ -61,32 +107,33 @@ class Calibration:
 
     weights_hash: str
     asked: Mapping[str, object]
-    slope: float
-    shift: float
-    per_log_names: float
+    confidence: Fit
+    presence: Fit
     fewest_names: int
     most_names: int
     fitted_to: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        if not is_within(self.per_log_names, -_MOST_PER_LOG, _MOST_PER_LOG):
-            raise ConfigError(
-                f"per_log_names {self.per_log_names!r:.40} is no number within {_MOST_PER_LOG:g} "
-                "of 0"
-            )
         names = {"fewest_names": self.fewest_names, "most_names": self.most_names}
         check_whole_numbers(names)
         if self.fewest_names > self.most_names:
             raise ConfigError(
                 f"fewest_names {self.fewest_names} is above most_names {self.most_names}"
             )
-        for num_names in names.values():
-            self.curve(num_names)  # refuses what it is made of
+        for num_names in names.values():  # refuses what curves are made of
+            self.curve(num_names)
+            self.presence_curve(num_names)
 
     def curve(self, num_names: int) -> Curve:
         """From probabilities to confidences where so many names are asked."""
-        counted = min(max(num_names, self.fewest_names), self.most_names)
-        return Curve(slope=self.slope, shift=self.shift + self.per_log_names * math.log(counted))
+        return self.confidence.curve(self._counted(num_names))
+
+    def presence_curve(self, num_names: int) -> Curve:
+        """From the probability where a name is surest to that of the picture showing it."""
+        return self.presence.curve(self._counted(num_names))
+
+    def _counted(self, num_names: int) -> int:
+        return min(max(num_names, self.fewest_names), self.most_names)
 
     @property
     def digest(self) -> str:
@@ -123,13 +170,11 @@ class Calibration:
             has = "an unknown" if min(wrong) in document else "no"
             raise WeightsError(f"{shown} has {has} {min(wrong)!r:.40}: {_CURE}")
         for name, kind in _KINDS.items():
-            value = document[name]
-            if not (
-                is_within(value, -_LARGEST, _LARGEST) if kind is float else type(value) is kind
-            ):
+            if type(value := document[name]) is not kind:
                 raise WeightsError(f"{shown} has {name} {value!r:.40}: {_CURE}")
-            document[name] = kind(value)
         try:
+            for name in _FITS:
+                document[name] = Fit.of(document[name])
             return cls(**document)
         except ConfigError as error:
             raise WeightsError(f"{shown} is damaged ({error.message}): {_CURE}") from None

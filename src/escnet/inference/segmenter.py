@@ -24,7 +24,8 @@ from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError, s
 from escnet.inference.calibration import Calibrated, Calibration
 from escnet.inference.label_maps.canvas import Canvas
 from escnet.inference.label_maps.curve import AS_IT_IS, Curve
-from escnet.inference.label_maps.labelling import label_pixels
+from escnet.inference.label_maps.labelling import label_pixels, merge_queries
+from escnet.inference.label_maps.presence import peak_probabilities
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
 from escnet.inference.label_maps.windowed_scores import WindowedScores, label_windows
@@ -59,8 +60,8 @@ class Reference:
     dtype: str
     memory_budget: int
     share_prior: float | None
-    calibration: Calibrated
     weights_hash: str
+    calibration: Calibrated = None
 
     def load(self, *, threads: int | None = None) -> "Segmenter":
         """The segmenter again.
@@ -103,6 +104,11 @@ class WholeLogits(NamedTuple):
     owner: list[int]
     num_owners: int
     rest: Rest | None
+
+    def of_labels(self) -> tuple[list[int], Float32[np.ndarray, "L h w"]]:
+        """Those that have a map, in order, and the highest of their queries' logits."""
+        labels = sorted(set(self.owner))
+        return labels, merge_queries(self.logits, np.searchsorted(labels, self.owner).tolist())
 
 
 class Segmenter:
@@ -439,10 +445,13 @@ class Segmenter:
         if options.top:
             size_hw = (pixels.shape[0], pixels.shape[1])
             ranking = Ranking(options.top, len(vocabulary.result_names), size_hw)
-        label_map, confidence = self._labels(pixels, vocabulary, self.resolved(options), ranking)
+        label_map, confidence, presence = self._labels(
+            pixels, vocabulary, self.resolved(options), ranking
+        )
         result = Segmentation(
             label_map=label_map,
             confidence=confidence,
+            presence=presence,
             names=vocabulary.result_names,
             picture=pixels,
             model=self.model,
@@ -465,7 +474,7 @@ class Segmenter:
         vocabulary: Vocabulary,
         options: SegmentOptions,
         ranking: Ranking | None,
-    ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"], Float32[np.ndarray, " N"]]:
         size_hw = (pixels.shape[0], pixels.shape[1])
         rule: dict[str, Any] = {
             "void_below": options.void_below,
@@ -475,10 +484,27 @@ class Segmenter:
         }
         if options.windows is not None:
             scores = self.windowed_scores(pixels, vocabulary, options)
-            return label_windows(scores, len(vocabulary), size_hw, **rule)
+            presence = self._presence(scores.peaks[: len(vocabulary)], vocabulary, options)
+            return *label_windows(scores, len(vocabulary), size_hw, **rule), presence
         whole = self.whole_logits(pixels, vocabulary, options)
         rule |= {"share_prior": options.share_prior or 0.0, "rest": whole.rest}
-        return label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule)
+        peaks = peak_probabilities(*whole.of_labels(), len(vocabulary))
+        presence = self._presence(peaks, vocabulary, options)
+        return *label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule), presence
+
+    def _presence(
+        self,
+        peaks: Float32[np.ndarray, " L"],
+        vocabulary: Vocabulary,
+        options: SegmentOptions,
+    ) -> Float32[np.ndarray, " N"]:
+        """How likely the picture shows each name of the result; NaN for the background."""
+        calibration = self.calibration_for(options)
+        if calibration is not None:
+            curve = calibration.presence_curve(len(vocabulary))
+            peaks = np.where(peaks > 0, curve.of(peaks), peaks)  # 0 was left no chance
+        rest = np.full(int(vocabulary.has_background), np.nan, np.float32)
+        return np.concatenate([peaks, rest])
 
     def whole_logits(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import UInt, UInt8
 
-from escnet.inference.label_maps.labelling import label_pixels, merge_queries
+from escnet.inference.label_maps.labelling import label_pixels
 from escnet.inference.label_maps.rest import Rest
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
@@ -39,8 +39,7 @@ class FrameLabelling:
 
         def ask(rest: Rest | None) -> Seen:
             whole = self._segmenter.whole_logits(pixels, self._vocabulary, self._options, rest=rest)
-            labels = sorted(set(whole.owner))
-            merged = merge_queries(whole.logits, np.searchsorted(labels, whole.owner).tolist())
+            labels, merged = whole.of_labels()
             logits = np.full((whole.num_owners, *merged.shape[1:]), _REJECTED, np.float32)
             logits[labels] = merged
             return logits, whole.rest

@@ -97,6 +97,9 @@ class NameAnswer(BaseModel):
     colour: str = Field(description="Such as #4f8ff7.", pattern="^#[0-9a-f]{6}$")
     share: float = Field(description="Fraction of the picture's pixels.")
     mean_confidence: float | None = Field(description="Over its own pixels; null without any.")
+    presence: float | None = Field(
+        description="The probability that the picture shows it at all; null for the background."
+    )
 
 
 class Void(BaseModel):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from escnet.errors import WeightsError
-from escnet.inference.calibration import CALIBRATION_FILE, Calibration
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration, Fit
 from escnet.inference.exported.manifest import MANIFEST_FILE
 from escnet.inference.exported.method import load_exported
 from escnet.inference.options import SegmentOptions
@@ -134,9 +134,8 @@ def test_an_exported_folder_is_computed_by_onnxruntime(folder: Path) -> None:
     calibration = Calibration(
         weights_hash=plain.weights_hash,
         asked=plain.how_asked(plain.resolved(SegmentOptions())),
-        slope=0.5,
-        shift=-1.0,
-        per_log_names=0.0,
+        confidence=Fit(slope=0.5, shift=-1.0, per_log_names=0.0),
+        presence=Fit(slope=2.0, shift=-1.0, per_log_names=0.0),
         fewest_names=2,
         most_names=2,
         fitted_to={},

@@ -38,6 +38,8 @@ def test_an_example_is_segmented_by_one_click(person: Person) -> None:
     person.wait()
     assert person.page.locator("#names").input_value() == "sky, mountain, tree, grass"
     assert person.share("grass") != "0 %"
+    meter = person.page.locator("#legend li[data-name=grass] meter")
+    assert "grass is in the picture with a probability of" in (meter.get_attribute("title") or "")
 
 
 @pytest.mark.parametrize(

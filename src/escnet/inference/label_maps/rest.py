@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from escnet.errors import ConfigError
+from escnet.inference.label_maps.presence import peak
 from escnet.towers.checks import is_within
 
 EVEN = 0.5  # below it a label is less likely than not
-_PEAK = 0.999  # of a map's values so many lie below its peak: single places are often wrong
 _LOGITS = {"margin", "surface_logit"}
 _WITH_LOGIT = {"least", "pixel_from", "present_from"}  # that of 0 or 1 would have no end
 _BELOW = 1e-3  # a logit's distance to the floor, far above rounding
@@ -123,7 +123,7 @@ class Rest:
         if not self.present_from:
             return np.ones(len(logits), bool)
         least = logit(self.present_from)
-        return np.array([np.quantile(own, _PEAK, method="higher") >= least for own in logits], bool)
+        return np.array([peak(own) >= least for own in logits], bool)
 
     def judged(
         self,

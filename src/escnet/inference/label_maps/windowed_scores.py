@@ -21,6 +21,7 @@ from escnet.inference.label_maps.canvas import Canvas, PictureCanvas
 from escnet.inference.label_maps.curve import AS_IT_IS, Curve
 from escnet.inference.label_maps.enlargement import Enlargement, enlarged
 from escnet.inference.label_maps.labelling import LabelMaps, Race, bands, merge_queries
+from escnet.inference.label_maps.presence import peak_probabilities
 from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.label_maps.published_resize import View
 from escnet.inference.label_maps.ranking import Ranking
@@ -49,6 +50,7 @@ class WindowedScores:
         canvas_hw: Height of the canvas, and width of the columns that are asked for.
         rest: When the rest class wins.
         num_owners: Labels and contrast queries.
+        peaks: The probability of each of them where the picture as a whole is surest.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class WindowedScores:
             self._owner = [owner[text] for text in whole.kept]
         self.rest = None if find_rest is None else find_rest(encoded[0], whole)
         self._shown: set[int] = set()  # labels that the picture as a whole shows
-        labels, logits = self._judged(_of_labels(whole, owner))
+        of_labels = _of_labels(whole, owner)
+        self.peaks = peak_probabilities(*of_labels, self.num_owners)
+        labels, logits = self._judged(of_labels)
         if self.rest is not None:
             self._shown = set(np.array(labels)[self.rest.present(logits)].tolist())
         if windows.size is not None:

@@ -71,6 +71,7 @@ export class Legend {
       { "data-label": String(label), "data-name": name },
       colour,
       alone,
+      presenceOf(entry),
       make("span", { class: "share" }),
       this._modeButton(name, "outline", "Outline"),
       this._modeButton(name, "hidden", "Hide"),
@@ -183,6 +184,24 @@ export class Legend {
       row.hidden = !(row.dataset.name ?? "").toLowerCase().includes(text);
     }
   }
+}
+
+/**
+ * How likely the picture shows a name at all, as a bar; empty for the background.
+ *
+ * @param {Name} entry
+ */
+function presenceOf({ name, presence }) {
+  if (presence === null) return make("span", { class: "presence" });
+  const said = `${name} is in the picture with a probability of ${(100 * presence).toFixed(0)} %`;
+  return make("meter", {
+    class: "presence",
+    min: "0",
+    max: "1",
+    value: presence.toFixed(3),
+    title: said,
+    "aria-label": said,
+  });
 }
 
 /** @param {number} share */

@@ -9,6 +9,7 @@ import { decodePng, encodePng } from "./png.js";
  * @typedef {Object} Name
  * @property {string} name
  * @property {string} colour The model's own choice, such as #4f8ff7.
+ * @property {number | null} presence The probability that the picture shows it at all.
  */
 
 /** @typedef {{name: string, probability: number}} Guess */
