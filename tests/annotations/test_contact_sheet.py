@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from escnet.annotations import contact_sheet
+from escnet.annotations import contact_sheet, contact_sheet_png
 from escnet.files import is_ours
 from escnet.segmentation import Segmentation, save_all
 
@@ -56,3 +56,35 @@ def test_large_pictures_become_small_and_results_without_one_show_colours(
     (content,) = re.findall(r'base64,([^"]+)"', page.read_text())
     with Image.open(io.BytesIO(base64.b64decode(content))) as image:
         assert image.size == (320, 160)
+
+
+def test_pages_as_pictures_hold_the_same_overlays_in_the_same_order(
+    result: Segmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_sheet_png, "_COLUMNS", 2)
+    monkeypatch.setattr(contact_sheet_png, "_ROWS", 1)
+    results = [
+        replace(
+            result,
+            stem="a name as long as a story " * 4 + str(n),
+            source=None,
+            names=("red", "green", "blue")[: len(result.names)],
+            label_map=np.full((60, 80), n, np.uint8),
+            confidence=np.full((60, 80), 0.1 * n, np.float32),
+            picture=np.full((60, 80, 3), 70 * n, np.uint8),
+        )
+        for n in range(3)
+    ]
+    pages = save_all(results, tmp_path, ["contact-sheet", "contact-sheet-png"])[1:]
+    assert [page.name for page in pages] == ["contact-sheet.png", "contact-sheet-2.png"]
+    assert is_ours(pages[0])
+    shown = []
+    for path in pages:
+        page = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        cells = [page[20:80, 20:100], page[20:80, 360:440]]
+        shown += [int(cell.mean()) for cell in cells if (cell != 255).any()]
+        assert (page[:, 340:360] == 255).all()  # no text runs into the next cell
+        assert (page[80:, 20:340] < 100).any()
+    assert len(shown) == 3
+    assert shown == sorted(shown)  # the doubtful are the dark ones here
+    assert save_all([], tmp_path, ["contact-sheet-png"]) == []

@@ -7,7 +7,7 @@ the next one. Everything is inside the page, pictures and style, and there are n
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -105,20 +105,35 @@ def _jpeg(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 
 def _whole(finished: FolderResults) -> Iterator[WholeFile]:
+    pages = sheet_pages(finished, _PER_PAGE)
+    for page, shown in enumerate(pages):
+        yield WholeFile(page_name(page, "html"), _page(shown, page, len(pages)))
+
+
+def sheet_pages(finished: FolderResults, per_page: int) -> Sequence[FolderResults]:
+    """The pictures of each page, those with most doubtful pixels first; one page at least.
+
+    Args:
+        finished: Of all pictures, with the parts that a contact sheet is made of.
+        per_page: Pictures on a page.
+
+    Raises:
+        OutputError: If a part cannot be read.
+    """
     doubts = [
         (-float(json.loads(content)["doubtful_share"]), place)
         for place, content in CONTACT_SHEET.parts(finished)
     ]
     places = [place for _, place in sorted(doubts, key=lambda pair: (pair[0], pair[1].number))]
-    num_pages = max(1, -(-len(places) // _PER_PAGE))
-    for page in range(num_pages):
-        shown = places[page * _PER_PAGE : (page + 1) * _PER_PAGE]
-        content = _page(replace(finished, places=shown), page, num_pages)
-        yield WholeFile(_page_name(page), content)
+    return [
+        replace(finished, places=places[start : start + per_page])
+        for start in range(0, max(1, len(places)), per_page)
+    ]
 
 
-def _page_name(page: int) -> str:
-    return f"contact-sheet{f'-{page + 1}' if page else ''}.html"
+def page_name(page: int, suffix: str) -> str:
+    """The file of a page, which is counted from 0."""
+    return f"contact-sheet{f'-{page + 1}' if page else ''}.{suffix}"
 
 
 def _page(finished: FolderResults, page: int, num_pages: int) -> Iterator[bytes]:
@@ -126,7 +141,7 @@ def _page(finished: FolderResults, page: int, num_pages: int) -> Iterator[bytes]
     yield _HEAD.format(title=title, mark=MARK_COMMENT).encode()
     yield b'<p class="faint">The pictures with most doubtful pixels come first.</p>\n'
     if num_pages > 1:
-        links = "".join(f'<a href="{_page_name(n)}">{n + 1}</a>' for n in range(num_pages))
+        links = "".join(f'<a href="{page_name(n, "html")}">{n + 1}</a>' for n in range(num_pages))
         yield f"<nav>{links}</nav>\n".encode()
     yield b"<main>\n"
     for place, content in CONTACT_SHEET.parts(finished):

@@ -289,7 +289,7 @@ class _Line(NamedTuple):
 
     @classmethod
     def of(cls, entry: _Entry, size: int) -> "_Line":
-        text, font = _writable(entry.text, size)
+        text, font = writable_text(entry.text, size)
         if entry.label is not None and _lacks_letters(font, text):
             text = f"{text} (class {entry.label})"
         percent_font = _built_in_font(size)
@@ -316,8 +316,13 @@ class _Line(NamedTuple):
         )
 
 
-def _writable(text: str, size: int) -> tuple[str, Font]:
-    """The text, changed as little as possible, and a font that has its letters."""
+def writable_text(text: str, size: int) -> tuple[str, Font]:
+    """The text, changed as little as possible, and a font that has its letters.
+
+    Args:
+        text: One line.
+        size: Of the font, in pixels.
+    """
     text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no glyph anywhere
     fonts = [_built_in_font(size)]
     if _lacks_letters(fonts[0], text):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from escnet.annotations.coco import COCO, COCO_PANOPTIC, COCO_STUFF
 from escnet.annotations.contact_sheet import CONTACT_SHEET
+from escnet.annotations.contact_sheet_png import CONTACT_SHEET_PNG
 from escnet.annotations.cvat import CVAT_MASK, CVAT_XML
 from escnet.annotations.format import (
     EncodedFile,
@@ -95,6 +96,7 @@ FORMATS: Mapping[str, Format] = {  # in the order in which they are written
     "top3": TOP_NAMES,
     "csv": SHARES,
     "contact-sheet": CONTACT_SHEET,
+    "contact-sheet-png": CONTACT_SHEET_PNG,
     "json": Format(  # last, as it seals the others with their digests
         about="names, shares, confidences, settings, and digests of the files: programs, --resume",
         path="{below}{stem}.json",
