@@ -20,6 +20,8 @@ class Case:
     rest: tuple[str, ...] = ()
 
 
+COUNTED = ("the numbers 1 to 2",)
+
 CASES = {
     "CVAT labelmap.txt": Case(
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:48,112,32::\n"
@@ -339,6 +341,88 @@ CASES = {
     "lines that end as on Windows, after a mark": Case(
         "\ufeffcup\r\ntable\r\n", "one name a line", ["cup", "table"]
     ),
+    "quoted names beside numbers": Case(
+        "0: 'cup',\n1: 'table'\n",
+        "NUMBER: NAME",
+        ["cup", "table"],
+        ("',' at the ends of lines",),
+    ),
+    "Markdown": Case("1. **cup**\n2. **table**\n", "NUMBER: NAME", ["cup", "table"], COUNTED),
+    "names as code": Case(
+        "- `cup`\n- `table`\n", "a line", ["cup", "table"], ("bullets", "quotes")
+    ),
+    "sentences": Case("cup.\ntable.\n", "a line", ["cup", "table"], ("'.' at the ends of lines",)),
+    "an enumeration": Case("a) cup\nb) table\n", "a line", ["cup", "table"], ("bullets",)),
+    "quoted names with commas": Case(
+        '"cup, mug"\n"table"\n', "a line", ["cup, mug", "table"], ("quotes",)
+    ),
+    "number, name and colour": Case(
+        "1 table 0 255 0\n2 cup 255 0 0\n", "colours", ["table", "cup"], (*COUNTED, "colours")
+    ),
+    "a colour called so": Case(
+        "cup rgb(255, 0, 0)\ntable rgb(0, 255, 0)\n", "colours", ["cup", "table"], ("colours",)
+    ),
+    "a heading above numbers and names": Case(
+        "id: name\n1: table\n0: cup\n",
+        "NUMBER: NAME",
+        ["cup", "table"],
+        ("the heading 'id: name'",),
+    ),
+    "FreeSurfer's colour table": Case(
+        "#No. Label Name: R G B A\n0 Unknown 0 0 0 0\n2 White 245 245 245 0\n"
+        "3 Cortex 205 62 78 0\n",
+        "colours and names",
+        ["Unknown", "White", "Cortex"],
+        ("the numbers 0 to 3", "colours"),
+    ),
+    "ITK-SNAP's label descriptions": Case(
+        "# ITK-SnAP Label Description File\n"
+        '    0     0    0    0        0  0  0    "Clear Label"\n'
+        '    1   255    0    0        1  1  1    "liver"\n',
+        "ITK-SNAP",
+        ["Clear Label", "liver"],
+        ("colours",),
+    ),
+    "QGIS's colour map": Case(
+        "# QGIS Generated Color Map Export File\nINTERPOLATION:EXACT\n"
+        "1,255,0,0,255,cup\n2,0,255,0,255,table\n",
+        "colours and names",
+        ["cup", "table"],
+        (*COUNTED, "colours"),
+    ),
+    "Excel's table with its separator": Case(
+        'sep=;\n"id";"name"\n"0";"cup"\n"1";"table"\n',
+        "a table",
+        ["cup", "table"],
+        ("the heading 'id, name'",),
+    ),
+    "a table in columns": Case(
+        "id   name\n0    traffic light\n1    cup\n",
+        "NUMBER: NAME",
+        ["traffic light", "cup"],
+        ("the heading 'id   name'",),
+    ),
+    "a table with counts": Case(
+        "name,count\ncup,3\ntable,1\n",
+        "a table",
+        ["cup", "table"],
+        ("the heading 'name, count'", "the columns 'count'"),
+    ),
+    "objects out of order": Case(
+        '[{"id": 1, "label": "table"}, {"id": 0, "label": "cup"}]', "a JSON", ["cup", "table"]
+    ),
+    "objects under numbers": Case(
+        '{"1": {"name": "table"}, "0": {"name": "cup"}}', "a JSON map", ["cup", "table"]
+    ),
+    "Mapillary's config": Case(
+        '{"labels": [{"name": "object--cup", "readable": "Cup", "color": [1, 2, 3]}]}',
+        "the list 'labels'",
+        ["Cup"],
+        ("colours", "'name'"),
+    ),
+    "a key that ends in names": Case(
+        "cls_names:\n  - cup\n  - table\n", "the list 'cls_names'", ["cup", "table"]
+    ),
     "one name a line": Case(
         "cup\ncar=car|truck\nSt. Bernard\n", "one name a line", ["cup", "car", "St. Bernard"]
     ),
@@ -413,6 +497,16 @@ def test_a_list_is_read_by_its_content_whatever_its_suffix(
         ('<View><Labels name="a"><Label value="$cup"/></Labels></View>', "from the task's data"),
         ("METAINFO = dict(classes=load())", "looks like Python and its class names cannot be read"),
         ("CLASSES = ('a',)\nclasses = ('b',)", "different things to 'CLASSES' and 'classes'"),
+        ("A = ['cup']\nCLASSES = A + ['table']\n", "could be a piece of a program's list or one"),
+        ("classes = 'cup table'.split()", "could be a piece of a program's list or one name"),
+        ("cup 255 0 0\ntable\n", "could be a name with something beside it or one name"),
+        ("classes = 2\nnames = data/coco.names\n", "is the name of a file, not of a class"),
+        ("a.jpg 0\nb.jpg 1\n", "line 1 of f, 'a.jpg', is the name of a file, not of a class"),
+        ("id,name\n", "f holds only the heading 'id,name': add rows"),
+        ("kitchen\n  cup\n", "line 2 of f, 'cup', could be a part of 'kitchen' above or a name"),
+        ("   id   name\n0   0    cup\n1   1  table\n", "could be a row of columns or one name"),
+        ('{"objects": ["cup", "table"]}', "could be the class names or the queries of this label"),
+        ('{"0": ["n01", "tench"], "1": ["n02", "b"]}', "could be the numbers or the first of each"),
         ("classes = {'a', 'b'}", "a set has no order"),
         ("names = [\ncup,\n", "cannot be read ('[' was never closed (line 1)): write them"),
         ("classes = ['a' 'b', 'c']", "no comma between two strings, line 1"),

@@ -40,11 +40,22 @@ _PLAIN_KEYS = frozenset(
     | {f"{word}{to}{number}" for word in _WORDS for to in ("to", "2") for number in _INDICES}
     | {f"{number}{to}{word}" for word in _WORDS for to in ("to", "2") for number in _INDICES}
 )
+_PLAIN_KEY = re.compile(r".*(?:names|classes|labels|categories)")  # as in "cls_names"
 _MAX_DEPTH = 8  # of an object within objects in which a list is looked for
 _NEEDS_LIST = ("stuff_classes", "thing_classes")
 # Lists of strings that stand beside the class names and are none.
 _OTHER_KEYS = frozenset({"train", "val", "test", "architectures", "sources", "palette", "tags"})
-_NAME_KEYS = ("name", "title", "label", "class", "class_name", "category_name", "value")
+_NAME_KEYS = (
+    "readable",
+    "display_name",
+    "name",
+    "title",
+    "label",
+    "class",
+    "class_name",
+    "category_name",
+    "value",
+)
 _NUMBER_KEYS = ("id", "class_id", "number", "value", "index")
 _COLOR_KEYS = ("color", "colour", "rgb")
 _SHOWN_KEYS = 3
@@ -144,7 +155,7 @@ def _kind_of_key(key: str) -> str | None:
     if key in _KINDS_BY_KEY:
         return _KINDS_BY_KEY[key]
     plain = re.sub(r"[\W_]", "", key.casefold())
-    known = plain in _PLAIN_KEYS or (plain in _KINDS_BY_KEY and plain not in _NEEDS_LIST)
+    known = plain in _PLAIN_KEYS or (_PLAIN_KEY.fullmatch(plain) and plain not in _NEEDS_LIST)
     return f"the list {display_text(key)}" if known else None
 
 
@@ -299,7 +310,7 @@ def _of_objects(items: Sequence[Mapping[str, object]], shown: str, kind: str) ->
     elif "supercategory" in others or "isthing" in others:
         kind = _KINDS_BY_KEY["categories"]
     ordered, about_numbers = by_number(rows, shown)
-    if kind == _KINDS_BY_KEY["categories"]:
+    if "attributes" not in others and "title" not in used:  # those of CVAT, Supervisely: a server's
         rows = ordered
     left_out += [*about_numbers, *(display_text(key) for key in others)]
     return tools_list(shown, kind, rows, left_out)
@@ -309,6 +320,8 @@ def _of_map(table: Mapping[str, object], shown: str, kind: str) -> ClassList:
     """The list in a map, of which either side may be the names."""
     objects = [v for v in table.values() if isinstance(v, Mapping) and _name_in(v)]
     if len(objects) == len(table):
+        numbered = _all(table, number_of)
+        objects = [{"id": k, **v} if numbered else v for k, v in zip(table, objects, strict=True)]
         return _of_objects(objects, shown, kind)
     names = all(isinstance(value, str) for value in table.values())
     by_key = names and _all(table, number_of)
@@ -342,8 +355,36 @@ def _of_map(table: Mapping[str, object], shown: str, kind: str) -> ClassList:
             f"{shown} has no list of class names under a key that is known here (it has {keys}): "
             "write the names into a file of their own, one a line"
         )
+    _refuse_doubtful_map(table, shown)
     entries = tuple(literal_rows(table, f" of {shown}"))
     return ClassList(shown, f"{kind} from label to queries", entries)
+
+
+def _refuse_doubtful_map(table: Mapping[str, object], shown: str) -> None:
+    """Refuse one list under a key that is not known, and lists under 0, 1, ...
+
+    Raises:
+        VocabularyError: With both readings.
+    """
+    key, value = next(iter(table.items()))
+    if isinstance(value, list | tuple) and len(value) > len(table) == 1 and _are_strings(value):
+        raise VocabularyError(
+            f"{shown} has one list under {display_text(key)}, which could be the class names or "
+            f"the queries of this label: call it 'classes', or write {key}=QUERY|QUERY into a "
+            ".txt file"
+        )
+    numbers = sorted(number for number in map(number_of, table) if number is not None)
+    starts = {numbers[0]} & {0, 1} if len(numbers) == len(table) else set()
+    has_synonyms = any(isinstance(one, list | tuple) and len(one) > 1 for one in table.values())
+    if has_synonyms and starts and numbers == list(range(numbers[0], numbers[0] + len(table))):
+        raise VocabularyError(
+            f"{shown} has a list under each number, whose labels could be the numbers or the first "
+            "of each list: write label=query|query into a .txt file"
+        )
+
+
+def _are_strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _all(values: Iterable[object], read: Callable[[object], object]) -> bool:

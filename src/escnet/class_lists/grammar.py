@@ -1,7 +1,7 @@
 r"""The project's own grammar of one class name: `label` or `label=query|query`.
 
 A backslash takes the meaning from the character after it, if that is one of those with a meaning,
-`, ; : . = | # \`, or one by which a list is recognised, `{ [ ( < " ' - *`; before any other
+`, ; : . = | # \`, or one by which a list is recognised, ``{ [ ( < " ' ` - *``; before any other
 character it is an ordinary backslash.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from escnet.class_lists.class_list import ListedName, display_text
 from escnet.errors import VocabularyError
 
-_SPECIAL = ",;:.=|#\\{[(<\"'-*"
+_SPECIAL = ",;:.=|#\\{[(<\"'`-*"
 # The same marks in other scripts: Chinese and Japanese, and Arabic.
 _SAME = {",": ",，、،", ";": ";；؛", ":": ":："}  # noqa: RUF001
 

@@ -6,20 +6,23 @@ both readings.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from itertools import islice
 
 from escnet.class_lists.class_list import (
     ClassList,
+    ListedName,
     counted,
     display_text,
     is_rest_word,
     tools_list,
     two_readings,
 )
+from escnet.class_lists.decorations import without_decorations
 from escnet.class_lists.doubtful_lines import refuse_no_name, refuse_two_readings
 from escnet.class_lists.grammar import parsed, sentences, split
-from escnet.class_lists.tables import Line, is_name_header, read_table
+from escnet.class_lists.tables import Line, is_heading, is_name_header, read_table
 from escnet.class_lists.valued_lines import is_value, read_hex_lines, read_valued_lines
 from escnet.class_lists.values import number_of
 from escnet.errors import VocabularyError
@@ -31,8 +34,8 @@ REMOVED = dict.fromkeys(
 )
 
 _MAX_ROWS = 2**16  # more than a vocabulary has, which refuses what is beyond its own limit
-_BULLET = re.compile(r"[-*•\u2013·+]\s+(?:\[[ xX]?\]\s+)?")
-_QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’"}  # noqa: RUF001
+_SET_IN = re.compile(r"\t| {2}")
+_DIRECTIVE = re.compile(r"sep=.|INTERPOLATION:\w+")  # of Excel and QGIS, for the reader
 _IGNORED_BY_LABELME = "__ignore__"
 _MARKED = re.compile(r"_+\w+?_+")  # labelme's __ignore__ and _background_
 _MAYBE_HEADER = frozenset({"label", "labels"})  # which are things as well
@@ -42,7 +45,7 @@ def lines_of(text: str, comment: str | None = "#") -> list[Line]:
     """The lines that are not blank and no comments, with their numbers; no more than are used."""
     lines = ((i, line.translate(REMOVED).strip()) for i, line in enumerate(StringIO(text, None), 1))
     written = ((i, t) for i, t in lines if t and not (comment and t.startswith(comment)))
-    return list(islice(written, _MAX_ROWS))
+    return list(islice(((i, t) for i, t in written if not _DIRECTIVE.fullmatch(t)), _MAX_ROWS))
 
 
 def read_lines(text: str, shown: str) -> ClassList:
@@ -56,11 +59,36 @@ def read_lines(text: str, shown: str) -> ClassList:
         if (class_list := read_hex_lines(lines_of(text, comment=None), shown)) is None:
             raise VocabularyError(f"{shown} holds no class names: write one a line")
         return class_list
-    if (class_list := read_valued_lines(lines, shown)) is not None:
-        return class_list
     if len(lines) == 1:
-        return _one_line(lines[0], shown)
-    return read_table(lines, shown) or _plain(lines, shown)
+        return read_valued_lines(lines, shown) or _one_line(lines[0], shown)
+    bare, left_out = _undecorated(lines)
+    if (class_list := read_valued_lines(bare, shown)) is not None:
+        return replace(class_list, left_out=(*left_out, *class_list.left_out))
+    if (class_list := read_table(lines, shown)) is not None:
+        return class_list
+    _refuse_set_in(text, lines, shown)
+    if all("  " in line for _, line in lines):
+        raise two_readings(
+            *lines[0], shown, "a row of columns", "one name", "write the names alone, one a line"
+        )
+    return _plain(bare, left_out, shown)
+
+
+def _undecorated(lines: Sequence[Line]) -> tuple[list[Line], list[str]]:
+    texts, left_out = without_decorations([text for _, text in lines])
+    return [(n, text) for (n, _), text in zip(lines, texts, strict=True) if text], left_out
+
+
+def _refuse_set_in(text: str, lines: Sequence[Line], shown: str) -> None:
+    """Refuse lines that are set in below one that is not, as parts below a whole are."""
+    as_written = dict(enumerate(StringIO(text, None), 1))
+    (first_number, first), *others = lines
+    for number, line in others:
+        if not as_written[first_number][0].isspace() and _SET_IN.match(as_written[number]):
+            raise two_readings(
+                number, line, shown, f"a part of {display_text(first)} above", "a name beside it",
+                "begin all names at the margin, or write a names file with groups",
+            )  # fmt: skip
 
 
 def _one_line(line: Line, shown: str) -> ClassList:
@@ -79,7 +107,7 @@ def _one_line(line: Line, shown: str) -> ClassList:
             f"{counted(len(other_parts))} between {second}", "write one name a line",
         )  # fmt: skip
     if not readings:
-        return _plain([line], shown)
+        return _plain([line], [], shown)
     (separator, parts), *_ = readings.items()
     if any(is_value(part) for part in parts):
         raise two_readings(
@@ -90,6 +118,8 @@ def _one_line(line: Line, shown: str) -> ClassList:
     if (class_list := read_valued_lines(lines, shown)) is not None:
         return class_list
     parts = [part for _, part in lines]
+    if is_heading(text):
+        raise VocabularyError(f"{shown} holds only the heading {display_text(text)}: add rows")
     for part in parts:
         refuse_no_name(number, part, shown)
     if len(label := list(split(parts[0], "="))) > 1 and is_name_header(label[0]):
@@ -107,9 +137,8 @@ def _parts(text: str, separator: str) -> list[str]:
     return parts[:-1] if len(parts) > 1 and not parts[-1].strip() else parts
 
 
-def _plain(lines: Sequence[Line], shown: str) -> ClassList:
-    """One name in each line, in the project's own grammar."""
-    lines, left_out = _undecorated(lines)
+def _plain(lines: Sequence[Line], left_out: list[str], shown: str) -> ClassList:
+    """One name in each line, in the project's own grammar, or as it stands where it was quoted."""
     (_, first), *others = lines
     if others and is_name_header(first):
         if first.casefold() in _MAYBE_HEADER:
@@ -121,8 +150,12 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
         left_out.append(f"the heading {display_text(first)}")
     rows = []
     for number, line in lines:
+        where = f"line {number} of {shown}"
+        if "quotes" in left_out:
+            rows.append(ListedName(where, line, [line]))
+            continue
         refuse_two_readings(number, line, shown)
-        rows.append(parsed(line, f"line {number} of {shown}"))
+        rows.append(parsed(line, where))
     if all(is_value(line) for _, line in lines):
         raise two_readings(
             *lines[0], shown, "a number without its name", "a name that is a number",
@@ -142,26 +175,3 @@ def _plain(lines: Sequence[Line], shown: str) -> ClassList:
 
 def _is_marked(label: object) -> bool:
     return isinstance(label, str) and bool(_MARKED.fullmatch(label)) and is_rest_word(label)
-
-
-def _undecorated(lines: Sequence[Line]) -> tuple[list[Line], list[str]]:
-    """The lines without what every one has around its name, and what that was."""
-    kept, left_out = list(lines), []
-    texts = [text for _, text in kept]
-    if len(texts) > 1 and all(_BULLET.match(text) for text in texts):
-        texts = [_BULLET.sub("", text, count=1) for text in texts]
-        left_out.append("bullets")
-    for separator in ",;":
-        if len(texts) > 1 and all(_ends_with(text, separator) for text in texts[:-1]):
-            texts = [t[:-1].rstrip() if _ends_with(t, separator) else t for t in texts]
-            left_out.append(f"{separator!r} at the ends of lines")
-    for first, last in _QUOTES.items():
-        if all(len(t) > 2 and t[0] == first and t[-1] == last not in t[1:-1] for t in texts):
-            texts = [text[1:-1] for text in texts]
-            left_out.append("quotes")
-    return [(number, text) for (number, _), text in zip(kept, texts, strict=True) if text], left_out
-
-
-def _ends_with(text: str, separator: str) -> bool:
-    """Whether the separator is the last character, without a backslash."""
-    return text.endswith(separator) and not list(split(text, separator))[-1]

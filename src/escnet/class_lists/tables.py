@@ -1,7 +1,8 @@
 """Class names in tables: a column of names beside numbers, colours or counts."""
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from escnet.class_lists.class_list import (
     ClassList,
@@ -15,7 +16,7 @@ from escnet.errors import VocabularyError
 
 Line = tuple[int, str]  # its number in the file, its text
 
-_DELIMITERS = ("\t", ";", ",")
+_DELIMITERS = ("\t", ";", ",", "  ")
 _NAME_HEADERS = frozenset(
     {"name", "names", "class", "classes", "label", "labels", "category", "categories", "title"}
     | {f"{a}{b}name" for a in ("class", "label", "category", "display") for b in ("", " ", "_")}
@@ -34,8 +35,13 @@ _NAME_HEADERS = frozenset(
     | {"类别", "名称", "标签", "類別", "名前", "クラス", "クラス名", "클래스", "이름"}
 )
 _BEST_HEADERS = ("name", "displayname", "display name", "display_name")
-_NUMBER_HEADERS = frozenset(
-    {"id", "idx", "index", "number", "value", "pixel value", "class id", "class_id", "label id"}
+# Not such as "count" or "frequency", whose numbers are of no label map.
+_NUMBER_HEADER = re.compile(
+    r"(?:(?:class|label|category|train|pixel|cat|gr[ae]y)[ _]?)?"
+    r"(?:id|idx|index|number|num|no|nr|nummer|value|wert|code|level|label|class|pixel|gr[ae]y)\.?|#|"
+)
+_COLOR_HEADERS = frozenset(
+    {"r", "g", "b", "a", "red", "green", "blue", "alpha", "rgb", "rgba", "color", "colour", "hex"}
 )
 _KINDS = {
     ("idx", "ratio", "train", "val", "stuff", "name"): "ADE20K's objectInfo150.txt",
@@ -46,6 +52,17 @@ _KINDS = {
 def is_name_header(text: str) -> bool:
     """Whether a cell is what the head of a column of names says."""
     return text.strip().casefold() in _NAME_HEADERS
+
+
+def is_heading(text: str) -> bool:
+    """Whether a line has several words that stand above columns, one of them above names."""
+    words = [word for word in re.split(r"[\W_]+", text.casefold()) if word]
+    known = _NAME_HEADERS | _COLOR_HEADERS
+    return (
+        len(words) > 1
+        and any(word in _NAME_HEADERS for word in words)
+        and all(word in known or _NUMBER_HEADER.fullmatch(word) for word in words)
+    )
 
 
 def read_table(lines: Sequence[Line], shown: str) -> ClassList | None:
@@ -66,12 +83,7 @@ def _rows(lines: Sequence[Line], delimiter: str) -> list[list[str]] | None:
     if not all(delimiter in text for _, text in lines):
         return None
     try:
-        rows = [
-            [cell.strip() for cell in row]
-            for row in csv.reader(
-                (text for _, text in lines), delimiter=delimiter, skipinitialspace=True
-            )
-        ]
+        rows = [[cell.strip() for cell in row] for row in _cells(lines, delimiter)]
     except csv.Error:
         return None
     if len(rows) != len(lines) or len({len(row) for row in rows}) != 1:
@@ -80,6 +92,13 @@ def _rows(lines: Sequence[Line], delimiter: str) -> list[list[str]] | None:
     if any(_is_value(column) for column in zip(*body, strict=True)):
         return rows
     return rows if len(rows) > 1 and any(is_name_header(cell) for cell in rows[0]) else None
+
+
+def _cells(lines: Sequence[Line], delimiter: str) -> Iterable[Sequence[str]]:
+    texts = [text for _, text in lines]
+    if delimiter == "  ":
+        return [re.split(r"\s{2,}", text) for text in texts]
+    return csv.reader(texts, delimiter=delimiter, skipinitialspace=True)
 
 
 def _is_value(column: Sequence[str]) -> bool:
@@ -163,7 +182,9 @@ def _number_column(
         for i in range(len(body[0]))
         if i != name_column and all(number_of(row[i]) is not None for row in body)
     ]
-    headed = [i for i in integers if heads and heads[i] in _NUMBER_HEADERS]
+    if heads:
+        integers = [i for i in integers if _NUMBER_HEADER.fullmatch(heads[i])]
+    headed = sorted((i for i in integers if heads and heads[i]), key=lambda i: heads[i] != "id")
     different = [i for i in integers if len({row[i] for row in body}) == len(body)]
     is_color = len(integers) == 3 and len(body[0]) == 4  # a name and red, green, blue
     return next(iter(headed or ([] if is_color else different)), None)
