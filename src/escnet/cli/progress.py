@@ -20,6 +20,8 @@ class Report(Protocol):
 class PicturePace:
     """Rate and remaining time, from the pictures that took work; skipped ones take none.
 
+    The first one has no say once there are others: the names are encoded with it.
+
     Args:
         total: How many there are.
         noun: What they are, in the plural.
@@ -31,17 +33,23 @@ class PicturePace:
         self.done = 0
         self._worked = 0
         self._start = time.monotonic()
+        self._after_first = self._start
 
     def add(self, report: Report) -> None:
         """Count one more picture."""
         self.done += 1
         self._worked += report.status != "skipped"
+        if self._worked <= 1:
+            self._after_first = time.monotonic()
 
     def __str__(self) -> str:
-        seconds = time.monotonic() - self._start
-        if not self._worked or not seconds:
+        num, start = self._worked, self._start
+        if num > 1:
+            num, start = num - 1, self._after_first
+        seconds = time.monotonic() - start
+        if not num or not seconds:
             return "..."
-        rate = self._worked / seconds
+        rate = num / seconds
         left = (self.total - self.done) / rate
         speed = f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"
         return f"{speed}, {_duration(left)} left"
