@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt, UInt8
+from jaxtyping import Bool, Float, Float16, UInt, UInt8
 from PIL import Image
 
 from escnet.annotations.format import Colour, EncodedFile, FormatOptions, Place, picture_of
 from escnet.annotations.georeference import Georeference
 from escnet.annotations.groups import (
     groups_in,
-    merged_presence,
+    merged_highest,
     merged_ranks,
     regrouped,
     summarise_groups,
@@ -62,6 +62,8 @@ class Segmentation:
         reading: How the file was read: the EXIF orientation that was applied, the values that
             became 0 and 255 (None for bytes), which page of how many; None without a file.
         georeference: Where on Earth the picture is, if it is known.
+        scores: Confidence of each name but the background at each place, on the grid that the model
+            answers on, which covers the whole picture; None unless it was asked for.
         top_names: The best names of each pixel as indices into `names`, its own first, as it was
             before anything became void or was tidied; `void_label` where there are fewer names.
             None unless they were asked for.
@@ -83,6 +85,7 @@ class Segmentation:
     reading: Mapping[str, object] | None = None
     georeference: Georeference | None = None
     presence: Float[np.ndarray, " N"] | None = None
+    scores: Float16[np.ndarray, "M h w"] | None = None
     top_names: UInt[np.ndarray, "K H W"] | None = None
     top_probabilities: Float[np.ndarray, "K H W"] | None = None
     paths: tuple[tuple[str, ...], ...] = ()
@@ -140,7 +143,8 @@ class Segmentation:
             self,
             label_map=regrouped(self.label_map, index, dtype),
             names=names,
-            presence=None if self.presence is None else merged_presence(self.presence, index),
+            presence=None if self.presence is None else merged_highest(self.presence, index),
+            scores=None if self.scores is None else merged_highest(self.scores, index),
             paths=tuple(called.values()),
             settings={**self.settings, "level": level},
             top_names=top[0],

@@ -14,7 +14,8 @@ from escnet.segmentation import Segmentation, save_all
 def result(result: Segmentation) -> Segmentation:
     """With all that a format may need."""
     top = np.stack([result.label_map] * 3)
-    return replace(result, top_names=top, top_probabilities=np.zeros(top.shape, np.float16))
+    chances, scores = np.zeros(top.shape, np.float16), np.zeros((1, 4, 4), np.float16)
+    return replace(result, top_names=top, top_probabilities=chances, scores=scores)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -43,10 +43,14 @@ def test_a_fit_is_used_by_segment_and_evaluate(capsys: pytest.CaptureFixture[str
     mean = sum(result["reliability"]["confidence"]) / 65536 / pixels
     assert mean == pytest.approx(right / pixels, abs=0.01)
 
-    picture = ["segment", "data/images/0.png", "--classes", "cat, dog", "--format", "json", *tiny]
-    assert run([*picture, *by]) == 0
+    picture = ["segment", "data/images/0.png", "--classes", "cat, dog", *tiny, *by]
+    assert run([*picture, "--format", "json,scores"]) == 0
     assert json.loads(Path("0.json").read_text())["settings"]["calibration"] == calibration.digest
-    assert run([*picture, *by, "--windows", "native"]) == 2
+    with np.load("scores/0.npz", allow_pickle=False) as file:
+        assert file["names"].tolist() == ["cat", "dog"]
+        assert tuple(file["size"]) == (24, 32)
+        assert file["scores"].dtype == np.float16
+    assert run([*picture, "--windows", "native"]) == 2
     assert "leave --calibration out" in capsys.readouterr().err
 
 

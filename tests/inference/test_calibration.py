@@ -13,6 +13,7 @@ from tokenizers.models import WordLevel
 from escnet.errors import CalibrationWarning, ConfigError, WeightsError
 from escnet.inference.calibration import Calibration, Fit, calibration_path
 from escnet.inference.label_maps.curve import Curve
+from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.vocabulary import Vocabulary
@@ -139,6 +140,21 @@ def test_both_ways_to_label_have_the_same_curve(tiny: Segmenter, calibration: Ca
     expected = own.curve(3).of(plain.confidence.astype(np.float32))
     np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
     assert (result.label_map == plain.label_map).all()
+
+
+def test_score_maps_are_confidences_on_the_models_grid(
+    tiny: Segmenter, calibration: Calibration
+) -> None:
+    calibrated = Segmenter.load("tiny", device="cpu", calibration=calibration)
+    result = calibrated.segment(pixels(), NAMES, scores=True, background=True)
+    vocabulary = Vocabulary.of(NAMES)
+    whole = tiny.whole_logits(pixels(), vocabulary, tiny.resolved(SegmentOptions()))
+    expected = calibration.curve(3).of(sigmoid(whole.logits))
+    assert result.scores is not None
+    np.testing.assert_allclose(result.scores, expected, atol=1e-3)
+    assert tiny.segment(pixels(), NAMES).scores is None
+    with pytest.raises(ConfigError, match="score maps are of pictures seen as a whole"):
+        tiny.segment(pixels(), NAMES, scores=True, windows="native")
 
 
 @pytest.mark.parametrize(

@@ -86,17 +86,19 @@ def regrouped(
     return table[label_map]
 
 
-def merged_presence(
-    presence: Float[np.ndarray, " N"], index: Sequence[int]
-) -> Float[np.ndarray, " M"]:
-    """A picture shows a group as likely as the likeliest of its labels.
+def merged_highest(
+    values: Float[np.ndarray, "N *size"], index: Sequence[int]
+) -> Float[np.ndarray, "M *size"]:
+    """A group has the highest of its labels' values.
 
     Args:
-        presence: Of each label; NaN where it is not known.
+        values: Of each label, of the first ones if the last has none; NaN where it is not known.
         index: The group of each label.
     """
-    merged = np.full(max(index) + 1, np.nan, presence.dtype)
-    np.fmax.at(merged, list(index), presence)
+    index = index[: len(values)]
+    merged = np.full((max(index) + 1, *values.shape[1:]), np.nan, values.dtype)
+    for group, own in zip(index, values, strict=True):
+        merged[group] = np.fmax(merged[group], own)
     return merged
 
 

@@ -23,6 +23,7 @@ from escnet.annotations.label_studio import LABEL_STUDIO
 from escnet.annotations.mmseg import MMSEG
 from escnet.annotations.overlay import draw_overlay, encode_overlay
 from escnet.annotations.plain_image import COLOR, GREY, MASKS
+from escnet.annotations.score_maps import SCORE_MAPS
 from escnet.annotations.shares import SHARES
 from escnet.annotations.top_names import TOP_NAMES
 from escnet.annotations.voc import VOC
@@ -94,6 +95,7 @@ FORMATS: Mapping[str, Format] = {  # in the order in which they are written
     "mmseg": MMSEG,
     "hf-datasets": HF_DATASETS,
     "top3": TOP_NAMES,
+    "scores": SCORE_MAPS,
     "csv": SHARES,
     "contact-sheet": CONTACT_SHEET,
     "contact-sheet-png": CONTACT_SHEET_PNG,

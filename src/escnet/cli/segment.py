@@ -52,7 +52,7 @@ def segment(  # noqa: PLR0913, PLR0917 -- one argument for each option
             "--format",
             help="What to write: labels, overlay, grey, color, masks, geojson, coco, coco-stuff, "
             "coco-panoptic, yolo, cvat-mask, cvat-xml, label-studio, voc, mmseg, hf-datasets, "
-            "top3, csv, contact-sheet, contact-sheet-png, json.",
+            "top3, scores, csv, contact-sheet, contact-sheet-png, json.",
             metavar="A,B,...",
         ),
     ] = "labels,overlay,json",

@@ -11,7 +11,7 @@ import numpy as np
 
 from escnet.data.limits import MAX_PIXELS
 from escnet.data.value_range import check_depth
-from escnet.errors import ConfigError, setting
+from escnet.errors import ConfigError, either, setting
 from escnet.inference.label_maps.windows import Windows, windows_of
 from escnet.towers.checks import check_share_prior, is_within
 
@@ -30,6 +30,7 @@ class OptionValues(TypedDict, total=False):
     fill_holes: int
     exact: bool
     top: int
+    scores: bool
     level: int
 
 
@@ -52,6 +53,8 @@ class SegmentOptions:
         exact: Whether every name takes part in all work; else those that seem to be nowhere in
             the picture are rejected early, which is faster for long lists.
         top: So many best names of every pixel are kept with their probabilities, up to 10.
+        scores: Whether the score map of every name is kept, on the grid that the model answers on;
+            only where pictures are seen as a whole.
         level: Results have groups of a names file in place of labels: 1 for the outermost, 2 for
             those within them, and so on; 0 for the labels themselves.
 
@@ -68,10 +71,16 @@ class SegmentOptions:
     fill_holes: int = 0
     exact: bool = False
     top: int = 0
+    scores: bool = False
     level: int = 0
 
     def __post_init__(self) -> None:
         _check(self.void_below, self.windows, self.share_prior, self.max_pixels)
+        if self.scores and self.windows is not None:
+            raise ConfigError(
+                f"score maps are of pictures seen as a whole: leave {setting('windows')}, or "
+                f"{either('scores', 'the format scores')}, out"
+            )
         check_depth(self.depth)
         _check_areas(self.min_area, self.fill_holes)
         if not is_within(self.top, 0.0, float(_MOST_RANKS)) or not isinstance(

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, NamedTuple, SupportsIndex, Unpack
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt, UInt8
+from jaxtyping import Float, Float16, Float32, UInt, UInt8
 
 from escnet.data.arrays import Channels
 from escnet.data.image import Picture, Pictures, read_any
@@ -24,7 +24,7 @@ from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError, s
 from escnet.inference.calibration import Calibrated, Calibration
 from escnet.inference.label_maps.canvas import Canvas
 from escnet.inference.label_maps.curve import AS_IT_IS, Curve
-from escnet.inference.label_maps.labelling import label_pixels, merge_queries
+from escnet.inference.label_maps.labelling import label_pixels, merge_queries, score_maps
 from escnet.inference.label_maps.presence import peak_probabilities
 from escnet.inference.label_maps.ranking import Ranking
 from escnet.inference.label_maps.rest import EVEN, Rest, RestRule
@@ -109,6 +109,15 @@ class WholeLogits(NamedTuple):
         """Those that have a map, in order, and the highest of their queries' logits."""
         labels = sorted(set(self.owner))
         return labels, merge_queries(self.logits, np.searchsorted(labels, self.owner).tolist())
+
+
+class _Labelled(NamedTuple):
+    """What of a result comes from the model; see `Segmentation`."""
+
+    label_map: UInt[np.ndarray, "H W"]
+    confidence: Float[np.ndarray, "H W"]
+    presence: Float32[np.ndarray, " N"]
+    scores: Float16[np.ndarray, "L h w"] | None = None
 
 
 class Segmenter:
@@ -360,8 +369,8 @@ class Segmenter:
             background: Add a class for what no name fits.
             channels: Where an array or tensor has its channels, "first" or "last".
             options: void_below, windows, share_prior, max_pixels, depth, min_area, fill_holes,
-                exact, top and level, as `SegmentOptions` has them; windows may be the name "whole",
-                "paper" or "native".
+                exact, top, scores and level, as `SegmentOptions` has them; windows may be the name
+                "whole", "paper" or "native".
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -445,13 +454,9 @@ class Segmenter:
         if options.top:
             size_hw = (pixels.shape[0], pixels.shape[1])
             ranking = Ranking(options.top, len(vocabulary.result_names), size_hw)
-        label_map, confidence, presence = self._labels(
-            pixels, vocabulary, self.resolved(options), ranking
-        )
+        labelled = self._labelled(pixels, vocabulary, self.resolved(options), ranking)
         result = Segmentation(
-            label_map=label_map,
-            confidence=confidence,
-            presence=presence,
+            **labelled._asdict(),
             names=vocabulary.result_names,
             picture=pixels,
             model=self.model,
@@ -468,13 +473,13 @@ class Segmenter:
             return result
         return result.tidied(min_area=options.min_area, fill_holes=options.fill_holes)
 
-    def _labels(
+    def _labelled(
         self,
         pixels: UInt8[np.ndarray, "H W 3"],
         vocabulary: Vocabulary,
         options: SegmentOptions,
         ranking: Ranking | None,
-    ) -> tuple[UInt[np.ndarray, "H W"], Float[np.ndarray, "H W"], Float32[np.ndarray, " N"]]:
+    ) -> "_Labelled":
         size_hw = (pixels.shape[0], pixels.shape[1])
         rule: dict[str, Any] = {
             "void_below": options.void_below,
@@ -483,14 +488,20 @@ class Segmenter:
             "curve": self.curve(options, len(vocabulary)),
         }
         if options.windows is not None:
-            scores = self.windowed_scores(pixels, vocabulary, options)
-            presence = self._presence(scores.peaks[: len(vocabulary)], vocabulary, options)
-            return *label_windows(scores, len(vocabulary), size_hw, **rule), presence
+            windowed = self.windowed_scores(pixels, vocabulary, options)
+            presence = self._presence(windowed.peaks[: len(vocabulary)], vocabulary, options)
+            return _Labelled(*label_windows(windowed, len(vocabulary), size_hw, **rule), presence)
         whole = self.whole_logits(pixels, vocabulary, options)
-        rule |= {"share_prior": options.share_prior or 0.0, "rest": whole.rest}
         peaks = peak_probabilities(*whole.of_labels(), len(vocabulary))
-        presence = self._presence(peaks, vocabulary, options)
-        return *label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule), presence
+        scores = None
+        if options.scores:
+            scores = score_maps(*whole.of_labels(), len(vocabulary), rule["curve"])
+        rule |= {"share_prior": options.share_prior or 0.0, "rest": whole.rest}
+        return _Labelled(
+            *label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule),
+            self._presence(peaks, vocabulary, options),
+            scores,
+        )
 
     def _presence(
         self,

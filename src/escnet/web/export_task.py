@@ -24,8 +24,8 @@ from escnet.web.refusal import Refusal
 from escnet.web.requests import Upload
 from escnet.web.worker import Engine
 
-# A label map tells no second name of a pixel.
-EXPORT_FORMATS = {kind: form for kind, form in FORMATS.items() if kind != "top3"}
+# A label map tells no second name of a pixel, and no score.
+EXPORT_FORMATS = {k: form for k, form in FORMATS.items() if k not in {"top3", "scores"}}
 _STORED = {".png", ".jpg"}  # packed already
 
 

@@ -180,6 +180,8 @@ class SegmentJob:
         formats = check_formats(formats, names)
         if "top3" in formats:
             options = replace(options, top=max(options.top, NUM_NAMES))
+        if "scores" in formats:
+            options = replace(options, scores=True)
         format_options.check_only(names)
         format_options = format_options.with_colours(vocabulary.colours)
         if resume and "json" not in formats:

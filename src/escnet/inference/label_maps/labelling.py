@@ -9,7 +9,7 @@ Sizes: N queries, L labels, H x W pixels, h x w the grid of the logits.
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt
+from jaxtyping import Float, Float16, Float32, Int, UInt
 
 from escnet.annotations.label_dtype import label_dtype
 from escnet.errors import WeightsError
@@ -283,6 +283,24 @@ class LabelMaps:
         labels[sure < self.least[winner]] = np.iinfo(labels.dtype).max
         self.label_map[rows] = labels
         self.confidence[rows] = sure
+
+
+def score_maps(
+    labels: Sequence[int], logits: Float32[np.ndarray, "L h w"], num_labels: int, curve: Curve
+) -> Float16[np.ndarray, "N h w"]:
+    """The confidence of every label at every place of the logits' grid.
+
+    Args:
+        labels: Whose the maps are; those from `num_labels` on are none that was asked for.
+        logits: Of the picture as a whole; of labels that were left no chance there are none.
+        num_labels: N.
+        curve: From the model's probabilities to confidences.
+    """
+    maps = np.zeros((num_labels, *logits.shape[1:]), np.float16)
+    for label, own in zip(labels, logits, strict=True):
+        if label < num_labels:
+            maps[label] = curve.of(sigmoid(own))
+    return maps
 
 
 def merge_queries(
