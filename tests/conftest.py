@@ -5,16 +5,35 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
+from jaxtyping import _import_hook
 
 sys.path.insert(0, str(Path(__file__).parent / "door"))  # tests are no package: for `corpus`
 
 if TYPE_CHECKING:
     from corpus import Expected
     from torch import nn
+
+
+def _exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
+    """As jaxtyping's, which also renames the compiled files of all that the module imports.
+
+    So PyTorch would be compiled anew, by every process where no compiled files are written.
+    """
+    own_name = partial(_import_hook._optimized_cache_from_source, loader._typechecker.get_hash())
+    with patch("importlib._bootstrap_external.cache_from_source", own_name):
+        code = loader.get_code(module.__name__)
+    exec(code, vars(module))  # noqa: S102 -- as an import does
+
+
+_import_hook._JaxtypingLoader.exec_module = _exec_module
 
 
 def pytest_collection_finish() -> None:

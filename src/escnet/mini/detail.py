@@ -74,8 +74,8 @@ class DetailBranch(nn.Module):
 
     def begin_fit(self, net: EfficientNetTrunk) -> None:
         """Start from the trained net of the tower."""
-        own = self.net.state_dict()
-        self.net.load_state_dict({name: net.state_dict()[name] for name in own})
+        own, trained = self.net.state_dict(), net.state_dict()
+        self.net.load_state_dict({name: trained[name] for name in own})
 
     def forward(
         self,

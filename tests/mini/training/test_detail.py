@@ -1,5 +1,6 @@
 """The stage of the detail branch: which parts it is shown, and what it leaves."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from tests.training_data import ALIGNMENT, DETAIL, JOINT_DIM, WHOLE
 
 MakeRecipe = Callable[..., Recipe]
 MakeDetailRecipe = Callable[..., Recipe]
+MadeHarder = Callable[..., list[DetailPart]]
 MODEL: dict[str, Any] = {"sam": "none", "share_prior": 0.5, "upsampling": "guided"}
 PARTS = DETAIL | {"batch_size": 2, "side": 64}
 
@@ -80,15 +82,39 @@ def parts_of(stage: DetailStage, share: Share | None = None) -> list[DetailPart]
     return [one.batch for step in stage.batches(0, share or Share()) for one in step]
 
 
+@pytest.fixture(scope="module")
+def made_harder(detail_recipe: MakeDetailRecipe, cache: Path) -> MadeHarder:
+    """Twenty parts by settings, each made once: the same but for what makes them harder."""
+
+    @functools.cache
+    def make(**settings: Any) -> list[DetailPart]:
+        recipe = detail_recipe(**{"disturbed": 0.0, "steps": 10} | settings)
+        return parts_of(stage_of(recipe, cache))
+
+    return make
+
+
 def losses_of(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_the_detail_is_trained_and_nothing_else(
-    start: Path, detail_recipe: MakeDetailRecipe, data_folder: Path, cache: Path, tmp_path: Path
-) -> None:
-    recipe = detail_recipe(data={"validate_on": data_folder}, tower_rate=0.5)
-    network = load_checkpoint(train(recipe, tmp_path / "run", cache=cache))
+@pytest.fixture(scope="module")
+def run_recipe(detail_recipe: MakeDetailRecipe, data_folder: Path) -> Recipe:
+    """Of the run that many tests look at."""
+    data = {"validate_on": data_folder, "withheld": ("dog",)}
+    return detail_recipe(data=data, tower_rate=0.5)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, run_recipe: Recipe, cache: Path) -> Path:
+    """The folder of a run from beginning to end."""
+    folder = tmp_path_factory.mktemp("runs") / "detail"
+    train(run_recipe, folder, cache=cache)
+    return folder
+
+
+def test_the_detail_is_trained_and_nothing_else(start: Path, run: Path) -> None:
+    network = load_checkpoint(run / "model")
     assert network.config.detail
     before, after = load_checkpoint(start).state_dict(), network.state_dict()
     assert {name for name in after if name not in before} == {n for n in after if "detail." in n}
@@ -99,41 +125,50 @@ def test_the_detail_is_trained_and_nothing_else(
     ]
     assert moved
     assert not [name for name in moved if "running_" in name]
-    assert json.loads((tmp_path / "run" / "scores.json").read_text()).keys() == {"voc", "street"}
+
+
+def test_what_was_seen_before_stays_seen(start: Path, run: Path) -> None:
+    assert "dog" in load_checkpoint(start).config.trained_on
+    assert "dog" in load_checkpoint(run / "model").config.trained_on
+
+
+def test_scores_on_the_way_are_those_of_the_model_in_use(run: Path, data_folder: Path) -> None:
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores.keys() == {"voc", "street"}
+    segmenter = Segmenter.load(run / "model", device="cpu")
+    expected = evaluate(FolderDataset.read(data_folder), predict_with(segmenter))
+    for name, score in scores.items():
+        assert score["pixel_accuracy"] == pytest.approx(expected[name].pixel_accuracy, abs=1e-4)
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
-    detail_recipe: MakeDetailRecipe, cache: Path, tmp_path: Path
+    run: Path, run_recipe: Recipe, cache: Path, tmp_path: Path
 ) -> None:
-    recipe = detail_recipe()
-    train(recipe, tmp_path / "whole", cache=cache)
-
     def stop(report: StepReport) -> None:
         if report.step == 3:
             raise Stop
 
     with pytest.raises(Stop):
-        train(recipe, tmp_path / "run", cache=cache, on_step=stop)
-    train(recipe, tmp_path / "run", cache=cache, resume=True)
-    assert losses_of(tmp_path / "run") == losses_of(tmp_path / "whole")
+        train(run_recipe, tmp_path / "run", cache=cache, on_step=stop)
+    train(run_recipe, tmp_path / "run", cache=cache, resume=True)
+    assert losses_of(tmp_path / "run") == losses_of(run)
 
 
 def test_what_it_adds_lowers_the_loss(
     detail_recipe: MakeDetailRecipe, cache: Path, tmp_path: Path
 ) -> None:
-    recipe = detail_recipe(steps=30, learning_rate=1e-2, tower_rate=0.1)
+    recipe = detail_recipe(steps=15, learning_rate=1e-2, tower_rate=0.1)
     train(recipe, tmp_path / "run", cache=cache)
     losses = losses_of(tmp_path / "run")
-    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
 
 
 def test_a_trained_detail_is_gone_on_with(
-    detail_recipe: MakeDetailRecipe, cache: Path, tmp_path: Path
+    run: Path, detail_recipe: MakeDetailRecipe, tmp_path: Path
 ) -> None:
-    first = train(detail_recipe(), tmp_path / "first", cache=cache)
-    plan = plan_mini(detail_recipe(start=first), tmp_path)
+    plan = plan_mini(detail_recipe(start=run / "model"), tmp_path)
     plan.stages[0].begin()
-    expected = load_checkpoint(first).state_dict()
+    expected = load_checkpoint(run / "model").state_dict()
     for name, value in plan.network.state_dict().items():
         assert torch.equal(value, expected[name]), name
 
@@ -174,13 +209,8 @@ def test_a_part_holds_what_is_known_of_the_place_that_it_shows(
     assert mirrored == {True, False}
 
 
-def test_logits_are_disturbed_as_often_as_the_recipe_says(
-    detail_recipe: MakeDetailRecipe, cache: Path
-) -> None:
-    parts = {
-        share: parts_of(stage_of(detail_recipe(disturbed=share, steps=15), cache))
-        for share in (0.0, 0.5, 1.0)
-    }
+def test_logits_are_disturbed_as_often_as_the_recipe_says(made_harder: MadeHarder) -> None:
+    parts = {share: made_harder(disturbed=share) for share in (0.0, 0.5, 1.0)}
     same = {
         share: [
             torch.equal(one.logits, own.logits) for one, own in zip(some, parts[0.0], strict=True)
@@ -188,19 +218,14 @@ def test_logits_are_disturbed_as_often_as_the_recipe_says(
         for share, some in parts.items()
     }
     assert not any(same[1.0])
-    assert 8 < sum(same[0.5]) < 22
+    assert 4 < sum(same[0.5]) < 16
     for one, own in zip(parts[1.0], parts[0.0], strict=True):
         assert torch.equal(one.image, own.image)
         assert torch.equal(one.vit, own.vit)
 
 
-def test_parts_are_pasted_into_as_often_as_the_recipe_says(
-    detail_recipe: MakeDetailRecipe, cache: Path
-) -> None:
-    parts = {
-        share: parts_of(stage_of(detail_recipe(disturbed=0.0, pasted=share, steps=15), cache))
-        for share in (0.0, 0.5, 1.0)
-    }
+def test_parts_are_pasted_into_as_often_as_the_recipe_says(made_harder: MadeHarder) -> None:
+    parts = {share: made_harder(pasted=share) for share in (0.0, 0.5, 1.0)}
     num_changed = {
         share: sum(
             not torch.equal(one.image, own.image) for one, own in zip(some, parts[0.0], strict=True)
@@ -214,25 +239,20 @@ def test_parts_are_pasted_into_as_often_as_the_recipe_says(
         assert part.target.max() < len(part.names) == len(part.text) == len(part.logits)
 
 
-def test_only_parts_of_the_sources_named_are_made_harder(
-    detail_recipe: MakeDetailRecipe, cache: Path
-) -> None:
-    plain = stage_of(detail_recipe(disturbed=0.0, steps=15), cache)
-    examples = [one for batch in plain._feed.batches([[*range(30)]]) for one in batch]
-    is_street = [plain._data.sources.sources[one.place.source].name == "street" for one in examples]
-    as_they_are = parts_of(plain)
-    for harder, expected in (
-        ((), [False] * 30),
-        (("street",), is_street),
-        (None, [True] * 30),
-    ):
-        stage = stage_of(detail_recipe(disturbed=1.0, harder=harder, steps=15), cache)
+def test_only_parts_of_the_sources_named_are_made_harder(made_harder: MadeHarder) -> None:
+    as_they_are, all_harder = made_harder(), made_harder(disturbed=1.0)
+    is_street = [4 in part.names for part in as_they_are]  # the tram, which voc does not label
+    assert 0 < sum(is_street) < len(is_street)
+    for harder, expected in (((), [False] * len(is_street)), (("street",), is_street)):
         changed = [
             not torch.equal(one.logits, own.logits)
-            for one, own in zip(parts_of(stage), as_they_are, strict=True)
+            for one, own in zip(made_harder(disturbed=1.0, harder=harder), as_they_are, strict=True)
         ]
         assert changed == expected
-    assert 0 < sum(is_street) < 30
+    assert not any(
+        torch.equal(one.logits, own.logits)
+        for one, own in zip(all_harder, as_they_are, strict=True)
+    )
 
 
 def test_a_source_that_is_not_there_cannot_be_made_harder(
@@ -280,26 +300,6 @@ def test_the_checkpoints_detail_is_centred_on_the_class_names_and_weaker_for_rar
     torch.testing.assert_close(
         weak, share[:, None, None] * centred, atol=0.05 * float(centred.abs().max()), rtol=0
     )
-
-
-def test_what_was_seen_before_stays_seen(
-    detail_recipe: MakeDetailRecipe, cache: Path, tmp_path: Path
-) -> None:
-    recipe = detail_recipe(data={"withheld": ("dog",)}, steps=1)
-    model = train(recipe, tmp_path / "run", cache=cache)
-    assert "dog" in load_checkpoint(model).config.trained_on
-
-
-def test_scores_on_the_way_are_those_of_the_model_in_use(
-    detail_recipe: MakeDetailRecipe, data_folder: Path, cache: Path, tmp_path: Path
-) -> None:
-    recipe = detail_recipe(data={"validate_on": data_folder}, steps=1)
-    model = train(recipe, tmp_path / "run", cache=cache)
-    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    segmenter = Segmenter.load(model, device="cpu")
-    expected = evaluate(FolderDataset.read(data_folder), predict_with(segmenter))
-    for name, score in scores.items():
-        assert score["pixel_accuracy"] == pytest.approx(expected[name].pixel_accuracy, abs=1e-4)
 
 
 def test_two_processes_share_a_batch_out(detail_recipe: MakeDetailRecipe, cache: Path) -> None:
