@@ -24,18 +24,17 @@ from escnet.inference.options import SegmentOptions
 from tests.colour_method import colour_labels, colour_picture, colour_segmenter
 
 
-def answers(num_names: int, shift: float, number: int, source: str) -> list[PictureAnswers]:
+def answers(num_names: int, number: int, source: str) -> list[PictureAnswers]:
     """Of a model whose logits are twice too large, and off by a shift."""
     random = np.random.default_rng(num_names)
     found = []
     for _ in range(number):
         logit = random.normal(1, 3, 4000)
-        is_right = random.uniform(0, 1, 4000) < sigmoid(0.5 * logit + shift)
+        is_right = random.uniform(0, 1, 4000) < sigmoid(0.5 * logit + 0.5)
         peak = random.normal(0, 2, num_names)
         found.append(
             PictureAnswers(
                 source=source,
-                num_names=num_names,
                 probability=sigmoid(logit).astype(np.float16),
                 is_right=is_right,
                 peak=sigmoid(peak).astype(np.float32),
@@ -45,15 +44,13 @@ def answers(num_names: int, shift: float, number: int, source: str) -> list[Pict
     return found
 
 
-def test_a_fit_finds_temperature_shift_and_what_the_number_of_names_does() -> None:
+def test_a_fit_finds_temperature_and_shift() -> None:
     segmenter = colour_segmenter()
-    few, many = answers(2, 0.5, 8, "few"), answers(50, -0.7, 8, "many")
+    few, many = answers(2, 8, "few"), answers(50, 6, "many")
     calibration, fits = fit_calibration([*few, *many], segmenter, SegmentOptions())
-    for num_names, shift in ((2, 0.5), (50, -0.7)):
-        curve = calibration.curve(num_names)
-        assert (curve.slope, curve.shift) == pytest.approx((0.5, shift), abs=0.05)
-    assert (calibration.fewest_names, calibration.most_names) == (2, 50)
-    assert calibration.fitted_to == {"few": 8, "many": 8}
+    found = calibration.confidence
+    assert (found.slope, found.shift) == pytest.approx((0.5, 0.5), abs=0.05)
+    assert calibration.fitted_to == {"few": 8, "many": 6}
     assert calibration.weights_hash == segmenter.weights_hash
     assert [fit.source for fit in fits] == ["few", "many"]
     assert all(fit.before > 0.08 and fit.after < 0.02 for fit in fits)
@@ -69,9 +66,9 @@ def test_a_logistic_regression_of_four_cases_by_hand() -> None:
 
 
 def test_presence_is_fitted_as_well() -> None:
-    many = answers(400, 0.0, 12, "many")
+    many = answers(400, 12, "many")
     calibration, (fit,) = fit_calibration(many, colour_segmenter(), SegmentOptions())
-    curve = calibration.presence_curve(400)
+    curve = calibration.presence
     assert (curve.slope, curve.shift) == pytest.approx((2, -1), abs=0.2)
     assert fit.presence_after < 0.03
     assert 0.9 < fit.auroc < 1
@@ -90,17 +87,15 @@ def test_the_auroc_of_hand_computed_cases_and_of_torchmetrics() -> None:
 
 def test_pixels_that_are_all_right_make_no_number_infinite() -> None:
     sure = np.full(3, 0.9, np.float32)
-    one = PictureAnswers(
-        "easy", 3, sure.astype(np.float16), np.ones(3, bool), sure, np.ones(3, bool)
-    )
+    one = PictureAnswers("easy", sure.astype(np.float16), np.ones(3, bool), sure, np.ones(3, bool))
     calibration, (fit,) = fit_calibration([one] * 4, colour_segmenter(), SegmentOptions())
     assert np.isnan(fit.auroc)
-    assert 0.95 < calibration.curve(3).of(np.array([0.9], np.float32))[0] < 1
+    assert 0.95 < calibration.confidence.of(np.array([0.9], np.float32))[0] < 1
 
 
 def test_too_few_pictures_are_refused() -> None:
     with pytest.raises(DatasetError, match="3 pictures with a labelled pixel"):
-        fit_calibration(answers(2, 0, 3, "few"), colour_segmenter(), SegmentOptions())
+        fit_calibration(answers(2, 3, "few"), colour_segmenter(), SegmentOptions())
 
 
 def test_pictures_are_spread_over_a_source() -> None:
@@ -130,7 +125,7 @@ def dataset(tmp_path: Path) -> FolderDataset:
 def test_each_source_is_asked_for_what_it_annotates(dataset: FolderDataset) -> None:
     (target,) = calibration_targets(dataset)  # a single name is always right
     (found,) = ask_pictures(colour_segmenter(), target, target.items, SegmentOptions())
-    assert (found.source, found.num_names) == ("all", 3)
+    assert found.source == "all"
     assert found.is_right.sum() == 21 * 40
     assert found.is_right.size == 24 * 40
     assert found.is_present.tolist() == [True] * 3

@@ -15,9 +15,10 @@ from escnet.catseg.config import CATSEG_PRESETS, CatSegConfig
 from escnet.catseg.network import CatSeg
 from escnet.errors import ConfigError, OutputError
 from escnet.export.folder import export_model
-from escnet.inference.calibration import CALIBRATION_FILE, Calibration, Fit
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.manifest import Manifest
 from escnet.inference.exported.method import load_exported
+from escnet.inference.label_maps.curve import Curve
 from escnet.inference.methods.model_name import ModelName
 from escnet.inference.methods.network_load import load_network_method
 from escnet.model.config import EscNetConfig, preset
@@ -64,10 +65,8 @@ def calibration_of(folder: Path) -> Calibration:
     return Calibration(
         weights_hash=weights_hash(folder),
         asked={},
-        confidence=Fit(slope=0.5, shift=0.0, per_log_names=0.0),
-        presence=Fit(slope=2.0, shift=-1.0, per_log_names=0.0),
-        fewest_names=2,
-        most_names=2,
+        confidence=Curve(slope=0.5, shift=0.0),
+        presence=Curve(slope=2.0, shift=-1.0),
         fitted_to={},
     )
 

@@ -1,5 +1,4 @@
 import json
-import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from escnet.errors import CalibrationWarning, ConfigError, WeightsError
-from escnet.inference.calibration import Calibration, Fit, calibration_path
+from escnet.inference.calibration import Calibration, calibration_path
 from escnet.inference.label_maps.curve import Curve
 from escnet.inference.label_maps.probability import sigmoid
 from escnet.inference.options import SegmentOptions
@@ -22,7 +21,7 @@ from escnet.weights.checkpoint import write_checkpoint
 pytestmark = pytest.mark.filterwarnings("ignore::escnet.errors.NamesWarning")  # it knows few
 
 NAMES = ["cat", "dog", "sky"]
-FIT = {"slope": 1.0, "shift": 0.0, "per_log_names": 0.0}
+CURVE = {"slope": 1.0, "shift": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +34,8 @@ def calibration(tiny: Segmenter) -> Calibration:
     return Calibration(
         weights_hash=tiny.weights_hash,
         asked=tiny.how_asked(tiny.resolved(SegmentOptions())),
-        confidence=Fit(slope=0.5, shift=0.25, per_log_names=-0.5),
-        presence=Fit(slope=2.0, shift=-1.0, per_log_names=0.0),
-        fewest_names=2,
-        most_names=20,
+        confidence=Curve(slope=0.5, shift=0.25),
+        presence=Curve(slope=2.0, shift=-1.0),
         fitted_to={"street": 7},
     )
 
@@ -64,13 +61,11 @@ def test_a_calibration_is_the_same_from_its_file(calibration: Calibration, tmp_p
     calibration.write(path)
     again = Calibration.read(path)
     assert again == calibration
-    assert again.digest == calibration.digest != replace(calibration, fewest_names=3).digest
-
-
-def test_the_number_of_names_counts_as_far_as_it_was_fitted(calibration: Calibration) -> None:
-    assert calibration.curve(10) == Curve(slope=0.5, shift=0.25 - 0.5 * math.log(10))
-    assert calibration.curve(1) == calibration.curve(2)
-    assert calibration.curve(900) == calibration.curve(20)
+    assert (
+        again.digest
+        == calibration.digest
+        != replace(calibration, presence=Curve(slope=1.0, shift=0.0)).digest
+    )
 
 
 def test_confidences_are_by_the_calibration_that_is_asked_for(
@@ -82,11 +77,11 @@ def test_confidences_are_by_the_calibration_that_is_asked_for(
     plain = tiny.segment(pixels(), NAMES, top=2)
     result = calibrated.segment(pixels(), NAMES, top=2)
     assert (result.label_map == plain.label_map).all()
-    expected = calibration.curve(3).of(plain.confidence.astype(np.float32))
+    expected = calibration.confidence.of(plain.confidence.astype(np.float32))
     np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
     np.testing.assert_array_equal(result.top_probabilities[0], result.confidence)
     assert plain.presence is not None
-    expected = calibration.presence_curve(3).of(plain.presence)
+    expected = calibration.presence.of(plain.presence)
     np.testing.assert_allclose(result.presence, expected, rtol=1e-5)
     assert result.settings["calibration"] == calibration.digest
     assert "calibration" not in plain.settings
@@ -137,7 +132,7 @@ def test_both_ways_to_label_have_the_same_curve(tiny: Segmenter, calibration: Ca
     plain = tiny.segment_pixels(pixels(), vocabulary, options)
     calibrated = Segmenter.load("tiny", device="cpu", calibration=own)
     result = calibrated.segment_pixels(pixels(), vocabulary, SegmentOptions.of(windows="native"))
-    expected = own.curve(3).of(plain.confidence.astype(np.float32))
+    expected = own.confidence.of(plain.confidence.astype(np.float32))
     np.testing.assert_allclose(result.confidence, expected, atol=2e-3)
     assert (result.label_map == plain.label_map).all()
 
@@ -149,7 +144,7 @@ def test_score_maps_are_confidences_on_the_models_grid(
     result = calibrated.segment(pixels(), NAMES, scores=True, background=True)
     vocabulary = Vocabulary.of(NAMES)
     whole = tiny.whole_logits(pixels(), vocabulary, tiny.resolved(SegmentOptions()))
-    expected = calibration.curve(3).of(sigmoid(whole.logits))
+    expected = calibration.confidence.of(sigmoid(whole.logits))
     assert result.scores is not None
     np.testing.assert_allclose(result.scores, expected, atol=1e-3)
     assert tiny.segment(pixels(), NAMES).scores is None
@@ -161,17 +156,13 @@ def test_score_maps_are_confidences_on_the_models_grid(
     ("changes", "message"),
     [
         ({"format": 2}, "has the format 2"),
-        ({"confidence": FIT | {"slope": 0}}, "slope 0.0 of a calibration is no number"),
-        ({"confidence": FIT | {"slope": [1]}}, r"slope \[1\] is no number"),
-        ({"presence": FIT | {"slope": 10**400}}, "slope 1.* is no number"),
-        ({"presence": FIT | {"shift": 1e308}}, "shift 1e.* is no number"),
-        ({"presence": FIT | {"shift": 200}}, "of a calibration is no number"),
-        ({"confidence": FIT | {"per_log_names": 11}}, "per_log_names 11.0 is no number within 10"),
-        ({"confidence": {"slope": 1}}, "is not slope, shift, per_log_names"),
-        ({"presence": 3}, "3 is not slope, shift, per_log_names"),
-        ({"fewest_names": 0}, "fewest_names 0 is too small"),
-        ({"fewest_names": 30}, "fewest_names 30 is above most_names 20"),
-        ({"most_names": 2.5}, "has most_names 2.5"),
+        ({"confidence": CURVE | {"slope": 0}}, "slope 0.0 of a calibration is no number"),
+        ({"confidence": CURVE | {"slope": [1]}}, r"slope \[1\] of a calibration"),
+        ({"presence": CURVE | {"slope": 10**400}}, "slope 1.* of a calibration"),
+        ({"presence": CURVE | {"shift": 1e308}}, "shift 1e.* of a calibration"),
+        ({"presence": CURVE | {"shift": 200}}, "of a calibration is no number"),
+        ({"confidence": {"slope": 1}}, "is not slope and shift"),
+        ({"presence": 3}, "has presence 3"),
         ({"asked": []}, r"has asked \[\]"),
         ({"colour": "red"}, "has an unknown 'colour'"),
         ({"weights_hash": 5}, "has weights_hash 5"),

@@ -1,7 +1,7 @@
 """Labelled pictures in, a calibration out: how often is a model right where it says 0.8?
 
 Every picture gives as many pixels, as those of one picture are right or wrong together. The fit is
-a logistic regression of whether a pixel is right, by its logit and the number of names.
+a logistic regression of whether a pixel is right, by its logit (Platt scaling).
 
 Sizes: K pixels, N names, F features.
 """
@@ -22,8 +22,8 @@ from escnet.evaluation.evaluate import PictureWithPixels, answer_item
 from escnet.evaluation.protocol import WHOLE_VIEW
 from escnet.evaluation.reliability import Reliability
 from escnet.evaluation.target import AskedClasses, EvalTarget, Question, folder_targets
-from escnet.inference.calibration import Calibration, Fit
-from escnet.inference.label_maps.curve import LARGEST_LOGIT, LEAST_SLOPE
+from escnet.inference.calibration import Calibration
+from escnet.inference.label_maps.curve import LARGEST_LOGIT, LEAST_SLOPE, Curve
 from escnet.inference.label_maps.probability import logits_of, sigmoid
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
@@ -44,7 +44,6 @@ class PictureAnswers(NamedTuple):
 
     Attributes:
         source: The picture's.
-        num_names: How many were asked.
         probability: Of each pixel's own name, as the model has it.
         is_right: Whether it is the truth's.
         peak: Of each name the probability where it is surest, as the model has it.
@@ -52,7 +51,6 @@ class PictureAnswers(NamedTuple):
     """
 
     source: str
-    num_names: int
     probability: Float16[np.ndarray, " K"]
     is_right: Bool[np.ndarray, " K"]
     peak: Float32[np.ndarray, " N"]
@@ -142,7 +140,6 @@ def ask_pictures(
         is_right = answer.truth.flat[place] == answer.prediction.flat[place]
         yield PictureAnswers(
             source=target.name,
-            num_names=len(classes),
             probability=answer.confidence.flat[place],
             is_right=is_right,
             peak=results[0].presence,
@@ -171,14 +168,11 @@ def fit_calibration(
     num_pictures = Counter(one.source for one in answers)
 
     def fitted(some: Sequence[PictureAnswers]) -> Calibration:
-        numbers = [one.num_names for one in some]
         return Calibration(
             weights_hash=segmenter.weights_hash,
             asked=segmenter.how_asked(segmenter.resolved(options)),
-            confidence=_fit([(one.num_names, one.probability, one.is_right) for one in some]),
-            presence=_fit([(one.num_names, one.peak, one.is_present) for one in some]),
-            fewest_names=min(numbers),
-            most_names=max(numbers),
+            confidence=_curve([(one.probability, one.is_right) for one in some]),
+            presence=_curve([(one.peak, one.is_present) for one in some]),
             fitted_to=dict(num_pictures),
         )
 
@@ -197,9 +191,9 @@ def _fit_of_source(name: str, parts: Sequence[tuple[Calibration, PictureAnswers]
     before, after, presence_after = Reliability(), Reliability(), Reliability()
     for calibration, one in parts:
         before += Reliability.of(one.probability, one.is_right)
-        confidence = calibration.curve(one.num_names).of(one.probability.astype(np.float32))
+        confidence = calibration.confidence.of(one.probability.astype(np.float32))
         after += Reliability.of(confidence, one.is_right)
-        presence = calibration.presence_curve(one.num_names).of(one.peak)
+        presence = calibration.presence.of(one.peak)
         presence_after += Reliability.of(presence, one.is_present)
     return SourceFit(
         source=name,
@@ -229,20 +223,13 @@ def auroc(score: Float[np.ndarray, " K"], is_so: Bool[np.ndarray, " K"]) -> floa
     return float((rank[is_so].sum() - num_so * (num_so + 1) / 2) / (num_so * num_not))
 
 
-def _fit(cases: Sequence[tuple[int, Float[np.ndarray, " _"], Bool[np.ndarray, " _"]]]) -> Fit:
-    """The fit to cases of so many names, their probabilities, and whether they are so."""
-    probability = np.concatenate([one for _, one, _ in cases]).astype(np.float64)
+def _curve(cases: Sequence[tuple[Float[np.ndarray, " _"], Bool[np.ndarray, " _"]]]) -> Curve:
+    """The curve by probabilities and whether they are so."""
+    probability = np.concatenate([one for one, _ in cases]).astype(np.float64)
     logit = logits_of(probability).clip(-LARGEST_LOGIT, LARGEST_LOGIT)
-    log_names = np.concatenate([np.full(len(own), np.log(number)) for number, own, _ in cases])
-    middle = log_names.mean()
-    features = np.stack([logit, log_names - middle, np.ones_like(logit)], axis=1)
-    weight = logistic_regression(features, np.concatenate([is_so for *_, is_so in cases]))
-    slope, per_log_names, shift = weight.tolist()
-    return Fit(
-        slope=max(slope, LEAST_SLOPE),
-        shift=shift - per_log_names * middle,
-        per_log_names=per_log_names,
-    )
+    features = np.stack([logit, np.ones_like(logit)], axis=1)
+    weight = logistic_regression(features, np.concatenate([is_so for _, is_so in cases]))
+    return Curve(slope=max(float(weight[0]), LEAST_SLOPE), shift=float(weight[1]))
 
 
 def logistic_regression(

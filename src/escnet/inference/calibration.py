@@ -1,12 +1,9 @@
 """A calibration: what makes a model's confidences mean what they say, in a file beside the weights.
 
 `escnet calibrate` fits it to labelled pictures. It holds for the weights that it was fitted with,
-asked in the same way: another template or windows give other probabilities. The more names a
-picture is asked for, the more often another one wins, so their number counts; beyond the numbers
-that it was fitted with, the nearest of these does.
+asked in the same way: another template or windows give other probabilities.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -19,72 +16,20 @@ from escnet.files import MARK_KEY, display_path, write_file
 from escnet.inference.label_maps.curve import Curve
 from escnet.inference.methods.model_name import TINY, ModelName
 from escnet.small_file import SmallFile
-from escnet.towers.checks import check_whole_numbers, is_within
 from escnet.weights.catalog import require_local
 
 CALIBRATION_FILE = "calibration.json"  # in a model's folder
 
 _FORMAT = 1
-_MOST_PER_LOG = 10.0
 _CURE = "fit it again with escnet calibrate"
-_LARGEST = 1e6  # of any number in a file; what each may be is less
 _KINDS: Mapping[str, Any] = {
     "weights_hash": str,
     "asked": dict,
-    "fewest_names": int,
-    "most_names": int,
+    "confidence": dict,
+    "presence": dict,
     "fitted_to": dict,
 }
-_FITS = ("confidence", "presence")
 _FILE = SmallFile(noun="calibration", error=WeightsError, cure=_CURE, most_bytes=2**20)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """A curve that depends on the number of names.
-
-    Attributes:
-        slope: What logits are multiplied by: one over a temperature.
-        shift: What is added to them.
-        per_log_names: What is added for each unit of the logarithm of the number of names.
-
-    Raises:
-        ConfigError: If the last is out of range.
-    """
-
-    slope: float
-    shift: float
-    per_log_names: float
-
-    def __post_init__(self) -> None:
-        if not is_within(self.per_log_names, -_MOST_PER_LOG, _MOST_PER_LOG):
-            raise ConfigError(
-                f"per_log_names {self.per_log_names!r:.40} is no number within {_MOST_PER_LOG:g} "
-                "of 0"
-            )
-
-    @classmethod
-    def of(cls, values: object) -> "Fit":
-        """The fit of a document's values.
-
-        Raises:
-            ConfigError: If one is missing, unknown, or no number.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or sorted(values) != sorted(names):
-            raise ConfigError(f"{values!r:.40} is not {', '.join(names)}")
-        for name, value in values.items():
-            if not is_within(value, -_LARGEST, _LARGEST):
-                raise ConfigError(f"{name} {value!r:.40} is no number")
-        return cls(**{name: float(value) for name, value in values.items()})
-
-    def curve(self, num_names: int) -> Curve:
-        """The curve where so many names are asked.
-
-        Raises:
-            ConfigError: If a number of the curve is out of range.
-        """
-        return Curve(slope=self.slope, shift=self.shift + self.per_log_names * math.log(num_names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,43 +42,14 @@ class Calibration:
         confidence: From the probability of a pixel's own name to how often it is right.
         presence: From the probability of a name where it is surest to how often the picture shows
             it.
-        fewest_names: Of the pictures that it was fitted to.
-        most_names: The same.
         fitted_to: How many pictures of each source.
-
-    Raises:
-        ConfigError: If a number is out of range.
     """
 
     weights_hash: str
     asked: Mapping[str, object]
-    confidence: Fit
-    presence: Fit
-    fewest_names: int
-    most_names: int
+    confidence: Curve
+    presence: Curve
     fitted_to: Mapping[str, int]
-
-    def __post_init__(self) -> None:
-        names = {"fewest_names": self.fewest_names, "most_names": self.most_names}
-        check_whole_numbers(names)
-        if self.fewest_names > self.most_names:
-            raise ConfigError(
-                f"fewest_names {self.fewest_names} is above most_names {self.most_names}"
-            )
-        for num_names in names.values():  # refuses what curves are made of
-            self.curve(num_names)
-            self.presence_curve(num_names)
-
-    def curve(self, num_names: int) -> Curve:
-        """From probabilities to confidences where so many names are asked."""
-        return self.confidence.curve(self._counted(num_names))
-
-    def presence_curve(self, num_names: int) -> Curve:
-        """From the probability where a name is surest to that of the picture showing it."""
-        return self.presence.curve(self._counted(num_names))
-
-    def _counted(self, num_names: int) -> int:
-        return min(max(num_names, self.fewest_names), self.most_names)
 
     @property
     def digest(self) -> str:
@@ -173,8 +89,8 @@ class Calibration:
             if type(value := document[name]) is not kind:
                 raise WeightsError(f"{shown} has {name} {value!r:.40}: {_CURE}")
         try:
-            for name in _FITS:
-                document[name] = Fit.of(document[name])
+            for name in ("confidence", "presence"):
+                document[name] = Curve.of_settings(document[name])
             return cls(**document)
         except ConfigError as error:
             raise WeightsError(f"{shown} is damaged ({error.message}): {_CURE}") from None

@@ -307,14 +307,14 @@ class Segmenter:
             return None
         return own
 
-    def curve(self, options: SegmentOptions, num_names: int) -> Curve:
-        """From the model's probabilities to confidences where so many names are asked.
+    def curve(self, options: SegmentOptions) -> Curve:
+        """From the model's probabilities to confidences.
 
         Raises:
             ConfigError: If `load` was asked for a calibration that was fitted with other options.
         """
         calibration = self.calibration_for(options)
-        return AS_IT_IS if calibration is None else calibration.curve(num_names)
+        return AS_IT_IS if calibration is None else calibration.confidence
 
     def result_settings(self, vocabulary: Vocabulary, options: SegmentOptions) -> dict[str, object]:
         """The settings that results of these names hold.
@@ -485,7 +485,7 @@ class Segmenter:
             "void_below": options.void_below,
             "own_void_below": vocabulary.void_below,
             "ranking": ranking,
-            "curve": self.curve(options, len(vocabulary)),
+            "curve": self.curve(options),
         }
         if options.windows is not None:
             windowed = self.windowed_scores(pixels, vocabulary, options)
@@ -512,7 +512,7 @@ class Segmenter:
         """How likely the picture shows each name of the result; NaN for the background."""
         calibration = self.calibration_for(options)
         if calibration is not None:
-            curve = calibration.presence_curve(len(vocabulary))
+            curve = calibration.presence
             peaks = np.where(peaks > 0, curve.of(peaks), peaks)  # 0 was left no chance
         rest = np.full(int(vocabulary.has_background), np.nan, np.float32)
         return np.concatenate([peaks, rest])

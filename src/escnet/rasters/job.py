@@ -298,5 +298,5 @@ class _Labelling:
             chunk.rows,
             void_below=self._options.void_below,
             own_void_below=self._vocabulary.void_below,
-            curve=self._segmenter.curve(self._options, len(self._vocabulary)),
+            curve=self._segmenter.curve(self._options),
         )

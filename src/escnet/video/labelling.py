@@ -59,6 +59,6 @@ class FrameLabelling:
             own_void_below=self._vocabulary.void_below,
             rest=seen.rest,
             share_prior=self._options.share_prior or 0.0,
-            curve=self._segmenter.curve(self._options, len(self._vocabulary)),
+            curve=self._segmenter.curve(self._options),
         )
         return label_map

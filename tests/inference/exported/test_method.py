@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from escnet.errors import WeightsError
-from escnet.inference.calibration import CALIBRATION_FILE, Calibration, Fit
+from escnet.inference.calibration import CALIBRATION_FILE, Calibration
 from escnet.inference.exported.manifest import MANIFEST_FILE
 from escnet.inference.exported.method import load_exported
+from escnet.inference.label_maps.curve import Curve
 from escnet.inference.options import SegmentOptions
 from escnet.inference.segmenter import Segmenter
 from escnet.weights.catalog import BUILT_IN_FOLDER
@@ -134,10 +135,8 @@ def test_an_exported_folder_is_computed_by_onnxruntime(folder: Path) -> None:
     calibration = Calibration(
         weights_hash=plain.weights_hash,
         asked=plain.how_asked(plain.resolved(SegmentOptions())),
-        confidence=Fit(slope=0.5, shift=-1.0, per_log_names=0.0),
-        presence=Fit(slope=2.0, shift=-1.0, per_log_names=0.0),
-        fewest_names=2,
-        most_names=2,
+        confidence=Curve(slope=0.5, shift=-1.0),
+        presence=Curve(slope=2.0, shift=-1.0),
         fitted_to={},
     )
     calibration.write(folder / CALIBRATION_FILE)

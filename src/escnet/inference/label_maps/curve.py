@@ -5,7 +5,9 @@ logistic one in the logit (Platt, "Probabilistic outputs for support vector mach
 temperature and a shift. It never falls, so it never changes which label wins.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -44,6 +46,22 @@ class Curve:
                     f"{name} {value!r:.40} of a calibration is no number from {least:g} to "
                     f"{_LARGEST:g}"
                 )
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> "Curve":
+        """The curve of a file's numbers.
+
+        Raises:
+            ConfigError: If one is missing, unknown, or out of range.
+        """
+        if settings.keys() != set(cls.__dataclass_fields__):
+            raise ConfigError(f"{list(settings)!r:.80} is not slope and shift")
+        for name, value in settings.items():
+            if not is_within(value, -_LARGEST, _LARGEST):
+                raise ConfigError(
+                    f"{name} {value!r:.40} of a calibration is no number within {_LARGEST:g} of 0"
+                )
+        return cls(slope=float(settings["slope"]), shift=float(settings["shift"]))
 
     def of(self, probability: Float32[np.ndarray, "*size"]) -> Float32[np.ndarray, "*size"]:
         """The confidence of each probability."""
