@@ -74,7 +74,7 @@ class NamesWarning(UserWarning):
 
 
 class CalibrationWarning(UserWarning):
-    """A calibration beside the weights does not fit them; confidences are as the model has them."""
+    """A calibration beside the weights cannot be used; confidences are as the model has them."""
 
 
 class CacheWarning(UserWarning):

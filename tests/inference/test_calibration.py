@@ -103,13 +103,16 @@ def test_the_calibration_in_a_models_folder_is_used(
     assert "calibration" not in found.segment(pixels(), NAMES, share_prior=0.7).settings
 
 
-def test_a_calibration_beside_other_weights_is_told_of_and_not_used(
+def test_a_calibration_that_does_not_fit_is_told_of_and_not_used(
     calibration: Calibration, model_folder: Path
 ) -> None:
     replace(calibration, weights_hash="0" * 64).write(model_folder / "calibration.json")
     with pytest.warns(CalibrationWarning, match="was fitted with other weights"):
         found = Segmenter.load(model_folder, device="cpu")
     assert found.calibration is None
+    (model_folder / "calibration.json").write_text("{}")
+    with pytest.warns(CalibrationWarning, match="has the format None"):
+        Segmenter.load(model_folder, device="cpu")
 
 
 def test_a_calibration_of_other_weights_or_settings_is_refused(

@@ -213,7 +213,7 @@ class Segmenter:
                 the environment's size of the cache is no number.
 
         Warns:
-            CalibrationWarning: If there is a calibration beside the weights that is of others.
+            CalibrationWarning: If a calibration beside the weights is of others, or damaged.
         """
         SegmentOptions(share_prior=share_prior)  # before anything large is read
         asked = Calibration.of(calibration)

@@ -6,7 +6,7 @@
 import warnings
 from pathlib import Path
 
-from escnet.errors import CalibrationWarning
+from escnet.errors import CalibrationWarning, WeightsError
 from escnet.extras import is_installed, require
 from escnet.files import display_path
 from escnet.inference.calibration import CALIBRATION_FILE, Calibration
@@ -42,7 +42,7 @@ def load_method(
             of the name; or if the model needs PyTorch and it is not installed.
 
     Warns:
-        CalibrationWarning: If there is a calibration beside the weights that is of others.
+        CalibrationWarning: If a calibration beside the weights is of others, or damaged.
     """
     name = ModelName.parse(model)
     check_placement(device, dtype)
@@ -67,20 +67,19 @@ def load_method(
 
 
 def _calibration_in(folder: Path, weights_hash: str) -> Calibration | None:
-    """The calibration beside some weights; None if there is none, or one of others."""
+    """The calibration beside some weights; None if there is none that can be used."""
     path = folder / CALIBRATION_FILE
     if not path.exists():
         return None
-    calibration = Calibration.read(path)
-    if calibration.weights_hash == weights_hash:
-        return calibration
-    warnings.warn(
-        f"{display_path(path)} was fitted with other weights than those beside it, and is not "
-        "used: fit it again with escnet calibrate",
-        CalibrationWarning,
-        stacklevel=2,
-    )
-    return None
+    try:
+        calibration = Calibration.read(path)
+        calibration.check(weights_hash)
+    except WeightsError as error:  # labels need none
+        warnings.warn(
+            f"{display_path(path)} is not used: {error}", CalibrationWarning, stacklevel=2
+        )
+        return None
+    return calibration
 
 
 def _exported_folder(name: ModelName, device: str, dtype: str) -> Path | None:
