@@ -145,6 +145,55 @@ def roboflow(root: Path) -> None:
     text(root / "README.roboflow.txt", "made by a tool")
 
 
+def endings_of_people(label_ending: str, picture_ending: str = "") -> Callable[[Path], None]:
+    def draw(root: Path) -> None:
+        picture(root / "images" / f"0001{picture_ending}.jpg")
+        put(root / "masks" / f"0001{label_ending}.png", LABELS)
+        text(root / "classes.txt", NAMES)
+
+    draw.__name__ = f"names_ending_in{label_ending}{picture_ending}"
+    return draw
+
+
+def values_with_gaps(root: Path) -> None:
+    plain(root)
+    put(root / "masks" / "0001.png", np.array([0, 5, 9])[np.array(LABELS)])
+    text(root / "classes.txt", "0: background\n9: window\n5: cat\n")
+
+
+def objects_out_of_order(root: Path) -> None:
+    plain(root)
+    (root / "classes.txt").unlink()
+    rows = [{"name": name, "id": i} for i, name in enumerate(NAMES.split())]
+    text(root / "classes.json", json.dumps(rows[::-1]))
+
+
+def tensorflows_label_map(root: Path) -> None:
+    plain(root)
+    (root / "classes.txt").unlink()
+    items = (f"item {{ id: {i} name: '{n}' }}\n" for i, n in enumerate(NAMES.split()))
+    text(root / "labels.txt", "".join(items))
+
+
+def colours_in_hexadecimal(root: Path) -> None:
+    plain(root)
+    put(root / "masks" / "0001.png", coloured(LABELS))
+    text(root / "classes.txt", "#000000 background\n#307020 cat\n#B07020 window\n")
+
+
+def colours_with_opacity(root: Path) -> None:
+    camvid_of_kaggle(root)
+    opaque = np.full((2, 3, 1), 255, np.uint8)
+    put(root / "labels" / "0001TP_006690_L.png", np.concatenate([coloured(LABELS), opaque], 2))
+
+
+def a_list_for_excel(root: Path) -> None:
+    plain(root)
+    (root / "classes.txt").unlink()
+    rows = "".join(f"{i};{name}\n" for i, name in enumerate(NAMES.split()))
+    (root / "classes.csv").write_text("sep=;\nid;name\n" + rows, encoding="utf-16")
+
+
 def beside_each_other(root: Path) -> None:
     picture(root / "a.jpg")
     put(root / "a.png", LABELS)
@@ -200,7 +249,10 @@ AS_TOOLS_WRITE: list[Callable[[Path], None]] = [
     mmsegmentation_with_metainfo, cvat, cvat_indexed, cvat_moved_into_images_and_masks,
     camvid_of_kaggle, fiftyone_colours, roboflow, beside_each_other, splits_first,
     rgb_with_equal_channels, sixteen_bits, tiff, segments_own_outputs, image_folder,
-    capitals_and_hidden_files,
+    capitals_and_hidden_files, values_with_gaps, objects_out_of_order, tensorflows_label_map,
+    colours_in_hexadecimal, colours_with_opacity, a_list_for_excel,
+    *map(endings_of_people, ["-mask", ".mask", "_Mask", "_GT", "_segmentation", "_groundtruth"]),
+    endings_of_people("_mask", "_img"), endings_of_people("_label", "_image"),
 ]  # fmt: skip
 
 
@@ -389,6 +441,34 @@ def no_list(root: Path) -> None:
     (root / "classes.txt").unlink()
 
 
+def mmsegmentation_without_a_list(root: Path) -> None:
+    mmsegmentation(root)
+    (root / "classes.txt").unlink()
+
+
+def masks_of_one_class_each(root: Path) -> None:
+    plain(root)
+    (root / "masks" / "0001.png").unlink()
+    for label, name in enumerate(NAMES.split()):
+        put(root / "masks" / f"0001_{name}.png", 255 * (np.array(LABELS) == label))
+
+
+def a_colour_that_no_class_has(root: Path) -> None:
+    plain(root)
+    put(root / "masks" / "0001.png", coloured(LABELS))
+    text(root / "classes.txt", "background: #000000\ncat: #307020\n")
+
+
+def whole_numbers_of_16_bits_stretched(root: Path) -> None:
+    plain(root)
+    Image.fromarray(257 * np.array(LABELS, np.uint16)).save(root / "masks" / "0001.png")
+
+
+def an_empty_label_map(root: Path) -> None:
+    plain(root)
+    (root / "masks" / "0001.png").write_bytes(b"")
+
+
 def colours_without_a_list(root: Path) -> None:
     plain(root)
     put(root / "masks" / "0001.png", coloured(LABELS))
@@ -418,6 +498,17 @@ def two_pictures_of_one_name(root: Path) -> None:
         (other_names, r"no picture in .* has a label map of its name \(such as 0001 and first\)"),
         (nothing, "holds no pictures with label maps that are recognised"),
         (no_list, r"no list of class names beside the label maps: put a classes\.txt there"),
+        (
+            mmsegmentation_without_a_list,
+            r"^img_dir/val with ann_dir/val: there is no list of class",
+        ),
+        (
+            masks_of_one_class_each,
+            r"no picture .* has a label map of its name \(such as 0001 and 0",
+        ),
+        (a_colour_that_no_class_has, r"holds 1 colour \(176,112,32\) that .* lacks, in 33\.3 %"),
+        (whole_numbers_of_16_bits_stretched, r"holds label 257 in 83\.3 % of its"),
+        (an_empty_label_map, r"is empty \(0 bytes\): fetch or export it again"),
         (colours_without_a_list, r"holds 3 colours \(.*\), not labels: list the class of each in"),
         (saved_as_jpeg, r"holds \d+ values besides the classes 0\.\.2 .* or saved as JPEG"),
         (two_pictures_of_one_name, r"has 2 files called '0001'"),

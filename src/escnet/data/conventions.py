@@ -120,6 +120,7 @@ class Labelling:
         table: The list of names beside the label maps; None where an id map has the names.
         conventions: What is declared.
         usual: What 255, and other values that the layout knows, are where no class has them.
+        said: How messages call the folders.
 
     Attributes:
         classes: The class names, without those whose value counts nowhere.
@@ -134,6 +135,7 @@ class Labelling:
         table: LabelTable | None,
         conventions: Conventions,
         usual: Mapping[int, int] | None = None,
+        said: str = "the label maps",
     ) -> None:
         ids = conventions.ids
         if ids is not None:
@@ -142,8 +144,8 @@ class Labelling:
             rows = _rows_with_values(table, conventions)
         else:
             raise DatasetError(
-                "there is no list of class names beside the label maps: put a classes.txt there, "
-                "a name a line in the order of the labels, or give one with --classes-file"
+                f"{said}: there is no list of class names beside the label maps: put a classes.txt "
+                "there, a name a line in the order of the labels, or give one with --classes-file"
             )
         codes = np.full(NUM_VALUES, UNKNOWN_LABEL)
         for value, code in (usual or {255: IGNORED}).items():

@@ -200,7 +200,7 @@ def _of_reading(
         named = reading.table is not None and own.ignore_index < len(reading.table.rows)
         if named and not declared.ignore:
             declared = declared.model_copy(update={"ignore": (own.ignore_index,)})
-    labelling = Labelling(reading.table, declared, usual)
+    labelling = Labelling(reading.table, declared, usual, reading.said)
     ignore_index, background_index = _two_labels(len(labelling.classes))
     name = root.resolve().name.removesuffix(".json") or "folder"
     source = name if reading.split is None else f"{name}-{reading.split}"

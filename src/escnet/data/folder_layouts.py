@@ -18,7 +18,16 @@ from escnet.data.label_map import LABEL_SUFFIXES, read_coloured_map, read_label_
 from escnet.data.label_table import LabelTable
 from escnet.data.labelled_picture import LabelledPicture, ReadLabels
 from escnet.data.layout import class_names
-from escnet.data.pairing import IDS, TRAIN_IDS, label_maps_below, paired, pictures_below
+from escnet.data.pairing import (
+    IDS,
+    LABEL_ENDINGS,
+    TRAIN_IDS,
+    has_ending,
+    label_maps_below,
+    paired,
+    pictures_below,
+    without_ending,
+)
 from escnet.data.picture_formats import IMAGE_SUFFIXES
 from escnet.data.reading import FolderOptions, Reading, table_of
 from escnet.errors import DatasetError
@@ -134,15 +143,17 @@ def _looks_like_labels(path: Path) -> bool:
 _PICTURES = {name.casefold() for name in PICTURE_FOLDERS}
 _LABELS_ALONE = {"SegmentationClass", "SegmentationObject", "masks", "ann_dir", "gtFine"}
 _MOST_LABELS = 64  # different values in a label map; grey photographs have more
+# Not of what `escnet segment` writes, which is told of photographs elsewhere, and not "_L", which
+# the left one of two photographs may have as well.
 _ENDINGS = (
-    *(TRAIN_IDS, IDS, "_gtFine_color", "_gtFine_instanceIds", "_mask", "_masks", "_seg"),
-    *("_label", "_labels", "_gt", "_labelTrainIds", "_labelIds"),
+    *("_gtFine_color", "_gtFine_instanceIds"),
+    *(ending for ending in LABEL_ENDINGS if ending not in {"", "_L", ".labels"}),
 )
 
 
 def _base_of(stem: str) -> str | None:
     """The picture's stem of a label map with an ending; None without one."""
-    return next((stem.removesuffix(end) for end in _ENDINGS if stem.endswith(end)), None)
+    return next((without_ending(stem, end) for end in _ENDINGS if has_ending(stem, end)), None)
 
 
 def _folders(root: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:

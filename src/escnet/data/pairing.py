@@ -15,11 +15,12 @@ from escnet.files import display_path
 
 TRAIN_IDS, IDS = "_gtFine_labelTrainIds", "_gtFine_labelIds"  # Cityscapes', the first preferred
 
-_PICTURE_ENDING = "_leftImg8bit"
-# in the order in which they are preferred where a picture has several
+_PICTURE_ENDINGS = ("_leftImg8bit", "_image", "_img")
+# In any case, in the order in which they are preferred where a picture has several.
 LABEL_ENDINGS = (
     *("", TRAIN_IDS, IDS, "_labelTrainIds", "_labelIds", "_mask", "_masks", "_label", "_labels"),
-    *("_seg", "_gt", "_L", ".labels"),
+    *("_seg", "_gt", "_L", ".labels", "-mask", ".mask", "-label", "-labels", "-seg", "-gt"),
+    *("_segmentation", "_annotation", "_groundtruth", "_ground_truth"),
 )
 _NO_LABELS = ("_color", "_colorIds", "_instanceIds", "_instanceTrainIds", "_polygons")
 _MOST_DEPTH = 4  # folders within folders that are looked into
@@ -85,8 +86,11 @@ def paired(
         The label map of each picture that has one, by the picture's key; the keys of label maps
         whose picture is not there.
     """
-    by_base = {key.removesuffix(_PICTURE_ENDING): key for key in pictures} | {
-        key: key for key in pictures
+    by_base = {
+        without_ending(key, ending): key
+        for ending in (*_PICTURE_ENDINGS, "")  # a picture of the very name comes last, and stays
+        for key in pictures
+        if has_ending(key, ending)
     }
     rank: dict[str, int] = {}
     paths: dict[str, Path] = {}
@@ -104,8 +108,18 @@ def paired(
 
 def _picture_of(label_key: str, by_base: Mapping[str, str]) -> tuple[str, int] | None:
     for place, ending in enumerate(LABEL_ENDINGS):
-        if label_key.endswith(ending):
-            base = label_key.removesuffix(ending)
+        if has_ending(label_key, ending):
+            base = without_ending(label_key, ending)
             if (key := by_base.get(base)) is not None:
                 return key, place
     return None
+
+
+def has_ending(name: str, ending: str) -> bool:
+    """Whether a name ends so, in any case."""
+    return name.casefold().endswith(ending.casefold())
+
+
+def without_ending(name: str, ending: str) -> str:
+    """The name without the ending that it has."""
+    return name[: len(name) - len(ending)]
