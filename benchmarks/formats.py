@@ -4,7 +4,8 @@
 
 FOLDER has images/, masks/ and classes.json with a class list for each source, as in the file names
 up to "__". The label maps are taken as results, so that no network's time is in it; pictures are
-decoded before the clock runs. One JSON line for each format.
+decoded before the clock runs. One JSON line for each format, but for those of probabilities, which
+true label maps do not have.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from escnet.annotations.format import FormatOptions
 from escnet.annotations.registry import FORMATS
 from escnet.segmentation import Segmentation, save_all
 
+_OF_PROBABILITIES = {"top3", "scores"}
 _VARIANTS = {  # what is measured beside each format with its own defaults
     "coco, exact (--tolerance 0)": ("coco", FormatOptions(tolerance=0.0)),
     "coco, by region": ("coco", FormatOptions(per="region")),
@@ -70,7 +72,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to append the lines to")
     parser.add_argument("--kinds", default="", help="some formats alone")
     arguments = parser.parse_args()
-    runs = {kind: (kind, FormatOptions()) for kind in FORMATS} | _VARIANTS
+    kinds = [kind for kind in FORMATS if kind not in _OF_PROBABILITIES]
+    runs = {kind: (kind, FormatOptions()) for kind in kinds} | _VARIANTS
     for name, (kind, options) in runs.items():
         if arguments.kinds and kind not in arguments.kinds.split(","):
             continue
