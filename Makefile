@@ -17,10 +17,17 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	touch $(READY)
 
+# Photographs of six kinds, with names that a person would type; examples/README.md says whose they are.
 demo: $(READY)
-	$(BIN)/escnet segment examples/chelsea.jpg --classes "cat" --background --out out
+	$(BIN)/escnet segment examples/demo/cow.jpg --classes "cow, grass, tree, sky" --out out
+	$(BIN)/escnet segment examples/demo/cyclists.jpg --classes "person, bicycle, tree, road" --out out
+	$(BIN)/escnet segment examples/demo/pizza.jpg --classes "pizza, plate, salad, table" --out out
+	$(BIN)/escnet segment examples/demo/room.jpg --classes "couch, chair, lamp, table, wall, floor, picture, curtain" --out out
+	$(BIN)/escnet segment examples/demo/ruins.jpg --classes "sky, tree, building, rock" --out out
+	$(BIN)/escnet segment examples/demo/paris.jpg --classes "sky, tower, tree, grass, water, building, road" --out out
 	$(BIN)/escnet segment examples/coffee.jpg --classes "cup=cup|coffee cup, table=table|dining table" --out out
-	@echo "Look at out/chelsea.overlay.jpg and out/coffee.overlay.jpg"
+	$(BIN)/escnet segment examples/chelsea.jpg --classes "cat" --background --out out
+	@echo "Look at the eight pictures out/*.overlay.jpg"
 
 # One thread a process: the networks of the tests are too small to share out.
 test: $(READY)

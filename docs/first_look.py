@@ -17,9 +17,8 @@ from escnet.data.image import read_image
 ROOT = Path(__file__).parents[1]
 GAP = 12  # pixels between the two
 
-picture = read_image(ROOT / "examples" / "coffee.jpg")
-names = {"cup": ["cup", "coffee cup"], "table": ["table", "dining table"]}
-result = Segmenter.load().segment(picture, names)
+picture = read_image(ROOT / "examples" / "demo" / "cow.jpg")
+result = Segmenter.load().segment(picture, ["cow", "grass", "tree", "sky"])
 overlay = draw_overlay(picture, result.label_map, result.names)
 
 height, width = picture.shape[:2]
