@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
-    """As jaxtyping's, which also renames the compiled files of all that the module imports.
+def _exec_module(loader: Any, module: ModuleType) -> None:
+    """As jaxtyping's, for modules with shapes; the types of the others are mypy's to check.
 
-    So PyTorch would be compiled anew, by every process where no compiled files are written.
+    jaxtyping's also renames the compiled files of all that a module imports. So PyTorch would be
+    compiled anew, by every process where no compiled files are written.
     """
+    if b"jaxtyping" not in loader.get_data(loader.path):
+        SourceFileLoader(loader.name, loader.path).exec_module(module)
+        return
     own_name = partial(_import_hook._optimized_cache_from_source, loader._typechecker.get_hash())
     with patch("importlib._bootstrap_external.cache_from_source", own_name):
         code = loader.get_code(module.__name__)
     exec(code, vars(module))  # noqa: S102 -- as an import does
 
 
-_import_hook._JaxtypingLoader.exec_module = _exec_module
+patch.object(_import_hook._JaxtypingLoader, "exec_module", _exec_module).start()
 
 
 def pytest_collection_finish() -> None:

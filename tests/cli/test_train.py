@@ -63,7 +63,6 @@ def test_a_doubt_about_the_label_maps_is_told_and_what_they_mean_can_be_declared
     ("number", "workers"),
     [
         (signal.SIGINT, 0),
-        (signal.SIGTERM, 0),
         # Ctrl-C, systemd and Slurm signal all processes, those that read pictures among them.
         (signal.SIGTERM, 1),
     ],
