@@ -4,7 +4,8 @@ pipe = Pipeline(Segmenter.load(), candidate_labels=["cup", "table"])
 pipe("photo.jpg")  # [{"label": "cup", "score": 0.93, "mask": <PIL image>}, ...]
 
 `transformers.pipeline("image-segmentation", model=Segmenter.load(), pipeline_class=Pipeline)` makes
-the same. The weights come from `Segmenter.load`, which runs no code from a folder.
+the same with transformers 5. The weights come from `Segmenter.load`, which runs no code from a
+folder.
 """
 
 from typing import Any
