@@ -403,7 +403,16 @@ def test_everything_else_is_one_error_of_ours(tiny: Segmenter, picture: Any, mes
         tiny.segment_batch([picture], NAMES)
 
 
-@pytest.mark.parametrize("pictures", ["a.jpg", b"bytes", Path("a.jpg"), None, 3])
+ONE_ARRAY = np.zeros((24, 32, 3), np.uint8)  # as a row of pictures it would be 24 grey ones
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        *("a.jpg", b"bytes", Path("a.jpg"), BytesIO(b"bytes"), None, 3),
+        *(ONE_ARRAY, ONE_ARRAY[:, :, 0], torch.from_numpy(ONE_ARRAY).permute(2, 0, 1)),
+    ],
+)
 def test_several_pictures_are_not_one(tiny: Segmenter, pictures: Any) -> None:
     with pytest.raises(ImageError, match="segment_batch takes several pictures, not a "):
         tiny.segment_batch(pictures, NAMES)

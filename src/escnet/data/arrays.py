@@ -34,6 +34,14 @@ def is_tensor(value: object) -> "TypeGuard[Tensor]":
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_one_picture(value: object) -> bool:
+    """Whether an array or a tensor is one picture, not several; in whichever order of its axes."""
+    if not is_tensor(value) and not isinstance(value, np.ndarray):
+        return False
+    shape = tuple(value.shape)
+    return _is_picture(shape, is_first=False) or _is_picture(shape, is_first=True)
+
+
 def _check_channels(channels: object) -> None:
     """Refuse what is no place of an axis.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, SupportsIndex, Unpack
 import numpy as np
 from jaxtyping import Float, Float16, Float32, UInt, UInt8
 
-from escnet.data.arrays import Channels
+from escnet.data.arrays import Channels, is_one_picture
 from escnet.data.image import Picture, Pictures, read_any
 from escnet.data.picture_file import PictureFile
 from escnet.errors import ConfigError, ImageError, NamesWarning, WeightsError, setting
@@ -395,7 +395,7 @@ class Segmenter:
         """One result for each picture, as `segment` gives it.
 
         Args:
-            pictures: Each as in `segment`.
+            pictures: Each as in `segment`, in a list, or arrays along a first axis.
             names: As in `segment`.
             background: Add a class for what no name fits.
             channels: Where arrays or tensors have their channels.
@@ -410,9 +410,12 @@ class Segmenter:
         vocabulary = Vocabulary.of(names, has_background=background)
         self.resolved(chosen)
         vocabulary.names_at(chosen.level)
-        if isinstance(pictures, str | bytes | Path) or not isinstance(pictures, Iterable):
+        is_one = isinstance(pictures, str | bytes | Path) or hasattr(pictures, "read")
+        if is_one or is_one_picture(pictures) or not isinstance(pictures, Iterable):
+            shape = getattr(pictures, "shape", None)
             raise ImageError(
-                f"segment_batch takes several pictures, not a {type(pictures).__name__}: "
+                f"segment_batch takes several pictures, not a {type(pictures).__name__}"
+                f"{'' if shape is None else f' of shape {tuple(shape)}'}: "
                 "give a list of them, or call segment"
             )
         return [self._segment(picture, vocabulary, chosen, channels) for picture in pictures]
