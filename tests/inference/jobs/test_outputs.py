@@ -65,6 +65,7 @@ def test_results_may_be_replaced(tmp_path: Path, formats: list[str], num_names: 
         picture=np.zeros((2, 3, 3), np.uint8),
         top_names=np.zeros((3, 2, 3), np.uint8),
         top_probabilities=np.ones((3, 2, 3), np.float16),
+        scores=np.ones((1, 2, 3), np.float16),
     )
     result.save(tmp_path, "a", formats)
     check(tmp_path)
