@@ -37,12 +37,14 @@ _PARTS = {
 }
 _BY_NAMES = "ablation-names.jsonl"
 _SPEED_IN_SHORT = (
-    "sam_block/847",
-    "sam_block_of_transformers/847",
+    "vision_tower/vit-b-16",
+    "rejecting_forward/vit-b-16/150",
+    "rejecting_forward/vit-b-16/847",
     "forward/vit-b-16/20",
     "forward/vit-b-16/150",
-    "pruned_forward/vit-b-16/847",
     "forward/vit-b-16/847",
+    "catseg_forward/vit-b-16/150",
+    "catseg_forward/vit-b-16/847",
 )
 _SAM_DEFAULT = "all and unions, averaged, share by agreement"
 _STRUCTURES = {
