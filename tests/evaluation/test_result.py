@@ -1,3 +1,4 @@
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,13 @@ import pytest
 
 from escnet.errors import ConfigError
 from escnet.evaluation.protocol import PAPER_PROTOCOL
-from escnet.evaluation.result import EvalResult, SparseMatrix, to_confusion, to_values
+from escnet.evaluation.result import (
+    EvalResult,
+    SparseMatrix,
+    software_versions,
+    to_confusion,
+    to_values,
+)
 
 
 def result_of(matrix: np.ndarray, **changes: Any) -> EvalResult:
@@ -81,3 +88,15 @@ def test_a_picture_whose_name_is_not_utf_8_survives_the_file(tmp_path: Path) -> 
     result = result_of(np.zeros((1, 1), np.int64), pictures=[picture])
     result.write(tmp_path / "b.json")
     assert EvalResult.read(tmp_path / "b.json").pictures == result.pictures
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_torch(package: str) -> str:
+        if package == "torch":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr("escnet.evaluation.result.version", without_torch)
+    versions = software_versions()
+    assert "torch" not in versions
+    assert "numpy" in versions

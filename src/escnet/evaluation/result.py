@@ -4,7 +4,8 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -252,4 +253,9 @@ def software_versions() -> dict[str, str]:
 
 
 def _versions_of(packages: Iterable[str]) -> dict[str, str]:
-    return {package: version(package) for package in packages}
+    """Those that are installed; a model that was exported is scored without PyTorch."""
+    versions = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
