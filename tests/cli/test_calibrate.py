@@ -28,9 +28,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_fit_is_used_by_segment_and_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--model", "tiny", "--device", "cpu"]
     assert run(["calibrate", "data", "--out", "own.json", *tiny]) == 0
-    printed = capsys.readouterr().out
+    told = capsys.readouterr()
+    printed = told.out
     assert "4 pictures" in printed
     assert printed.endswith("own.json\n")
+    assert "warning: fitted to 4 pictures, which are few" in told.err
     calibration = Calibration.read("own.json")
     assert sum(calibration.fitted_to.values()) == 4
 
@@ -59,11 +61,16 @@ def test_a_fit_is_used_by_segment_and_evaluate(capsys: pytest.CaptureFixture[str
     [
         (["--out", "data"], "is not the folder of model 'tiny'"),
         (["--out", "own"], "write FILE.json"),
+        (["--out", "nodir/own.json"], "folder nodir does not exist"),
         (["--out", "own.json", "--most", "3"], "3 pictures with a labelled pixel"),
     ],
 )
 def test_what_cannot_be_is_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("escnet.inference.segmenter.Segmenter.load", None)  # told before
     assert run(["calibrate", "data", "--model", "tiny", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -12,9 +12,11 @@ from escnet.data.folder import FolderDataset
 from escnet.errors import DatasetError
 from escnet.evaluation.calibrate import (
     PictureAnswers,
+    SourceFit,
     ask_pictures,
     auroc,
     calibration_targets,
+    doubts_of,
     fit_calibration,
     logistic_regression,
     spread,
@@ -144,3 +146,13 @@ def test_pictures_without_a_truth_are_left_out(dataset: FolderDataset) -> None:
     )
     assert list(found) == []
     assert len(seen) == 1
+
+
+def test_few_pictures_and_an_error_that_rises_are_doubts() -> None:
+    fit = SourceFit("street", 30, before=0.2, after=0.1, presence_after=0.1, auroc=0.9)
+    assert doubts_of([fit]) == []
+    worse = fit._replace(num_pictures=29, before=0.05)
+    assert doubts_of([worse]) == [
+        "fitted to 29 pictures, which are few: give a hundred or more",
+        "the calibration error of street rises from 5.0% to 10.0%",
+    ]

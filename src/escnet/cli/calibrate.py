@@ -1,5 +1,6 @@
 """`escnet calibrate`: labelled pictures in, confidences that mean what they say out."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
     from escnet.evaluation.calibrate import (
         ask_pictures,
         calibration_targets,
+        check_number,
+        doubts_of,
         fit_calibration,
         spread,
     )
@@ -101,6 +104,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         say_reading(dataset)
         targets += calibration_targets(dataset)
     pictures = [spread(target.items, most) for target in targets]
+    check_number(sum(map(len, pictures)))
     segmenter = Segmenter.load(
         model,
         device=device,
@@ -129,3 +133,5 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
             f"presence {fit.presence_after:5.1%}, {fit.auroc:.3f}"
         )
     print(display_path(path))
+    for doubt in doubts_of(fits):
+        print(f"escnet: warning: {doubt}", file=sys.stderr)

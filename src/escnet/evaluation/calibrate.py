@@ -34,6 +34,7 @@ Item = TypeVar("Item")
 
 FEWEST_PICTURES = 4
 
+_FEW_PICTURES = 30
 _PIXELS = 4096  # of a picture
 _STEPS = 50  # of Newton's method, which needs about ten
 _CAUTION = 1e-4  # against the mean of the loss: what all pixels agree on is no certainty
@@ -160,11 +161,7 @@ def fit_calibration(
     Raises:
         DatasetError: If there are fewer than four pictures.
     """
-    if len(answers) < FEWEST_PICTURES:
-        raise DatasetError(
-            f"{len(answers)} pictures with a labelled pixel, asked for two names or more, are too "
-            f"few to fit confidence to: give {FEWEST_PICTURES} or more, better a hundred"
-        )
+    check_number(len(answers))
     num_pictures = Counter(one.source for one in answers)
 
     def fitted(some: Sequence[PictureAnswers]) -> Calibration:
@@ -184,6 +181,33 @@ def fit_calibration(
         for name in num_pictures
     ]
     return fitted(answers), fits
+
+
+def check_number(num_pictures: int) -> None:
+    """Refuse too few pictures; before they are asked, too.
+
+    Raises:
+        DatasetError: If there are fewer than four.
+    """
+    if num_pictures < FEWEST_PICTURES:
+        raise DatasetError(
+            f"{num_pictures} pictures with a labelled pixel, asked for two names or more, are too "
+            f"few to fit confidence to: give {FEWEST_PICTURES} or more, better a hundred"
+        )
+
+
+def doubts_of(fits: Sequence[SourceFit]) -> list[str]:
+    """Why a calibration may be of no use, a line or none for few pictures, one for each source."""
+    total = sum(fit.num_pictures for fit in fits)
+    doubts = []
+    if total < _FEW_PICTURES:
+        doubts.append(f"fitted to {total} pictures, which are few: give a hundred or more")
+    doubts += [
+        f"the calibration error of {fit.source} rises from {fit.before:.1%} to {fit.after:.1%}"
+        for fit in fits
+        if fit.after > fit.before
+    ]
+    return doubts
 
 
 def _fit_of_source(name: str, parts: Sequence[tuple[Calibration, PictureAnswers]]) -> SourceFit:

@@ -78,6 +78,10 @@ class Calibration:
         shown = f"calibration {display_path(path)}"
         number = document.pop("format", None)
         document.pop(MARK_KEY, None)
+        if number is None:
+            raise WeightsError(
+                f"{display_path(path)} is no calibration that escnet calibrate wrote: {_CURE}"
+            )
         if number != _FORMAT:
             raise WeightsError(
                 f"{shown} has the format {number!r:.40}, and this version reads {_FORMAT}: {_CURE}"
@@ -117,6 +121,10 @@ class Calibration:
 
     def difference(self, asked: Mapping[str, object]) -> str | None:
         """In what the model is asked otherwise than when it was fitted; None for nothing."""
+        if (asked.get("windows") is None) != (self.asked.get("windows") is None):
+            ways = ("pictures seen as a whole", "windows")
+            fitted, now = ways if self.asked.get("windows") is None else ways[::-1]
+            return f"{fitted}, not for {now}"  # which have another share prior, too
         for name in sorted({*asked, *self.asked}):
             if asked.get(name) != self.asked.get(name):
                 return f"{name} {self.asked.get(name)!r:.80}, not {asked.get(name)!r:.80}"
@@ -139,6 +147,8 @@ def calibration_path(out: Path, model: str) -> Path:
                 f"{display_path(out)} is no name of a calibration: write FILE.json, or the model's "
                 "own folder"
             )
+        if not out.parent.is_dir():
+            raise ConfigError(f"folder {display_path(out.parent)} does not exist: create it first")
         return out
     name = ModelName.parse(model)
     is_checkpoint = name.kind == "checkpoint" and name.weights != TINY
