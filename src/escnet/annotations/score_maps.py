@@ -43,6 +43,7 @@ SCORE_MAPS = Format(
     folder="scores",
     use="`numpy.load('STEM.npz')` holds `names` (text), `scores` (names, rows, columns; "
     "confidences on the grid that the model answers on, which covers the whole picture) and `size` "
-    "(height and width of the picture). The background has no map.",
+    "(height and width of the picture). The background has no map. The label map also weighs the "
+    "share prior, which is not in the scores, so the name with the highest score may be another.",
     encode=_files,
 )

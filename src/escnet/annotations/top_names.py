@@ -54,6 +54,7 @@ TOP_NAMES = Format(
     path="top3/{below}{stem}.npz",
     folder="top3",
     use="`numpy.load('STEM.npz')` holds `names` (text), `top` (3, height, width; indices of names, "
-    "the best first) and `probabilities` (the same shape).",
+    "the label map's own first) and `probabilities` (the same shape). The label map also weighs "
+    "the share prior, which is not in the probabilities, so the second may have a higher one.",
     encode=_files,
 )
