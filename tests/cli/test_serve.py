@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +51,13 @@ def test_a_limit_that_is_none_is_refused(
     not (BUILT_IN_FOLDER / "config.json").exists(),
     reason="the built-in model is not in this checkout",
 )
+def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run(["serve", "--port", str(port)]) == 2
+    assert capsys.readouterr().err == f"escnet: port {port} is taken: choose another with --port\n"
+
+
 def test_sigterm_finishes_what_runs_and_refuses_the_rest_and_exits_with_0() -> None:
     command = [sys.executable, "-m", "escnet", "serve", "--port", "0"]
     with subprocess.Popen(

@@ -1,6 +1,8 @@
 """`escnet serve`: the page and the service."""
 
+import errno
 import logging
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +100,7 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
             f"--host {host} lets other machines in: give --token-file FILE, or --no-token for "
             "everyone"
         )
+    _check_free(host, port)
     ModelName.parse(model)
     calibrated_by = Calibration.of(calibration)
     check_machine(device, dtype, threads)
@@ -156,6 +159,22 @@ def serve(  # noqa: PLR0913, PLR0917 -- one argument for each option
         server.run()
     finally:
         processes.close()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that another program has, before the model is read.
+
+    Raises:
+        ConfigError: If it is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((host, port))
+        except OSError as error:  # others are the server's to tell
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(f"port {port} is taken: choose another with --port") from None
 
 
 def _shown(host: str, port: int) -> str:
