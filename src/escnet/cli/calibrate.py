@@ -104,7 +104,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         say_reading(dataset)
         targets += calibration_targets(dataset)
     pictures = [spread(target.items, most) for target in targets]
-    check_number(sum(map(len, pictures)))
+    total = sum(map(len, pictures))
+    check_number(total)
     segmenter = Segmenter.load(
         model,
         device=device,
@@ -113,7 +114,6 @@ def calibrate(  # noqa: PLR0913, PLR0917 -- one argument for each option
         calibration="none",
         threads=threads,
     )
-    total = sum(map(len, pictures))
     with progress_display(total, PicturePace(total)) as show:
         answers = [
             answer

@@ -484,41 +484,28 @@ class Segmenter:
         ranking: Ranking | None,
     ) -> "_Labelled":
         size_hw = (pixels.shape[0], pixels.shape[1])
+        calibration = self.calibration_for(options)
+        curve = self.curve(options)
         rule: dict[str, Any] = {
             "void_below": options.void_below,
             "own_void_below": vocabulary.void_below,
             "ranking": ranking,
-            "curve": self.curve(options),
+            "curve": curve,
         }
         if options.windows is not None:
             windowed = self.windowed_scores(pixels, vocabulary, options)
-            presence = self._presence(windowed.peaks[: len(vocabulary)], vocabulary, options)
+            presence = _presence(windowed.peaks[: len(vocabulary)], vocabulary, calibration)
             return _Labelled(*label_windows(windowed, len(vocabulary), size_hw, **rule), presence)
         whole = self.whole_logits(pixels, vocabulary, options)
-        peaks = peak_probabilities(*whole.of_labels(), len(vocabulary))
-        scores = None
-        if options.scores:
-            scores = score_maps(*whole.of_labels(), len(vocabulary), rule["curve"])
+        labels, maps = whole.of_labels()
+        peaks = peak_probabilities(labels, maps, len(vocabulary))
+        scores = score_maps(labels, maps, len(vocabulary), curve) if options.scores else None
         rule |= {"share_prior": options.share_prior or 0.0, "rest": whole.rest}
         return _Labelled(
             *label_pixels(whole.logits, whole.owner, len(vocabulary), size_hw, **rule),
-            self._presence(peaks, vocabulary, options),
+            _presence(peaks, vocabulary, calibration),
             scores,
         )
-
-    def _presence(
-        self,
-        peaks: Float32[np.ndarray, " L"],
-        vocabulary: Vocabulary,
-        options: SegmentOptions,
-    ) -> Float32[np.ndarray, " N"]:
-        """How likely the picture shows each name of the result; NaN for the background."""
-        calibration = self.calibration_for(options)
-        if calibration is not None:
-            curve = calibration.presence
-            peaks = np.where(peaks > 0, curve.of(peaks), peaks)  # 0 was left no chance
-        rest = np.full(int(vocabulary.has_background), np.nan, np.float32)
-        return np.concatenate([peaks, rest])
 
     def whole_logits(
         self,
@@ -722,3 +709,13 @@ def _settings_of_details(vocabulary: Vocabulary, weights_hash: str) -> dict[str,
         "taught": {label: vectors.digest for label, vectors in taught.items()},
     }
     return {name: values for name, values in settings.items() if values}
+
+
+def _presence(
+    peaks: Float32[np.ndarray, " L"], vocabulary: Vocabulary, calibration: Calibration | None
+) -> Float32[np.ndarray, " N"]:
+    """How likely the picture shows each name of the result; NaN for the background."""
+    if calibration is not None:
+        peaks = np.where(peaks > 0, calibration.presence.of(peaks), peaks)  # 0 was left no chance
+    rest = np.full(int(vocabulary.has_background), np.nan, np.float32)
+    return np.concatenate([peaks, rest])
